@@ -1,0 +1,30 @@
+"""Encoders: from context to a belief over the task variable z."""
+
+from encoders.base import ContextEncoder
+from encoders.config import EncoderConfig, make_encoder
+from encoders.gaussian_product import ProductOfGaussians
+from encoders.linear_gaussian import LinearGaussian
+from encoders.mlp import mlp
+from encoders.objectives import kl_to_unit_gaussian
+from encoders.pooled import MeanAggregator, PooledFeatures
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, PooledBelief, choose
+
+__distribution__ = "pearl-metarl"
+
+__all__ = [
+    "CONTEXT_FIELDS",
+    "BeliefT",
+    "Context",
+    "ContextEncoder",
+    "EncoderConfig",
+    "GaussianBelief",
+    "LinearGaussian",
+    "MeanAggregator",
+    "PooledBelief",
+    "PooledFeatures",
+    "ProductOfGaussians",
+    "choose",
+    "kl_to_unit_gaussian",
+    "make_encoder",
+    "mlp",
+]

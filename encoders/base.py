@@ -1,0 +1,91 @@
+"""The encoder interface: q(z | c) over explicit beliefs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, check_context
+
+
+class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
+    """Amortised inference of the task variable z from context (Rakelly et al. 2019, section 4.1).
+
+    An encoder is stateless: what it knows of a task is the belief, which the caller holds. Encoding a whole context
+    equals folding ``update`` over its transitions.
+
+    Args:
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        latent_dim: width of z.
+        context_fields: parts of a transition the encoder reads, of ``CONTEXT_FIELDS``.
+
+    Raises:
+        ValueError: ``context_fields`` is empty, repeats a field, or names an unknown one.
+    """
+
+    stochastic = True
+    """Whether the posterior has a spread; a deterministic encoder has none and no KL to the prior."""
+
+    def __init__(
+        self, observation_dim: int, action_dim: int, latent_dim: int, context_fields: Sequence[str] = CONTEXT_FIELDS[:3]
+    ) -> None:
+        super().__init__()
+        unknown = [field for field in context_fields if field not in CONTEXT_FIELDS]
+        if unknown or not context_fields or len(set(context_fields)) != len(context_fields):
+            raise ValueError(
+                f"context_fields must be one or more different fields of {CONTEXT_FIELDS}, got {tuple(context_fields)}."
+            )
+        self.observation_dim = observation_dim
+        self.action_dim = action_dim
+        self.latent_dim = latent_dim
+        self.context_fields = tuple(context_fields)
+
+    @property
+    def input_dim(self) -> int:
+        """Width of one transition as the encoder reads it."""
+        width = {
+            "observation": self.observation_dim,
+            "action": self.action_dim,
+            "reward": 1,
+            "next_observation": self.observation_dim,
+        }
+        return sum(width[field] for field in self.context_fields)
+
+    def inputs(self, context: Context) -> Tensor:
+        """Join the context's fields into (task, step, input_dim); masked steps are zero.
+
+        Raises:
+            ValueError: a field has the wrong shape.
+        """
+        check_context(context, self.observation_dim, self.action_dim)
+        values = context._replace(reward=context.reward.unsqueeze(-1))
+        joined = torch.cat([getattr(values, field) for field in self.context_fields], dim=-1)
+        return torch.where(context.mask.unsqueeze(-1), joined, 0.0)
+
+    @abstractmethod
+    def prior(self, n_tasks: int) -> BeliefT:
+        """Return the belief before any transition; its posterior is the prior N(0, I)."""
+
+    @abstractmethod
+    def update(self, belief: BeliefT, context: Context) -> BeliefT:
+        """Fold transitions into the belief at a cost of O(new transitions), however long the trial.
+
+        Args:
+            belief: one row per task.
+            context: new transitions, (task, step, ...); masked steps contribute nothing.
+
+        Raises:
+            ValueError: a field of the context has the wrong shape.
+        """
+
+    @abstractmethod
+    def posterior(self, belief: BeliefT) -> Normal:
+        """Read q(z | c) from a belief: a diagonal Normal, mean and stddev each (task, latent_dim)."""
+
+    def encode(self, context: Context) -> BeliefT:
+        """Return the belief after a whole context, starting from the prior."""
+        return self.update(self.prior(context.mask.shape[0]), context)

@@ -1,0 +1,78 @@
+"""What encoders read and what they return: contexts and beliefs."""
+
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+CONTEXT_FIELDS = ("observation", "action", "reward", "next_observation")
+"""The parts of a transition that an encoder may read."""
+
+
+class Context(NamedTuple):
+    """Transitions of several tasks, padded to one length."""
+
+    observation: Tensor
+    """(task, step, observation_dim)"""
+    action: Tensor
+    """(task, step, action_dim)"""
+    reward: Tensor
+    """(task, step), the true reward"""
+    next_observation: Tensor
+    """(task, step, observation_dim)"""
+    mask: Tensor
+    """(task, step) bool; False marks padding, which contributes nothing whatever it holds"""
+
+
+class GaussianBelief(NamedTuple):
+    """Natural parameters of a product of Gaussians."""
+
+    precision: Tensor
+    """(task, latent_dim) where the factors are diagonal, else (task, latent_dim, latent_dim)"""
+    weighted_mean: Tensor
+    """(task, latent_dim), precision times mean"""
+
+
+class PooledBelief(NamedTuple):
+    """Running sum and count of per-transition features."""
+
+    feature_sum: Tensor
+    """(task, feature_dim)"""
+    n_seen: Tensor
+    """(task,), transitions seen so far"""
+
+
+BeliefT = TypeVar("BeliefT", bound=tuple[Tensor, ...])
+"""A belief: a NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
+
+
+def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:
+    """Take each task's row from ``first`` where ``mask`` (task,) is True, else from ``second``."""
+    rows = (
+        torch.where(mask.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(first, second, strict=True)
+    )
+    return type(first)(*rows)
+
+
+def check_context(context: Context, observation_dim: int, action_dim: int) -> None:
+    """Check a context's shapes where it enters the floor.
+
+    Raises:
+        ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
+    """
+    if context.mask.dim() != 2 or context.mask.dtype != torch.bool:
+        raise ValueError(
+            f"Context.mask must be a bool tensor of shape (task, step), "
+            f"got {context.mask.dtype} of shape {tuple(context.mask.shape)}."
+        )
+    tasks, steps = context.mask.shape
+    expected = {
+        "observation": (tasks, steps, observation_dim),
+        "action": (tasks, steps, action_dim),
+        "reward": (tasks, steps),
+        "next_observation": (tasks, steps, observation_dim),
+    }
+    for field, shape in expected.items():
+        found = tuple(getattr(context, field).shape)
+        if found != shape:
+            raise ValueError(f"Context.{field} must have the shape {shape}, got {found}.")
