@@ -1,0 +1,231 @@
+"""Settings of a whole run, their presets, and their strict reading from plain data."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from agents import PEARLAgentConfig
+from encoders import EncoderConfig
+
+ConfigT = TypeVar("ConfigT")
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Settings of meta-training."""
+
+    total_steps: int = 100_000
+    """Length of meta-training, in environment steps."""
+    n_train_tasks: int = 80
+    """Training tasks, drawn once from the seed."""
+    tasks_per_iteration: int | None = None
+    """Tasks that collect a trial in each iteration; all where None."""
+    episodes_per_trial: int = 2
+    """Episodes in a collected trial: the first acts on the prior, the next on the posterior."""
+    initial_episodes: int = 1
+    """Episodes of a random policy per training task before the first gradient step."""
+    gradient_steps_per_env_step: float = 0.1
+    """Gradient steps per collected environment step."""
+    meta_batch: int = 16
+    """Tasks in a gradient step."""
+    batch_size: int = 64
+    """Transitions per task for the actor and the critics in a gradient step."""
+    max_context: int = 60
+    """Longest context in training, in transitions; of a longer one the newest count."""
+    recent_context: int | None = None
+    """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
+    replay_capacity: int = 10_000
+    """Transitions kept per task."""
+    replay_budget_mb: int = 1_024
+    """Memory that the replay may take, in MiB; a larger one is refused before it is taken."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "total_steps",
+            "n_train_tasks",
+            "episodes_per_trial",
+            "meta_batch",
+            "batch_size",
+            "max_context",
+            "replay_capacity",
+            "replay_budget_mb",
+        ):
+            _at_least(1, "training", name, getattr(self, name))
+        _at_least(0, "training", "initial_episodes", self.initial_episodes)
+        _at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
+        if self.recent_context is not None:
+            _at_least(1, "training", "recent_context", self.recent_context)
+        if self.tasks_per_iteration is not None:
+            _at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
+            if self.tasks_per_iteration > self.n_train_tasks:
+                raise ConfigError(
+                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
+                    f"training.n_train_tasks ({self.n_train_tasks})."
+                )
+        if self.meta_batch > self.n_train_tasks:
+            raise ConfigError(
+                f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
+                f"({self.n_train_tasks})."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Settings of the few-shot evaluation."""
+
+    n_test_tasks: int = 20
+    """Held-out tasks, drawn once from the seed."""
+    exploration_episodes: int = 2
+    """Episodes in which the agent samples z and actions; afterwards it acts deterministically."""
+    episodes: int = 3
+    """Episodes of a test trial, exploration included; the last one gives the score."""
+    interval: int = 10_000
+    """Environment steps between evaluations."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_test_tasks", "episodes", "interval"):
+            _at_least(1, "evaluation", name, getattr(self, name))
+        _at_least(0, "evaluation", "exploration_episodes", self.exploration_episodes)
+        if self.exploration_episodes >= self.episodes:
+            raise ConfigError(
+                f"evaluation.episodes ({self.episodes}) must exceed evaluation.exploration_episodes "
+                f"({self.exploration_episodes}): the last episode is scored."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLConfig:
+    """Settings of a PEARL run, apart from its family and its seed."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The encoder q(z | c)."""
+    agent: PEARLAgentConfig = field(default_factory=PEARLAgentConfig)
+    """The z-conditioned soft actor-critic."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Collection and gradient steps."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The few-shot evaluation protocol."""
+
+
+def load_preset(family: str) -> PEARLConfig:
+    """Return a family's preset; the defaults where the family has none."""
+    path = resources.files("pearl") / "presets" / f"{family}.yaml"
+    return read_yaml(path.read_text(), f"preset {family}") if path.is_file() else PEARLConfig()
+
+
+def load_yaml(path: Path, base: PEARLConfig | None = None) -> PEARLConfig:
+    """Read settings from a YAML file over ``base``.
+
+    Raises:
+        ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    return read_yaml(text, str(path), base)
+
+
+def read_yaml(text: str, source: str, base: PEARLConfig | None = None) -> PEARLConfig:
+    """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from error
+    try:
+        return from_mapping(PEARLConfig, data, base)
+    except ConfigError as error:
+        raise ConfigError(f"In {source}: {error}") from error
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Return a config dataclass as nested plain data that ``from_mapping`` reads back."""
+    plain = dataclasses.asdict(config)
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def from_mapping(cls: type[ConfigT], data: Mapping[str, Any], base: ConfigT | None = None, path: str = "") -> ConfigT:
+    """Build a config dataclass from nested plain data; fields that are not given keep ``base``'s value.
+
+    Args:
+        cls: the config dataclass.
+        data: field names and values; mappings for nested configs.
+        base: where absent fields come from; the defaults where None.
+        path: dotted name of this level, for errors.
+
+    Raises:
+        ConfigError: an unknown name (the message suggests the nearest), a wrong type, a value out of range.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {data!r}.")
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        dotted = f"{path}.{name}" if path else str(name)
+        if name not in hints:
+            near = difflib.get_close_matches(str(name), hints, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
+        if dataclasses.is_dataclass(hints[name]):
+            inner = getattr(base, name) if base is not None else None
+            values[name] = from_mapping(typing.cast(type[Any], hints[name]), value, inner, dotted)
+        else:
+            values[name] = _convert(hints[name], value, dotted)
+    try:
+        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Return ``value`` as the annotated type; YAML's ``1e-3`` arrives as a string and is read as a number."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(inner, value, path)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        near = difflib.get_close_matches(str(value), [str(argument) for argument in arguments], n=1)
+        hint_text = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{path} must be one of {', '.join(map(repr, arguments))}, got {value!r}.{hint_text}")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if number == number and abs(number) != float("inf"):
+            return number
+    wanted = {int: "a whole number", float: "a finite number"}.get(hint, "a list" if origin is tuple else str(hint))
+    raise ConfigError(f"{path} must be {wanted}, got {value!r} ({type(value).__name__}).")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _at_least(minimum: float, section: str, name: str, value: float) -> None:
+    if value < minimum:
+        raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")

@@ -1,0 +1,153 @@
+"""The few-shot evaluation protocol: what an agent makes of tasks it has never seen, episode by episode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents import MetaAgent
+from pearl.references import OracleAgent, RandomAgent
+from pearl.rollout import Trajectories, rollout
+from pearl.tasks import Task, TaskDistribution
+
+REFERENCE_EPISODES = 50
+BOOTSTRAP_SAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """Mean episode returns that normalise a score: 0 for the random policy, 1 for the policy that knows the task."""
+
+    random: float
+    oracle: float | None
+    """None where the family knows no such policy; scores are None then"""
+
+    def score(self, returns: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return (return - random) / (oracle - random), elementwise."""
+        if self.oracle is None:
+            return None
+        scores: NDArray[np.float64] = (returns - self.random) / (self.oracle - self.random)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Outcome of the few-shot protocol."""
+
+    returns: NDArray[np.float64]
+    """Undiscounted true return, (task, episode)"""
+    trajectories: Trajectories
+    """Every task's whole trial"""
+    memory: Any
+    """The agent's memory after the trial, one row per task"""
+    references: References
+    exploration_episodes: int
+
+    @property
+    def return_per_episode(self) -> NDArray[np.float64]:
+        """Mean over tasks, (episode,)."""
+        means: NDArray[np.float64] = self.returns.mean(0)
+        return means
+
+    @property
+    def score(self) -> float | None:
+        """Normalised score of the last episode, mean over tasks."""
+        scores = self.references.score(self.returns[:, -1])
+        return None if scores is None else float(scores.mean())
+
+    @property
+    def score_ci95(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval over tasks of the last episode's normalised score."""
+        scores = self.references.score(self.returns[:, -1])
+        return None if scores is None else bootstrap_interval(scores)
+
+
+def evaluate(
+    agent: MetaAgent[Any],
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    *,
+    episodes: int,
+    exploration_episodes: int,
+    seed: int,
+    references: References | None = None,
+) -> Evaluation:
+    """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
+
+    In the first ``exploration_episodes`` the agent samples (z and actions); afterwards it acts deterministically. No
+    gradient is taken. The same seed gives the same environment starts and the same draws.
+
+    Args:
+        agent: any meta-learner.
+        distribution: builds the tasks' environments.
+        tasks: the tasks; of a held-out evaluation none may be a training task.
+        episodes: episodes per trial.
+        exploration_episodes: episodes before the agent acts deterministically.
+        seed: of every draw.
+        references: ends of the normalised score; measured where None.
+    """
+    references = measure_references(distribution, tasks, seed=seed) if references is None else references
+    envs = distribution.make_vec_env(tasks)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        trajectories, memory = rollout(
+            envs,
+            agent,
+            agent.begin(len(tasks), rng),
+            episodes=episodes,
+            seed=seed,
+            rng=rng,
+            deterministic_from=exploration_episodes,
+            labels=tasks,
+        )
+    envs.close()
+    return Evaluation(
+        returns=trajectories.episode_returns(episodes),
+        trajectories=trajectories,
+        memory=memory,
+        references=references,
+        exploration_episodes=exploration_episodes,
+    )
+
+
+def measure_references(distribution: TaskDistribution, tasks: Sequence[Task], *, seed: int) -> References:
+    """Measure the random policy's and the goal-known policy's mean return over ``REFERENCE_EPISODES`` a task."""
+    envs = distribution.make_vec_env(tasks)
+    space = envs.single_action_space
+    observation, _ = envs.reset(seed=seed)
+    known = distribution.oracle_action(tasks, np.asarray(observation, np.float32)) is not None
+    agents: list[MetaAgent[None]] = [RandomAgent(space)]
+    if known:
+        agents.append(OracleAgent(distribution, tasks))
+    means = []
+    for agent in agents:
+        rng = torch.Generator().manual_seed(seed)
+        trajectories, _ = rollout(envs, agent, None, episodes=REFERENCE_EPISODES, seed=seed, rng=rng, labels=tasks)
+        means.append(float(trajectories.episode_returns(REFERENCE_EPISODES).mean()))
+    envs.close()
+    return References(random=means[0], oracle=means[1] if known else None)
+
+
+def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (n,)."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(BOOTSTRAP_SAMPLES, len(values)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def check_disjoint(train: Sequence[Task], test: Sequence[Task]) -> None:
+    """Prove that no test task is a training task.
+
+    Raises:
+        ValueError: some are; names the first.
+    """
+    shared = [task for task in test if task in set(train)]
+    if shared:
+        raise ValueError(
+            f"{len(shared)} of {len(test)} test tasks are training tasks too, for example {shared[0]}. "
+            "A held-out evaluation needs tasks that training never saw: draw from a larger family, or fewer of each."
+        )

@@ -1,0 +1,106 @@
+"""What a saved PEARL model consists of, and how it comes back."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.config import ConfigError, PEARLConfig, from_mapping, to_mapping
+from pearl.model import PEARL
+from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from pearl.random_state import random_state_to_json, restore_random_state
+from pearl.tasks import Task, TaskDistribution, families
+from pearl.version import __version__
+
+CHECKPOINT = "checkpoint"
+"""Name of the checkpoint folder inside a run folder."""
+
+
+def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
+    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone."""
+    groups = {"weights": dict(model.agent.state_dict())}
+    if training_state:
+        groups["optimizers"] = optimizer_tensors(model.agent.optimizer)
+        groups["replay"] = model.training.replay.tensors()
+    document = {
+        "family": model.family,
+        "seed": model.seed,
+        "config": to_mapping(model.config),
+        "train_tasks": [task.to_json() for task in model.train_tasks],
+        "test_tasks": [task.to_json() for task in model.test_tasks],
+        "spaces": {"observation": str(model.observation_space), "action": str(model.action_space)},
+        "training": model.training.state(),
+        "acting_rng": random_state_to_json(model._rng),
+        "wall_s": model.wall_s,
+        "next_evaluation": model.next_evaluation,
+        "versions": versions(),
+    }
+    write_checkpoint(path, groups, document)
+
+
+def load(path: str | Path, *, distribution: TaskDistribution | None = None) -> PEARL:
+    """Load a model from a checkpoint folder or from a run folder that holds one.
+
+    Args:
+        path: what ``model.save`` or ``train.py`` wrote.
+        distribution: the task distribution, where the family is not a registered one.
+
+    Raises:
+        CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
+            was trained on a family that is not registered, or on other spaces.
+    """
+    folder = find_checkpoint(Path(path))
+    checkpoint = read_checkpoint(folder)
+    document = checkpoint.document
+    family = document["family"]
+    if distribution is None and family not in families():
+        raise CheckpointError(
+            f"{folder} was trained on the family {family!r}, which is not registered. "
+            "Give its TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    try:
+        config = from_mapping(PEARLConfig, document["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
+    train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
+    model = PEARL(distribution or family, config, seed=document["seed"], tasks=(train, test))
+    spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}
+    if spaces != document["spaces"]:
+        raise CheckpointError(f"{folder} was trained on the spaces {document['spaces']}, the family now has {spaces}.")
+    _restore(model, checkpoint, folder)
+    return model
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint folder that ``path`` is, or that it holds as a run folder."""
+    inner = path / CHECKPOINT
+    return inner if not has_checkpoint(path) and has_checkpoint(inner) else path
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("torch", "gymnasium", "numpy", "stable-baselines3")
+    return {"pearl-metarl": __version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in names
+    }
+
+
+def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:
+    document, groups = checkpoint.document, checkpoint.groups
+    try:
+        model.agent.load_state_dict(groups["weights"])
+        if "optimizers" in groups:
+            load_optimizer_tensors(model.agent.optimizer, groups["optimizers"])
+            model.training.replay.load_tensors(groups["replay"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{folder} does not hold what its config describes: {error}") from error
+    model.training.load_state(document["training"])
+    restore_random_state(model._rng, document["acting_rng"])
+    model.wall_s = document["wall_s"]
+    model.next_evaluation = document["next_evaluation"]
+
+
+def describe(model: PEARL) -> dict[str, Any]:
+    """Return what a run's ``config.json`` holds."""
+    return {"family": model.family, "seed": model.seed, **to_mapping(model.config), "versions": versions()}

@@ -1,0 +1,40 @@
+"""The two ends of the normalised score: a random policy and one that is told the task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import ActionChoice, MemorylessAgent
+from pearl.tasks import Task, TaskDistribution
+
+
+class RandomAgent(MemorylessAgent):
+    """A ``MetaAgent`` whose actions are uniform over a bounded Box."""
+
+    def __init__(self, action_space: gym.Space[Any]) -> None:
+        assert isinstance(action_space, gym.spaces.Box)
+        self.low = torch.as_tensor(action_space.low)
+        self.high = torch.as_tensor(action_space.high)
+
+    def act(self, observation: Tensor, memory: None, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
+        """Draw a uniform action for each task."""
+        uniform = torch.rand((len(observation), *self.low.shape), generator=rng)
+        return ActionChoice(self.low + uniform * (self.high - self.low))
+
+
+class OracleAgent(MemorylessAgent):
+    """A ``MetaAgent`` that acts by the family's ``oracle_action``, told every task."""
+
+    def __init__(self, distribution: TaskDistribution, tasks: Sequence[Task]) -> None:
+        self.distribution = distribution
+        self.tasks = tasks
+
+    def act(self, observation: Tensor, memory: None, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
+        """Act as the policy that knows each task."""
+        action = self.distribution.oracle_action(self.tasks, observation.numpy())
+        assert action is not None
+        return ActionChoice(torch.from_numpy(np.asarray(action, np.float32)))

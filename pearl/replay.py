@@ -1,0 +1,161 @@
+"""Every task's transitions in one store, and whole meta-batches drawn from it in one indexing operation."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents import MetaBatch, Transitions
+from encoders import Context
+from pearl.rollout import Trajectories
+
+MIB = 2**20
+
+
+class TaskReplay:
+    """A float32 store indexed by task; each task keeps its newest ``capacity`` transitions, trial by trial.
+
+    A context is what an agent had seen of a trial at some moment: the transitions from the trial's start up to a
+    transition drawn uniformly. So no transition repeats, lengths are random, and contexts in training look like
+    contexts at test time.
+
+    Args:
+        n_tasks: number of tasks.
+        capacity: transitions kept per task.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        budget_mb: memory the store may take, in MiB.
+
+    Raises:
+        MemoryError: the store would exceed the budget; says how much it needs.
+    """
+
+    def __init__(self, n_tasks: int, capacity: int, observation_dim: int, action_dim: int, *, budget_mb: int) -> None:
+        self._widths = [observation_dim, action_dim, observation_dim, 1, 1, 1]
+        n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 8)
+        if n_bytes > budget_mb * MIB:
+            raise MemoryError(
+                f"A replay of {n_tasks} tasks x {capacity} transitions needs {n_bytes / MIB:.0f} MiB, the budget "
+                f"(training.replay_budget_mb) is {budget_mb} MiB. Lower training.replay_capacity or raise the budget."
+            )
+        self.capacity = capacity
+        self.n_bytes = n_bytes
+        self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
+        self._store = torch.zeros(n_tasks, capacity, sum(self._widths))
+        self._trial_start = torch.zeros(n_tasks, capacity, dtype=torch.int64)
+
+    def size(self) -> Tensor:
+        """Return how many transitions each task holds, (task,)."""
+        return self.n_added.clamp(max=self.capacity)
+
+    def add(self, task_ids: Sequence[int] | NDArray[np.int64], trajectories: Trajectories) -> None:
+        """Append one trial of each task; ``trajectories`` has one row per id.
+
+        Raises:
+            ValueError: a trial is longer than the store's capacity per task.
+        """
+        ids = torch.as_tensor(task_ids, dtype=torch.int64)
+        mask = torch.from_numpy(trajectories.mask)
+        lengths = mask.sum(1)
+        if int(lengths.max()) > self.capacity:
+            raise ValueError(
+                f"A trial of {int(lengths.max())} transitions does not fit into a replay of {self.capacity} per task; "
+                "raise training.replay_capacity."
+            )
+        columns = (
+            trajectories.observation,
+            trajectories.action,
+            trajectories.next_observation,
+            trajectories.reward[..., None],
+            trajectories.training_reward[..., None],
+            trajectories.terminated[..., None].astype(np.float32),
+        )
+        rows = torch.cat([torch.from_numpy(column) for column in columns], dim=-1)
+        start = self.n_added[ids].unsqueeze(1)
+        slots = (start + mask.cumsum(1) - 1) % self.capacity
+        owners = ids.unsqueeze(1).expand_as(slots)
+        self._store[owners[mask], slots[mask]] = rows[mask]
+        self._trial_start[owners[mask], slots[mask]] = start.expand_as(slots)[mask]
+        self.n_added[ids] += lengths
+
+    def sample(
+        self,
+        task_ids: Tensor,
+        batch_size: int,
+        max_context: int,
+        rng: torch.Generator,
+        *,
+        recent: int | None = None,
+    ) -> MetaBatch:
+        """Draw a meta-batch: context and transitions of each task, drawn apart.
+
+        Args:
+            task_ids: (task,) int64.
+            batch_size: transitions per task for actor and critics, uniform over everything the task holds.
+            max_context: longest context, in transitions; of a longer one the newest are taken.
+            rng: the source of every draw.
+            recent: contexts come from each task's newest ``recent`` transitions and what led up to them in their
+                trial; from everything the task holds where None.
+
+        Returns:
+            Context (task, max_context, …), padded, and transitions (task, batch_size, …) with the training reward.
+
+        Raises:
+            ValueError: a task holds nothing.
+        """
+        added, size = self.n_added[task_ids], self.size()[task_ids]
+        if int(size.min()) == 0:
+            raise ValueError(f"Tasks {task_ids[size == 0].tolist()} hold no transitions; collect from them first.")
+        uniform = torch.rand(len(task_ids), batch_size + 1, generator=rng)
+        rows = (added - size).unsqueeze(1) + (uniform[:, 1:] * size.unsqueeze(1)).long()
+
+        window = size if recent is None else size.clamp(max=recent)
+        newest = added - window + (uniform[:, 0] * window).long()
+        first = self._trial_start[task_ids, newest % self.capacity]
+        first = torch.maximum(torch.maximum(first, added - size), newest + 1 - max_context)
+        context_rows = first.unsqueeze(1) + torch.arange(max_context)
+        mask = context_rows <= newest.unsqueeze(1)
+
+        slots = torch.cat([context_rows, rows], dim=1) % self.capacity
+        drawn = self._store[task_ids.unsqueeze(1), slots]
+        context, batch = drawn.split([max_context, batch_size], dim=1)
+        observation, action, next_observation, reward, _, _ = context.split(self._widths, dim=-1)
+        transitions = batch.split(self._widths, dim=-1)
+        return MetaBatch(
+            context=Context(observation, action, reward.squeeze(-1), next_observation, mask),
+            transitions=Transitions(
+                observation=transitions[0],
+                action=transitions[1],
+                reward=transitions[4].squeeze(-1),
+                next_observation=transitions[2],
+                terminated=transitions[5].squeeze(-1),
+            ),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs: the filled part of the store."""
+        filled = int(self.size().max())
+        return {
+            "n_added": self.n_added,
+            "store": self._store[:, :filled].contiguous(),
+            "trial_start": self._trial_start[:, :filled].contiguous(),
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of another replay of the same shape.
+
+        Raises:
+            ValueError: the number of tasks, the widths or the capacity do not fit.
+        """
+        store = tensors["store"]
+        filled = store.shape[1]
+        if store.shape[0] != len(self.n_added) or store.shape[2] != sum(self._widths) or filled > self.capacity:
+            raise ValueError(
+                f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
+                f"{tuple(self._store.shape)}; tasks, spaces and replay_capacity must be those of the saved run."
+            )
+        self.n_added.copy_(tensors["n_added"])
+        self._store[:, :filled] = store
+        self._trial_start[:, :filled] = tensors["trial_start"]

@@ -1,0 +1,167 @@
+"""The one code path by which agents act: collection, evaluation and deployment."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents import MemoryT, MetaAgent, Transitions
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+class NonFiniteError(ValueError):
+    """An environment returned a NaN or an infinite value."""
+
+
+class Trajectories(NamedTuple):
+    """Whole trials of several tasks, padded to the longest; ``mask`` tells transitions from padding."""
+
+    observation: FloatArray
+    """(task, step, observation_dim)"""
+    action: FloatArray
+    """(task, step, action_dim)"""
+    reward: FloatArray
+    """(task, step), the true reward"""
+    training_reward: FloatArray
+    """(task, step), what the critic learns from: ``info["training_reward"]`` where the environment gives one"""
+    next_observation: FloatArray
+    """(task, step, observation_dim)"""
+    terminated: BoolArray
+    """(task, step)"""
+    truncated: BoolArray
+    """(task, step)"""
+    episode: NDArray[np.int64]
+    """(task, step), the episode's number within the trial, from 0"""
+    mask: BoolArray
+    """(task, step)"""
+    extras: dict[str, NDArray[Any]]
+    """What the agent's actions carried along, each (task, step, …)"""
+
+    @property
+    def n_transitions(self) -> int:
+        """Environment steps taken, over all tasks."""
+        return int(self.mask.sum())
+
+    def episode_returns(self, episodes: int) -> NDArray[np.float64]:
+        """Return the undiscounted true return of each task's episodes, (task, episode)."""
+        returns = np.zeros((len(self.mask), episodes))
+        tasks, steps = np.nonzero(self.mask)
+        np.add.at(returns, (tasks, self.episode[tasks, steps]), self.reward[tasks, steps].astype(np.float64))
+        return returns
+
+
+class StepEvent(NamedTuple):
+    """What a step callback is told."""
+
+    n_active: int
+    """Environment steps this step counts for"""
+    rewards: NDArray[np.float64]
+    """(task,)"""
+    dones: BoolArray
+    """(task,), an episode ended here by termination or time limit"""
+    infos: dict[str, Any]
+    """The vector environment's info"""
+
+
+def rollout(
+    envs: VectorEnv[Any, Any, Any],
+    agent: MetaAgent[MemoryT],
+    memory: MemoryT,
+    *,
+    episodes: int,
+    seed: int,
+    rng: torch.Generator,
+    deterministic_from: int | None = None,
+    on_step: Callable[[StepEvent], bool] | None = None,
+    labels: Sequence[object] | None = None,
+) -> tuple[Trajectories, MemoryT]:
+    """Play ``episodes`` episodes of every task, all tasks stepped together, each with its own episode boundaries.
+
+    Args:
+        envs: one environment per task, in ``AutoresetMode.DISABLED``.
+        agent: decides and remembers.
+        memory: what the agent knows at the start, one row per task.
+        episodes: per task; a task that is through idles uncounted while others play on.
+        seed: seeds the environments' first reset.
+        rng: the source of the agent's draws.
+        deterministic_from: first episode in which the agent acts deterministically; none where None.
+        on_step: called after each step; False ends the rollout there.
+        labels: names of the tasks for error messages; their numbers where None.
+
+    Returns:
+        The trajectories and the agent's memory after them.
+
+    Raises:
+        NonFiniteError: a NaN or infinite observation or reward; names the task, the step and the value.
+    """
+    n_tasks = envs.num_envs
+    deterministic_from = episodes if deterministic_from is None else deterministic_from
+    observation = np.asarray(envs.reset(seed=seed)[0], np.float32)
+    _check_finite("observation", observation, 0, labels)
+    episode = np.zeros(n_tasks, np.int64)
+    steps: list[dict[str, NDArray[Any]]] = []
+    extras: list[dict[str, NDArray[Any]]] = []
+    while True:
+        active = episode < episodes
+        choice = agent.act(torch.from_numpy(observation), memory, torch.from_numpy(episode >= deterministic_from), rng)
+        action = choice.action.numpy(force=True)
+        next_observation, reward, terminated, truncated, infos = envs.step(action)
+        next_observation = np.asarray(next_observation, np.float32)
+        training_reward = np.asarray(infos.get("training_reward", reward), np.float32)
+        for name, values in (
+            ("observation", next_observation),
+            ("reward", reward),
+            ("training_reward", training_reward),
+        ):
+            _check_finite(name, values, len(steps) + 1, labels)
+        step = {
+            "observation": observation,
+            "action": action,
+            "reward": reward.astype(np.float32),
+            "training_reward": training_reward,
+            "next_observation": next_observation,
+            "terminated": terminated,
+            "truncated": truncated,
+            "episode": episode.copy(),
+            "mask": active,
+        }
+        steps.append(step)
+        extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
+        transition = Transitions(
+            observation=torch.from_numpy(observation),
+            action=torch.from_numpy(action),
+            reward=torch.from_numpy(step["reward"]),
+            next_observation=torch.from_numpy(next_observation),
+            terminated=torch.from_numpy(terminated.astype(np.float32)),
+        )
+        memory = agent.observe(memory, transition, torch.from_numpy(active))
+        ended = terminated | truncated
+        observation = next_observation
+        if ended.any():
+            memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
+            episode = episode + (ended & active)
+        going_on = on_step is None or on_step(StepEvent(int(active.sum()), reward, ended & active, infos))
+        if not going_on or (episode >= episodes).all():
+            break
+        if ended.any():
+            observation = np.asarray(envs.reset(options={"reset_mask": ended})[0], np.float32)
+            _check_finite("observation", observation, len(steps), labels)
+    fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
+    stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
+    return Trajectories(**fields, extras=stacked), memory
+
+
+def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
+    if np.isfinite(values).all():
+        return
+    row = int(np.nonzero(~np.isfinite(values))[0][0])
+    label = f" ({labels[row]})" if labels is not None else ""
+    raise NonFiniteError(
+        f"The environment of task {row}{label} returned {name} {values[row]} at step {step} of the trial; "
+        "observations and rewards must be finite. Nothing of this trial was learnt; the last checkpoint stands."
+    )
