@@ -134,7 +134,13 @@ class Session:
 
 
 def adapt(
-    agent: PEARLAgent, env: gym.Env[Any, Any], *, episodes: int, horizon: int, seed: int, deterministic: bool = False
+    agent: PEARLAgent,
+    env: gym.Env[Any, Any],
+    *,
+    episodes: int,
+    horizon: int,
+    seed: int,
+    exploration_episodes: int | None = None,
 ) -> AdaptedPolicy:
     """Play ``episodes`` episodes of ``env``, growing a belief from the prior, and return the policy for it.
 
@@ -144,7 +150,8 @@ def adapt(
         episodes: episodes to play.
         horizon: environment steps after which an episode is cut where ``env`` has no time limit of its own.
         seed: of every draw.
-        deterministic: explore on the posterior mean with the policy mean instead of sampling.
+        exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
+            where None.
 
     Raises:
         ValueError: no episodes, or a value that is not finite.
@@ -162,7 +169,7 @@ def adapt(
         episodes=episodes,
         seed=seed,
         rng=rng,
-        deterministic_from=0 if deterministic else None,
+        deterministic_from=exploration_episodes,
     )
     return AdaptedPolicy(agent, memory, rng, trial)
 

@@ -25,6 +25,11 @@ class References:
     oracle: float | None
     """None where the family knows no such policy; scores are None then"""
 
+    def lines(self) -> dict[str, float]:
+        """Return the references that are known, by the name that pictures and tables give them."""
+        lines = {"random policy": self.random}
+        return lines if self.oracle is None else lines | {"task known": self.oracle}
+
     def score(self, returns: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return (return - random) / (oracle - random), elementwise."""
         if self.oracle is None:

@@ -141,9 +141,9 @@ class PEARL:
             self.wall_s = wall_before + time.perf_counter() - begun
             ending = stopped or self.num_timesteps >= target
             if self.num_timesteps >= self.next_evaluation or (ending and total_timesteps > 0):
-                self._log_evaluation(metrics, on_evaluation)
                 interval = self.config.evaluation.interval
                 self.next_evaluation = (self.num_timesteps // interval + 1) * interval
+                self._log_evaluation(metrics, on_evaluation)
             if ending or (should_stop is not None and should_stop()):
                 break
             callbacks.on_rollout_start()
@@ -179,14 +179,20 @@ class PEARL:
         )
 
     def adapt(
-        self, env: gym.Env[Any, Any], episodes: int = 2, *, deterministic: bool = False, seed: int | None = None
+        self,
+        env: gym.Env[Any, Any],
+        episodes: int = 2,
+        *,
+        exploration_episodes: int | None = None,
+        seed: int | None = None,
     ) -> AdaptedPolicy:
         """Play ``episodes`` episodes of a new task, updating the belief without a gradient, and return a policy for it.
 
         Args:
             env: one task's environment, with the spaces of training. It is left open.
             episodes: episodes to play.
-            deterministic: explore on the posterior mean with the policy mean instead of sampling.
+            exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
+                where None.
             seed: of the draws; the next of the model's own where None.
 
         Raises:
@@ -203,7 +209,14 @@ class PEARL:
                 )
         if seed is None:
             seed = int(torch.randint(2**31, (1,), generator=self._rng))
-        return adapt(self.agent, env, episodes=episodes, horizon=self.horizon, seed=seed, deterministic=deterministic)
+        return adapt(
+            self.agent,
+            env,
+            episodes=episodes,
+            horizon=self.horizon,
+            seed=seed,
+            exploration_episodes=exploration_episodes,
+        )
 
     def session(self, *, seed: int | None = None) -> Session:
         """Start adapting one step at a time, for a loop that the user owns."""

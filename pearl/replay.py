@@ -151,7 +151,9 @@ class TaskReplay:
         """
         store = tensors["store"]
         filled = store.shape[1]
-        if store.shape[0] != len(self.n_added) or store.shape[2] != sum(self._widths) or filled > self.capacity:
+        # A ring that had gone round at another capacity has its rows elsewhere.
+        fits = filled == int(tensors["n_added"].clamp(max=self.capacity).max())
+        if store.shape[0] != len(self.n_added) or store.shape[2] != sum(self._widths) or not fits:
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
                 f"{tuple(self._store.shape)}; tasks, spaces and replay_capacity must be those of the saved run."

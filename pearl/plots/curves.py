@@ -167,7 +167,7 @@ def return_by_episode(
     path: str | os.PathLike[str],
     returns: ArrayLike,
     *,
-    first_exploit_episode: int,
+    exploration_episodes: int,
     references: Mapping[str, float] = NO_REFERENCES,
     title: str = "Return by episode on held-out tasks",
 ) -> Path:
@@ -176,18 +176,18 @@ def return_by_episode(
     Args:
         path: the PNG file to write.
         returns: undiscounted return, (task, episode); NaN for an episode that was not played.
-        first_exploit_episode: how many exploration episodes come first; `returns[:, first_exploit_episode:]` are
+        exploration_episodes: how many exploration episodes come first; `returns[:, exploration_episodes:]` are
             played after adaptation. From 0 to the number of episodes.
         references: return by name, such as a random policy's and that of one told the goal; drawn as dashed lines.
         title: what is shown.
 
     Raises:
-        ValueError: a shape is wrong, a reference is not finite, or `first_exploit_episode` is out of range.
+        ValueError: a shape is wrong, a reference is not finite, or `exploration_episodes` is out of range.
     """
     values = as_array("returns", returns, ("task", "episode"))
     n_tasks, n_episodes = values.shape
-    if not 0 <= first_exploit_episode <= n_episodes:
-        raise ValueError(f"first_exploit_episode must lie in 0..{n_episodes}; found {first_exploit_episode}")
+    if not 0 <= exploration_episodes <= n_episodes:
+        raise ValueError(f"exploration_episodes must lie in 0..{n_episodes}; found {exploration_episodes}")
     check_references(references)
     episodes = np.arange(1, n_episodes + 1)
     mean = mean_over_tasks(values)
@@ -201,7 +201,7 @@ def return_by_episode(
             _draw_bars(axes, episodes, low, high)
         axes.plot(episodes, mean, color=PALETTE[0], linewidth=2.2, marker="o", markersize=6, zorder=4)
         say_if_empty(axes, values)
-        _shade_exploration(axes, first_exploit_episode, n_episodes)
+        _shade_exploration(axes, exploration_episodes, n_episodes)
         finish_episode_axis(axes, n_episodes, "episode of the trial", first=1)
         axes.set_ylabel("return of the episode")
         name = "mean" if n_tasks > 1 else "the task"

@@ -72,8 +72,8 @@ def posterior_means(
                 axes.set_ylabel(_component_name(2, explained) if index % columns == 0 else "")
         what = "z has one dimension"
         if not strip:
-            what = f"two principal components of the {points.shape[1]}-dimensional z (share of variance)"
-        add_header(figure, title, f"one dot per task ({n_tasks}), coloured by its true value; {what}")
+            what = f"two principal components of the {points.shape[1]}-dimensional z, with their share of variance"
+        add_header(figure, title, f"one dot per task ({n_tasks}); {what}")
     return Path(path)
 
 

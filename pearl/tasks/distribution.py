@@ -1,12 +1,13 @@
 """Tasks and the distributions they are drawn from."""
 
+import difflib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -74,12 +75,64 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(item) for item in value) if isinstance(value, tuple) else value
 
 
+def parse_task(text: str, *, like: Task) -> Task:
+    """Read a task from ``name=value`` pairs separated by spaces, a list's items by commas: ``goal=0.3,-0.7``.
+
+    Args:
+        text: one or more pairs; parameters that are not given are taken from ``like``.
+        like: a task of the same family, whose parameters say what names and shapes there are.
+
+    Raises:
+        ValueError: an unknown name (the nearest is named), no number, or the wrong number of items.
+    """
+    params = like.to_json()
+    for pair in text.split():
+        name, equals, value = pair.partition("=")
+        if not equals or name not in params:
+            near = difflib.get_close_matches(name, params, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"A task of this family is given as {_pattern(like)!r}, got {pair!r}.{hint}")
+        old = params[name]
+        items = [_value(item, old[0] if isinstance(old, list) else old, like) for item in value.split(",")]
+        if (isinstance(old, list) and len(items) != len(old)) or (not isinstance(old, list) and len(items) != 1):
+            raise ValueError(f"A task of this family is given as {_pattern(like)!r}, got {pair!r}.")
+        params[name] = items if isinstance(old, list) else items[0]
+    return Task(params)
+
+
+def _value(text: str, old: Any, like: Task) -> Any:
+    if isinstance(old, str):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"A task of this family is given as {_pattern(like)!r}; {text!r} is no number.") from None
+
+
+def _pattern(like: Task) -> str:
+    values = (
+        (name, ",".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in like.to_json().items()
+    )
+    return " ".join(f"{name}={value}" for name, value in values)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, tuple):
         return "(" + ", ".join(_short(item) for item in value) + ")"
     return str(value)
+
+
+class Plane(NamedTuple):
+    """Where a task is played, for pictures: positions are the observation's first two numbers."""
+
+    goal: tuple[float, float]
+    goal_radius: float | None = None
+    """Distance within which the goal counts as reached; None where nothing changes there"""
+    half_circle: bool = False
+    """Whether the family's goals lie on the unit half circle"""
 
 
 class TaskDistribution(ABC):
@@ -119,6 +172,10 @@ class TaskDistribution(ABC):
         Returns:
             Actions, (task, action_dim), or None.
         """
+        return None
+
+    def plane(self, task: Task) -> Plane | None:
+        """Return where ``task`` is played, for families whose robot moves in a plane; None for others."""
         return None
 
     def relabel(

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
-from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.distribution import Plane, Task, TaskDistribution
 from pearl.tasks.point_robot_frame import draw_frame
 from pearl.tasks.registry import register
 
@@ -235,6 +235,11 @@ class _GoalReaching(TaskDistribution):
     def make_vec_env(self, tasks: Sequence[Task]) -> PointRobotVectorEnv:
         """Build the environments of all tasks as one, computed in numpy."""
         return PointRobotVectorEnv(_goals(tasks, len(tasks)), sparse=self._sparse)
+
+    def plane(self, task: Task) -> Plane:
+        """Return the goal; the sparse family's lie on the half circle and count within 0.2."""
+        x, y = task.params["goal"]
+        return Plane((x, y), GOAL_RADIUS if self._sparse else None, half_circle=self._sparse)
 
     def oracle_action(self, tasks: Sequence[Task], observation: Floats) -> Floats:
         """Go to the known goal as fast as each axis allows: clip((goal - position) / 0.1, -1, 1).

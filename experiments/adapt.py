@@ -1,0 +1,87 @@
+"""Show one adaptation: an agent meets a task it has never seen, and learns it without a gradient.
+
+python experiments/adapt.py pretrained/point-robot --task goal=0.3,-0.7 --gif adaptation.gif
+"""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+import pearl
+from pearl import plots
+from pearl.evaluation import measure_references
+from pearl.report import draw_adaptation, posterior_path
+from pearl.run import output_folder
+from pearl.tasks import parse_task
+
+
+def main(
+    run: Positional[Path],
+    /,
+    task: str | None = None,
+    episodes: int | None = None,
+    gif: Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> int:
+    """Adapt a trained agent to one task and show what happens.
+
+    Args:
+        run: run folder, or checkpoint folder such as pretrained/point-robot.
+        task: the task's parameters, for example goal=0.3,-0.7; the first held-out task where None.
+        episodes: episodes of the trial, of which the last ones act on the posterior mean; the run's where None.
+        gif: film of the trial.
+        seed: of the trial's draws.
+        out: folder of the picture; the run folder where None.
+    """
+    console = Console()
+    try:
+        model = pearl.load(run)
+        chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
+        settings = model.config.evaluation
+        episodes = settings.episodes if episodes is None else episodes
+        env = model.tasks.make_env(chosen, render_mode="rgb_array" if gif else None)
+        if gif:
+            env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
+        exploring = min(settings.exploration_episodes, max(1, episodes - 1))
+        policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
+    except (pearl.CheckpointError, ValueError) as error:
+        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    trial = policy.trial
+    assert trial is not None
+    references = measure_references(model.tasks, [chosen], seed=seed)
+    ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
+    posterior = posterior_path(model.agent, trial, ends)
+    table = Table(title=f"{model.family}: adapting to {chosen}")
+    for column in ("episode", "acting", "return", "posterior mean after it", "posterior spread"):
+        table.add_column(column, justify="right")
+    for number, value in enumerate(trial.episode_returns(episodes)[0], start=1):
+        mean, spread = posterior.mean[0, number], posterior.stddev[0, number]
+        acting = "explores" if number <= exploring else "posterior mean"
+        table.add_row(
+            str(number), acting, f"{value:.2f}", " ".join(f"{x:+.2f}" for x in mean), f"{float(spread.mean()):.3f}"
+        )
+    for name, reference in references.lines().items():
+        table.add_row("", name, f"{reference:.2f}", "", "", style="dim")
+    console.print(table)
+    folder = output_folder(run, out)
+    paths = [
+        draw_adaptation(
+            model.agent, model.tasks, chosen, trial, references.lines(), folder / "plots" / "adaptation.png"
+        )
+    ]
+    if gif:
+        paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
+    for path in paths:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))

@@ -1,0 +1,71 @@
+"""Evaluate a trained agent by the few-shot protocol: return of episode 1 to K on held-out tasks.
+
+python experiments/evaluate.py runs/point-robot-seed0 --tasks 100
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+import pearl
+from pearl.evaluation import check_disjoint
+from pearl.report import draw_evaluation, evaluation_summary, evaluation_table, headline
+from pearl.run import output_folder, write_json
+
+
+def main(
+    run: Positional[Path],
+    /,
+    tasks: int | None = None,
+    episodes: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+) -> int:
+    """Evaluate a trained agent on held-out tasks and return the process's exit code.
+
+    Args:
+        run: run folder, or checkpoint folder such as pretrained/point-robot.
+        tasks: number of new held-out tasks drawn from the family; the run's own test tasks where None.
+        episodes: episodes per trial; the run's where None.
+        seed: of the new tasks and of the protocol's draws; the run's evaluation seed where None.
+        out: folder for evaluation.json and plots/; the run folder where None.
+    """
+    console = Console()
+    try:
+        model = pearl.load(run)
+        chosen = model.test_tasks
+        if tasks is not None:
+            chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
+            check_disjoint(model.train_tasks, chosen)
+        evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
+    except (pearl.CheckpointError, ValueError) as error:
+        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    folder = output_folder(run, out)
+    write_json(
+        folder / "evaluation.json",
+        {
+            "family": model.family,
+            "seed": seed,
+            "env_steps": model.num_timesteps,
+            "test": evaluation_summary(evaluation),
+            "tasks": [
+                {"task": task.to_json(), "returns": returns}
+                for task, returns in zip(chosen, evaluation.returns.tolist(), strict=True)
+            ],
+        },
+    )
+    console.print(evaluation_table(evaluation, f"{model.family}: {len(chosen)} held-out tasks"))
+    console.print(headline(evaluation), highlight=False, soft_wrap=True)
+    paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, folder / "plots")
+    for path in [folder / "evaluation.json", *paths]:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))
