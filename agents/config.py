@@ -14,7 +14,7 @@ class PEARLAgentConfig:
     learning_rate: float = 1e-3
     """Adam's step size for every network and the temperature, at the start."""
     final_learning_rate: float | None = None
-    """Step size at the end of training, reached linearly in environment steps; None keeps it constant."""
+    """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
     discount: float = 0.99
     """Discount per environment step."""
     target_update_rate: float = 0.005
@@ -27,8 +27,13 @@ class PEARLAgentConfig:
     """Where a learned temperature starts."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats; minus the action width where None."""
+    redraw_interval: int | None = None
+    """Steps within an episode after which z is drawn anew, beside the draw at its start; never where None."""
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
+
+    prefix_kl_weight: float = 0.0
+    """Weight of KL(q(z|c) || q(z|c')) for a prefix c' of each context, a mean over tasks; 0 leaves it out."""
 
     def __post_init__(self) -> None:
         if self.n_critics < 1:
@@ -46,5 +51,8 @@ class PEARLAgentConfig:
             raise ValueError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
-        if self.kl_weight < 0:
-            raise ValueError(f"agent.kl_weight must not be negative, got {self.kl_weight}.")
+        if self.redraw_interval is not None and self.redraw_interval < 1:
+            raise ValueError(f"agent.redraw_interval must be at least 1, got {self.redraw_interval}.")
+        for name in ("kl_weight", "prefix_kl_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")

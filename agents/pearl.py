@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from agents.config import PEARLAgentConfig
+from agents.draws import StratifiedDraws
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
 from agents.networks import Actor, CriticEnsemble
-from agents.types import ActionChoice, MetaBatch, Transitions
-from encoders import Context, ContextEncoder, EncoderConfig, kl_to_unit_gaussian, make_encoder
+from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
+from encoders import Context, ContextEncoder, EncoderConfig, kl_to_prefix, kl_to_unit_gaussian, make_encoder
+from encoders.types import check_context
 
 
 class PEARLMemory(NamedTuple):
@@ -22,9 +24,13 @@ class PEARLMemory(NamedTuple):
     belief: Any
     """The encoder's belief over everything seen in the trial"""
     z: Tensor
-    """(task, latent_dim), drawn from the posterior at the episode's start"""
+    """(task, latent_dim), the last posterior sample, which the task is played with"""
     z_mean: Tensor
-    """(task, latent_dim), the posterior mean at the episode's start"""
+    """(task, latent_dim), the posterior mean when z was drawn"""
+    draws: StratifiedDraws
+    """The noise that the trial's samples are made of"""
+    steps: Tensor
+    """(task,) int64, steps since the episode's start"""
 
 
 class PEARLAgent(nn.Module):
@@ -62,7 +68,7 @@ class PEARLAgent(nn.Module):
         self.latent_dim = encoder.latent_dim
         self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, observation_dim, action_dim)
             self.actor = Actor(observation_dim, action_dim, encoder.latent_dim, config.hidden_sizes)
             self.critics = CriticEnsemble(
@@ -74,8 +80,8 @@ class PEARLAgent(nn.Module):
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf),
             requires_grad=config.temperature is None,
         )
-        self.register_buffer("low", torch.as_tensor(action_space.low))
-        self.register_buffer("high", torch.as_tensor(action_space.high))
+        self.register_buffer("low", torch.tensor(action_space.low, dtype=torch.float32))
+        self.register_buffer("high", torch.tensor(action_space.high, dtype=torch.float32))
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.parameters() if parameter.requires_grad],
             lr=config.learning_rate,
@@ -87,15 +93,21 @@ class PEARLAgent(nn.Module):
         """Where the networks live."""
         return self.low.device
 
+    @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> PEARLMemory:
         """Start ``n_tasks`` trials: the belief is the prior and z a sample of it."""
-        return self._draw(self.encoder.prior(n_tasks), rng)
+        belief = self.encoder.prior(n_tasks)
+        draws = StratifiedDraws.begin(n_tasks, self.latent_dim, rng, self.device)
+        steps = torch.zeros(n_tasks, dtype=torch.int64, device=self.device)
+        nothing = torch.zeros(n_tasks, self.latent_dim, device=self.device)
+        everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
+        return self._draw(PEARLMemory(belief, nothing, nothing, draws, steps), everyone)
 
     @torch.no_grad()
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act on the episode's z; where ``deterministic``, on the posterior mean with the policy mean.
+        """Act on the last drawn z; where ``deterministic``, on the posterior mean there with the policy mean.
 
         Args:
             observation: (task, observation_dim).
@@ -110,7 +122,7 @@ class PEARLAgent(nn.Module):
 
     @torch.no_grad()
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
-        """Fold one transition of each active task into its belief; z stays until the episode ends."""
+        """Fold one transition of each active task into its belief; z stays, unless ``redraw_interval`` is up."""
         context = Context(
             observation=transition.observation.unsqueeze(1),
             action=transition.action.unsqueeze(1),
@@ -118,19 +130,18 @@ class PEARLAgent(nn.Module):
             next_observation=transition.next_observation.unsqueeze(1),
             mask=active.unsqueeze(1),
         )
-        return memory._replace(belief=self.infer(context, memory.belief))
+        memory = memory._replace(belief=self.infer(context, memory.belief), steps=memory.steps + active)
+        interval = self.config.redraw_interval
+        return memory if interval is None else self._draw(memory, active & (memory.steps % interval == 0))
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
         """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""
-        drawn = self._draw(memory.belief, rng)
-        row = ended.unsqueeze(-1)
-        return PEARLMemory(
-            memory.belief, torch.where(row, drawn.z, memory.z), torch.where(row, drawn.z_mean, memory.z_mean)
-        )
+        return self._draw(memory._replace(steps=torch.where(ended, 0, memory.steps)), ended)
 
     def infer(self, context: Context, belief: Any = None) -> Any:
         """Fold a context, its actions in the action space's units, into a belief (the prior where None)."""
+        check_context(context, self.observation_dim, self.action_dim)
         context = context._replace(action=self._to_unit(context.action))
         return self.encoder.encode(context) if belief is None else self.encoder.update(belief, context)
 
@@ -147,7 +158,8 @@ class PEARLAgent(nn.Module):
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
         The encoder's gradient comes from the critics' loss and the KL; the actor sees z detached. Every loss is
-        evaluated at the same parameters, then one optimizer step moves them all and the targets follow.
+        evaluated at the same parameters, then one optimizer step moves them all and the targets follow. Each transition
+        has a sample of z of its own, the same for its value and its target.
 
         Args:
             batch: context and transitions of several tasks; the transitions' reward is the training reward.
@@ -155,14 +167,16 @@ class PEARLAgent(nn.Module):
 
         Returns:
             Scalars for logging, detached: critic_loss, actor_loss, kl, q_mean, temperature, entropy, posterior_stddev,
-            posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions).
+            posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
+            prefix_kl where it has a weight.
         """
         transitions = batch.transitions
+        check_transitions(transitions, self.observation_dim, self.action_dim)
         observation, next_observation = transitions.observation, transitions.next_observation
         action = self._to_unit(transitions.action)
         posterior = self.encoder.posterior(self.infer(batch.context))
-        noise = torch.randn(posterior.mean.shape, generator=rng, device=self.device)
-        z = (posterior.mean + posterior.stddev * noise).unsqueeze(1).expand(-1, observation.shape[1], -1)
+        noise = torch.randn((*observation.shape[:2], self.latent_dim), generator=rng, device=self.device)
+        z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * noise
         temperature = self.log_temperature.detach().exp()
 
         with torch.no_grad():
@@ -177,14 +191,14 @@ class PEARLAgent(nn.Module):
             )
         q = self.critics(observation, action, z)
         bellman = critic_loss(q, target)
-        kl = kl_to_unit_gaussian(posterior) if self.encoder.stochastic else torch.zeros(())
+        bounds = self._information_bounds(batch.context, posterior, rng)
 
         new_action, log_prob = self.actor(observation, z.detach()).sample(rng)
         policy = actor_loss(log_prob, self.critics(observation, new_action, z.detach()), temperature)
 
         self.optimizer.zero_grad(set_to_none=True)
         inference = [*self.encoder.parameters(), *self.critics.parameters()]
-        (bellman + self.config.kl_weight * kl).backward(inputs=inference)
+        (bellman + sum(weight * kl for weight, kl in bounds.values())).backward(inputs=inference)
         policy.backward(inputs=list(self.actor.parameters()))
         if self.config.temperature is None:
             temperature_loss(self.log_temperature, log_prob.detach(), self.target_entropy).backward()
@@ -196,22 +210,41 @@ class PEARLAgent(nn.Module):
         return {
             "critic_loss": bellman.detach(),
             "actor_loss": policy.detach(),
-            "kl": kl.detach(),
             "q_mean": q.detach().mean(),
             "temperature": temperature,
             "entropy": -log_prob.detach().mean(),
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
-        }
+        } | {name: kl.detach() for name, (_, kl) in bounds.items()}
 
-    @torch.no_grad()
-    def _draw(self, belief: Any, rng: torch.Generator) -> PEARLMemory:
-        posterior = self.encoder.posterior(belief)
-        noise = torch.randn(posterior.mean.shape, generator=rng, device=self.device)
-        return PEARLMemory(belief, posterior.mean + posterior.stddev * noise, posterior.mean)
+    def _information_bounds(
+        self, context: Context, posterior: Normal, rng: torch.Generator
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return each KL that bounds what z may hold, with its weight, by name."""
+        if not self.encoder.stochastic:
+            return {}
+        bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
+        if self.config.prefix_kl_weight > 0:
+            n_tasks, steps = context.mask.shape
+            length = torch.rand(n_tasks, 1, generator=rng, device=self.device) * (context.mask.sum(1, keepdim=True) + 1)
+            early = torch.arange(steps, device=self.device) < length.floor()
+            prefix = self.encoder.posterior(self.infer(context._replace(mask=context.mask & early)))
+            bounds["prefix_kl"] = (self.config.prefix_kl_weight, kl_to_prefix(posterior, prefix))
+        return bounds
+
+    def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
+        """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
+        posterior = self.encoder.posterior(memory.belief)
+        z = posterior.mean + posterior.stddev * memory.draws.noise()
+        row = chosen.unsqueeze(-1)
+        return memory._replace(
+            z=torch.where(row, z, memory.z),
+            z_mean=torch.where(row, posterior.mean, memory.z_mean),
+            draws=memory.draws.advance(chosen),
+        )
 
     def _from_unit(self, action: Tensor) -> Tensor:
-        return self.low + 0.5 * (action + 1.0) * (self.high - self.low)
+        return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
 
     def _to_unit(self, action: Tensor) -> Tensor:
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0
@@ -222,7 +255,7 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
 
     Raises:
         TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds.
+        ValueError: an action space without finite bounds, or with no room between them.
     """
     for role, space in (("observation", observation_space), ("action", action_space)):
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
@@ -232,9 +265,13 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
             )
     assert isinstance(observation_space, gym.spaces.Box)
     assert isinstance(action_space, gym.spaces.Box)
-    if not action_space.is_bounded():
+    if action_space.dtype.kind != "f":
+        raise TypeError(f"PEARL needs an action space of floats, got {action_space}; integers are not supported.")
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in (action_space.low, action_space.high))
+    width = high - low
+    if not (width.isfinite() & (width > 0)).all():
         raise ValueError(
-            f"PEARL needs an action space with finite bounds, got {action_space}. "
+            f"PEARL needs an action space with finite bounds, low under high, got {action_space}. "
             "Bound it with gymnasium.wrappers.RescaleAction or a Box with finite low and high."
         )
     return observation_space.shape[0], action_space.shape[0]

@@ -40,3 +40,23 @@ class ActionChoice(NamedTuple):
     """(task, action_dim), in the action space's units"""
     extras: Mapping[str, Tensor] = MappingProxyType({})
     """Per-task values (a log-probability, a value) that the rollout carries along, each (task, …)"""
+
+
+def check_transitions(transitions: Transitions, observation_dim: int, action_dim: int) -> None:
+    """Check the shapes of a batch (task, step, dim) where it enters the floor: a wrong one could broadcast unnoticed.
+
+    Raises:
+        ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
+    """
+    rows = tuple(transitions.observation.shape[:2])
+    expected = {
+        "observation": (*rows, observation_dim),
+        "action": (*rows, action_dim),
+        "reward": rows,
+        "next_observation": (*rows, observation_dim),
+        "terminated": rows,
+    }
+    for field, shape in expected.items():
+        found = tuple(getattr(transitions, field).shape)
+        if found != shape:
+            raise ValueError(f"Transitions.{field} must have the shape {shape}, got {found}.")

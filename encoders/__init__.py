@@ -5,7 +5,7 @@ from encoders.config import EncoderConfig, make_encoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.mlp import mlp
-from encoders.objectives import kl_to_unit_gaussian
+from encoders.objectives import kl_to_prefix, kl_to_unit_gaussian
 from encoders.pooled import MeanAggregator, PooledFeatures
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, PooledBelief, choose
 
@@ -24,6 +24,7 @@ __all__ = [
     "PooledFeatures",
     "ProductOfGaussians",
     "choose",
+    "kl_to_prefix",
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",

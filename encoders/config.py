@@ -1,13 +1,14 @@
 """An encoder's settings, and the encoder they describe."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from encoders.base import ContextEncoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.pooled import MeanAggregator, PooledFeatures
 
+EncoderKind = Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"]
 ContextField = Literal["observation", "action", "reward", "next_observation"]
 
 
@@ -15,7 +16,7 @@ ContextField = Literal["observation", "action", "reward", "next_observation"]
 class EncoderConfig:
     """Settings of q(z | c)."""
 
-    kind: Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"] = "linear_gaussian"
+    kind: EncoderKind = "linear_gaussian"
     """How transitions are aggregated into a belief."""
     latent_dim: int = 5
     """Width of the task variable z."""
@@ -31,6 +32,8 @@ class EncoderConfig:
     """Floor of the posterior's standard deviation."""
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(EncoderKind):
+            raise ValueError(f"encoder.kind must be one of {get_args(EncoderKind)}, got {self.kind!r}.")
         for name in ("latent_dim", "feature_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"encoder.{name} must be at least 1, got {getattr(self, name)}.")

@@ -27,7 +27,6 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         context_fields: parts of a transition the encoder reads.
         hidden_sizes: widths of the measurement network's hidden layers.
         min_stddev: floor of the posterior's standard deviation.
-        gain: factor on the network's output, so that measurements count from the start.
     """
 
     def __init__(
@@ -39,11 +38,9 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         *,
         hidden_sizes: Sequence[int] = (128, 128),
         min_stddev: float = 1e-3,
-        gain: float = 3.0,
     ) -> None:
         super().__init__(observation_dim, action_dim, latent_dim, context_fields)
         self.min_stddev = min_stddev
-        self.gain = gain
         self.network = mlp(self.input_dim, hidden_sizes, latent_dim + 1, activation=torch.nn.SiLU)
 
     def prior(self, n_tasks: int) -> GaussianBelief:  # noqa: D102
@@ -51,9 +48,18 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         eye = torch.eye(self.latent_dim, dtype=torch.float64, device=parameter.device)
         return GaussianBelief(eye.repeat(n_tasks, 1, 1), eye.new_zeros(n_tasks, self.latent_dim))
 
-    def update(self, belief: GaussianBelief, context: Context) -> GaussianBelief:  # noqa: D102
-        output = self.gain * self.network(self.inputs(context))
-        direction, value = torch.where(context.mask.unsqueeze(-1), output, 0.0).split([self.latent_dim, 1], dim=-1)
+    def update(self, belief: GaussianBelief, context: Context) -> GaussianBelief:
+        """Fold transitions into the belief.
+
+        The products are summed in double precision: rounded to single they can outweigh the prior, and the precision
+        stops being positive definite. No transition is a surer measurement than ``min_stddev``, for the same reason.
+        """
+        output = self.network(self.inputs(context))
+        measurement = torch.where(context.mask.unsqueeze(-1), output, 0.0).double()
+        longest = 1.0 / self.min_stddev
+        length = measurement[..., : self.latent_dim].norm(dim=-1, keepdim=True)
+        measurement = measurement * (longest / length.clamp(min=longest))
+        direction, value = measurement.split([self.latent_dim, 1], dim=-1)
         precision = direction.transpose(1, 2) @ direction
         weighted_mean = (direction * value).sum(1)
         return GaussianBelief(belief.precision + precision, belief.weighted_mean + weighted_mean)

@@ -54,7 +54,7 @@ class AdaptedPolicy:
 
         Returns:
             Actions of shape (action_dim,) or (row, action_dim), and the state for the next call (None where
-            ``episode_start`` is not given: z then stays as the trial left it).
+            neither ``state`` nor ``episode_start`` is given: z then stays as the trial left it).
 
         Raises:
             ValueError: the observation has the wrong shape or is not finite.
@@ -62,10 +62,12 @@ class AdaptedPolicy:
         rows, single = observation_rows(observation, self.agent.observation_dim)
         memory = repeat(self.memory, len(rows)) if state is None else cast(PEARLMemory, state)
         if episode_start is not None:
+            if state is None:  # Rows, and evaluations, must not all play the trial's next sample.
+                memory = memory._replace(draws=self.agent.begin(len(rows), self._rng).draws)
             memory = self.agent.end_episode(memory, torch.as_tensor(episode_start, dtype=torch.bool), self._rng)
         flags = torch.full((len(rows),), deterministic)
         action = self.agent.act(torch.from_numpy(rows), memory, flags, self._rng).action.numpy(force=True)
-        return (action[0] if single else action), (memory if episode_start is not None else None)
+        return (action[0] if single else action), (None if state is None and episode_start is None else memory)
 
 
 class Session:
@@ -96,8 +98,8 @@ class Session:
         Raises:
             ValueError: the observation has the wrong shape or is not finite.
         """
-        rows, _ = observation_rows(observation, self.agent.observation_dim)
-        choice = self.agent.act(torch.from_numpy(rows), self.memory, torch.full((1,), deterministic), self._rng)
+        row = _row("observation", observation, self.agent.observation_dim, single=True)
+        choice = self.agent.act(torch.from_numpy(row), self.memory, torch.full((1,), deterministic), self._rng)
         return choice.action[0].numpy(force=True)
 
     def observe(
@@ -117,10 +119,12 @@ class Session:
             ValueError: a value has the wrong shape or is not finite; the belief stays as it was.
         """
         transition = Transitions(
-            observation=torch.from_numpy(observation_rows(observation, self.agent.observation_dim)[0]),
-            action=torch.from_numpy(_row("action", action, self.agent.action_dim)),
+            observation=torch.from_numpy(_row("observation", observation, self.agent.observation_dim, single=True)),
+            action=torch.from_numpy(_row("action", action, self.agent.action_dim, single=True)),
             reward=torch.from_numpy(_row("reward", [reward], 1)[0]),
-            next_observation=torch.from_numpy(observation_rows(next_observation, self.agent.observation_dim)[0]),
+            next_observation=torch.from_numpy(
+                _row("next_observation", next_observation, self.agent.observation_dim, single=True)
+            ),
             terminated=torch.tensor([float(terminated)]),
         )
         one = torch.ones(1, dtype=torch.bool)
@@ -199,10 +203,11 @@ def observation_rows(observation: Any, width: int) -> tuple[NDArray[np.float32],
     return _row("observation", array, width), single
 
 
-def _row(name: str, value: Any, width: int) -> NDArray[np.float32]:
+def _row(name: str, value: Any, width: int, *, single: bool = False) -> NDArray[np.float32]:
     array = np.atleast_2d(np.asarray(value, np.float32))
-    if array.ndim != 2 or array.shape[1] != width:
-        raise ValueError(f"{name} must have the shape ({width},) or (row, {width}), got {np.shape(value)}.")
+    if array.ndim != 2 or array.shape[1] != width or (single and len(array) != 1):
+        accepted = f"({width},)" if single else f"({width},) or (row, {width})"
+        raise ValueError(f"{name} must have the shape {accepted}, got {np.shape(value)}.")
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{name} must be finite, got {value}; the belief was left as it was.")
     return array

@@ -36,6 +36,8 @@ class TrainingConfig:
     """Episodes in a collected trial: the first acts on the prior, the next on the posterior."""
     initial_episodes: int = 1
     """Episodes of a random policy per training task before the first gradient step."""
+    initial_policy: Literal["random", "steady"] = "random"
+    """What acts in the initial episodes: a new uniform action at each step, or one that is held for an episode."""
     gradient_steps_per_env_step: float = 0.1
     """Gradient steps per collected environment step."""
     meta_batch: int = 16
@@ -46,6 +48,9 @@ class TrainingConfig:
     """Longest context in training, in transitions; of a longer one the newest count."""
     recent_context: int | None = None
     """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
+    relabel_candidates: int = 0
+    """Transitions of any task tried, per task of a gradient step, for one that this task rewards and a context can end
+    with; 0 trains each task on its own trials, without relabelling."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     replay_budget_mb: int = 1_024
@@ -64,6 +69,7 @@ class TrainingConfig:
         ):
             _at_least(1, "training", name, getattr(self, name))
         _at_least(0, "training", "initial_episodes", self.initial_episodes)
+        _at_least(0, "training", "relabel_candidates", self.relabel_candidates)
         _at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         if self.recent_context is not None:
             _at_least(1, "training", "recent_context", self.recent_context)
@@ -132,20 +138,22 @@ def load_yaml(path: Path, base: PEARLConfig | None = None) -> PEARLConfig:
         ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    except UnicodeError as error:
+        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
     return read_yaml(text, str(path), base)
 
 
 def read_yaml(text: str, source: str, base: PEARLConfig | None = None) -> PEARLConfig:
     """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
     try:
-        data = yaml.safe_load(text) or {}
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {error}") from error
     try:
-        return from_mapping(PEARLConfig, data, base)
+        return from_mapping(PEARLConfig, {} if data is None else data, base)
     except ConfigError as error:
         raise ConfigError(f"In {source}: {error}") from error
 

@@ -255,7 +255,7 @@ class PEARL:
         elif not isinstance(callback, BaseCallback):
             callback = ConvertCallback(callback)
         if progress_bar:
-            callback = CallbackList([callback, ProgressBarCallback()])
+            callback = CallbackList([callback, _ProgressBar()])
         callback.init_callback(self)  # type: ignore[arg-type]
         return callback
 
@@ -263,7 +263,8 @@ class PEARL:
         self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
     ) -> None:
         evaluation = self.evaluate()
-        posterior = self.agent.posterior(evaluation.memory)
+        with torch.no_grad():
+            posterior = self.agent.posterior(evaluation.memory)
         values = {
             "env_steps": float(self.num_timesteps),
             "gradient_steps": float(self.training.gradient_steps),
@@ -287,10 +288,29 @@ class PEARL:
             on_evaluation(evaluation, values)
 
 
+class _ProgressBar(ProgressBarCallback):
+    """Counts the environment steps that were taken; tasks that idle or were not chosen take none."""
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._shown = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self._shown)
+        self._shown = self.num_timesteps
+        return True
+
+
 def _horizon(env: gym.Env[Any, Any], family: str) -> int:
-    if env.spec is None or env.spec.max_episode_steps is None:
-        raise ValueError(
-            f"The environments of {family!r} have no time limit, so an episode might never end. Wrap what make_env "
-            "returns in gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
-        )
-    return env.spec.max_episode_steps
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps
+    inner = env
+    # A TimeLimit around an environment that is not registered appears in no spec.
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.TimeLimit):
+            return inner._max_episode_steps
+        inner = inner.env
+    raise ValueError(
+        f"The environments of {family!r} have no time limit, so an episode might never end. Wrap what make_env "
+        "returns in gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
+    )

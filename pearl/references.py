@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents import ActionChoice, MemorylessAgent
+from agents import ActionChoice, MemorylessAgent, Transitions
 from pearl.tasks import Task, TaskDistribution
 
 
 class RandomAgent(MemorylessAgent):
-    """A ``MetaAgent`` whose actions are uniform over a bounded Box."""
+    """A ``MetaAgent`` whose actions are uniform over a bounded Box, drawn anew at each step."""
 
     def __init__(self, action_space: gym.Space[Any]) -> None:
         assert isinstance(action_space, gym.spaces.Box)
@@ -24,6 +24,33 @@ class RandomAgent(MemorylessAgent):
         """Draw a uniform action for each task."""
         uniform = torch.rand((len(observation), *self.low.shape), generator=rng)
         return ActionChoice(self.low + uniform * (self.high - self.low))
+
+
+class SteadyAgent:
+    """A ``MetaAgent`` that draws one uniform action per episode and holds it, and so gets far from the start.
+
+    Its memory is the actions held, (task, action_dim).
+    """
+
+    def __init__(self, action_space: gym.Space[Any]) -> None:
+        self._random = RandomAgent(action_space)
+
+    def begin(self, n_tasks: int, rng: torch.Generator) -> Tensor:
+        """Draw each task's first action."""
+        nothing = torch.empty(n_tasks, 0)
+        return self._random.act(nothing, None, nothing, rng).action
+
+    def act(self, observation: Tensor, memory: Tensor, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
+        """Return the action each task holds."""
+        return ActionChoice(memory)
+
+    def observe(self, memory: Tensor, transition: Transitions, active: Tensor) -> Tensor:
+        """Return the memory as it is."""
+        return memory
+
+    def end_episode(self, memory: Tensor, ended: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw a new action for each task whose episode ended."""
+        return torch.where(ended.unsqueeze(-1), self.begin(len(memory), rng), memory)
 
 
 class OracleAgent(MemorylessAgent):

@@ -1,6 +1,7 @@
 """Every task's transitions in one store, and whole meta-batches drawn from it in one indexing operation."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,23 @@ from encoders import Context
 from pearl.rollout import Trajectories
 
 MIB = 2**20
+
+
+class Rows(NamedTuple):
+    """Transitions as the store holds them."""
+
+    observation: Tensor
+    """(task, n, observation_dim)"""
+    action: Tensor
+    """(task, n, action_dim)"""
+    next_observation: Tensor
+    """(task, n, observation_dim)"""
+    reward: Tensor
+    """(task, n), the true reward"""
+    training_reward: Tensor
+    """(task, n)"""
+    terminated: Tensor
+    """(task, n)"""
 
 
 class TaskReplay:
@@ -80,6 +98,26 @@ class TaskReplay:
         self._trial_start[owners[mask], slots[mask]] = start.expand_as(slots)[mask]
         self.n_added[ids] += lengths
 
+    def draw_rows(self, task_ids: Tensor, n: int, rng: torch.Generator, *, recent: int | None = None) -> Tensor:
+        """Draw ``n`` transitions of each task uniformly, as absolute numbers (task, n) that count from its first.
+
+        Args:
+            task_ids: (task,) int64.
+            n: transitions per task.
+            rng: the source of the draws.
+            recent: draw from each task's newest ``recent`` transitions; from everything it holds where None.
+
+        Raises:
+            ValueError: a task holds nothing.
+        """
+        added, window = self.n_added[task_ids], self.size()[task_ids]
+        if int(window.min()) == 0:
+            raise ValueError(f"Tasks {task_ids[window == 0].tolist()} hold no transitions; collect from them first.")
+        if recent is not None:
+            window = window.clamp(max=recent)
+        uniform = torch.rand(len(task_ids), n, generator=rng, dtype=torch.float64)
+        return (added - window).unsqueeze(1) + (uniform * window.unsqueeze(1)).long()
+
     def sample(
         self,
         task_ids: Tensor,
@@ -88,6 +126,7 @@ class TaskReplay:
         rng: torch.Generator,
         *,
         recent: int | None = None,
+        context_ends: Tensor | None = None,
     ) -> MetaBatch:
         """Draw a meta-batch: context and transitions of each task, drawn apart.
 
@@ -96,8 +135,8 @@ class TaskReplay:
             batch_size: transitions per task for actor and critics, uniform over everything the task holds.
             max_context: longest context, in transitions; of a longer one the newest are taken.
             rng: the source of every draw.
-            recent: contexts come from each task's newest ``recent`` transitions and what led up to them in their
-                trial; from everything the task holds where None.
+            recent: contexts end in each task's newest ``recent`` transitions; anywhere where None.
+            context_ends: (task,), each context's last transition by its absolute number; drawn where None.
 
         Returns:
             Context (task, max_context, …), padded, and transitions (task, batch_size, …) with the training reward.
@@ -105,34 +144,38 @@ class TaskReplay:
         Raises:
             ValueError: a task holds nothing.
         """
-        added, size = self.n_added[task_ids], self.size()[task_ids]
-        if int(size.min()) == 0:
-            raise ValueError(f"Tasks {task_ids[size == 0].tolist()} hold no transitions; collect from them first.")
-        uniform = torch.rand(len(task_ids), batch_size + 1, generator=rng)
-        rows = (added - size).unsqueeze(1) + (uniform[:, 1:] * size.unsqueeze(1)).long()
-
-        window = size if recent is None else size.clamp(max=recent)
-        newest = added - window + (uniform[:, 0] * window).long()
-        first = self._trial_start[task_ids, newest % self.capacity]
-        first = torch.maximum(torch.maximum(first, added - size), newest + 1 - max_context)
+        if context_ends is None:
+            context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
+        oldest = self.n_added[task_ids] - self.size()[task_ids]
+        first = self._trial_start[task_ids, context_ends % self.capacity]
+        first = torch.maximum(torch.maximum(first, oldest), context_ends + 1 - max_context)
         context_rows = first.unsqueeze(1) + torch.arange(max_context)
-        mask = context_rows <= newest.unsqueeze(1)
-
-        slots = torch.cat([context_rows, rows], dim=1) % self.capacity
-        drawn = self._store[task_ids.unsqueeze(1), slots]
-        context, batch = drawn.split([max_context, batch_size], dim=1)
-        observation, action, next_observation, reward, _, _ = context.split(self._widths, dim=-1)
-        transitions = batch.split(self._widths, dim=-1)
+        mask = context_rows <= context_ends.unsqueeze(1)
+        rows = torch.cat([context_rows, self.draw_rows(task_ids, batch_size, rng)], dim=1)
+        drawn = self.rows(task_ids, rows)
+        context, batch = (
+            Rows(*parts) for parts in zip(*(field.split([max_context, batch_size], 1) for field in drawn), strict=True)
+        )
         return MetaBatch(
-            context=Context(observation, action, reward.squeeze(-1), next_observation, mask),
+            context=Context(context.observation, context.action, context.reward, context.next_observation, mask),
             transitions=Transitions(
-                observation=transitions[0],
-                action=transitions[1],
-                reward=transitions[4].squeeze(-1),
-                next_observation=transitions[2],
-                terminated=transitions[5].squeeze(-1),
+                observation=batch.observation,
+                action=batch.action,
+                reward=batch.training_reward,
+                next_observation=batch.next_observation,
+                terminated=batch.terminated,
             ),
         )
+
+    def rows(self, task_ids: Tensor, rows: Tensor) -> Rows:
+        """Return the transitions of absolute numbers ``rows`` (task, n) in one indexing operation.
+
+        Args:
+            task_ids: (task,) int64.
+            rows: (task, n) int64; numbers of transitions that are no longer held give others.
+        """
+        drawn = self._store[task_ids.unsqueeze(1), rows % self.capacity].split(self._widths, dim=-1)
+        return Rows(*drawn[:3], *(column.squeeze(-1) for column in drawn[3:]))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs: the filled part of the store."""

@@ -101,7 +101,8 @@ def rollout(
     """
     n_tasks = envs.num_envs
     deterministic_from = episodes if deterministic_from is None else deterministic_from
-    observation = np.asarray(envs.reset(seed=seed)[0], np.float32)
+    # Copied: an environment may hand out the array that it writes the next observation into.
+    observation = np.array(envs.reset(seed=seed)[0], np.float32)
     _check_finite("observation", observation, 0, labels)
     episode = np.zeros(n_tasks, np.int64)
     steps: list[dict[str, NDArray[Any]]] = []
@@ -111,8 +112,8 @@ def rollout(
         choice = agent.act(torch.from_numpy(observation), memory, torch.from_numpy(episode >= deterministic_from), rng)
         action = choice.action.numpy(force=True)
         next_observation, reward, terminated, truncated, infos = envs.step(action)
-        next_observation = np.asarray(next_observation, np.float32)
-        training_reward = np.asarray(infos.get("training_reward", reward), np.float32)
+        next_observation = np.array(next_observation, np.float32)
+        training_reward = _training_reward(infos, reward)
         for name, values in (
             ("observation", next_observation),
             ("reward", reward),
@@ -149,11 +150,16 @@ def rollout(
         if not going_on or (episode >= episodes).all():
             break
         if ended.any():
-            observation = np.asarray(envs.reset(options={"reset_mask": ended})[0], np.float32)
+            observation = np.array(envs.reset(options={"reset_mask": ended})[0], np.float32)
             _check_finite("observation", observation, len(steps), labels)
     fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
     stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
     return Trajectories(**fields, extras=stacked), memory
+
+
+def _training_reward(infos: dict[str, Any], reward: NDArray[Any]) -> FloatArray:
+    given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
+    return np.where(given, infos.get("training_reward", reward), reward).astype(np.float32)
 
 
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
