@@ -27,13 +27,14 @@ class PEARLAgentConfig:
     """Where a learned temperature starts."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats; minus the action width where None."""
-    redraw_interval: int | None = None
-    """Steps within an episode after which z is drawn anew, beside the draw at its start; never where None."""
+    sweep: float = 0.0
+    """Share of the way to the next episode's draw that z moves in each step, read from the posterior as it stands; 0
+    keeps z for the episode."""
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
 
-    prefix_kl_weight: float = 0.0
-    """Weight of KL(q(z|c) || q(z|c')) for a prefix c' of each context, a mean over tasks; 0 leaves it out."""
+    early_kl_weight: float = 0.0
+    """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
 
     def __post_init__(self) -> None:
         if self.n_critics < 1:
@@ -51,8 +52,8 @@ class PEARLAgentConfig:
             raise ValueError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
-        if self.redraw_interval is not None and self.redraw_interval < 1:
-            raise ValueError(f"agent.redraw_interval must be at least 1, got {self.redraw_interval}.")
-        for name in ("kl_weight", "prefix_kl_weight"):
+        if not 0 <= self.sweep <= 1:
+            raise ValueError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
+        for name in ("kl_weight", "early_kl_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")

@@ -14,7 +14,14 @@ from agents.draws import StratifiedDraws
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
 from agents.networks import Actor, CriticEnsemble
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
-from encoders import Context, ContextEncoder, EncoderConfig, kl_to_prefix, kl_to_unit_gaussian, make_encoder
+from encoders import (
+    Context,
+    ContextEncoder,
+    EncoderConfig,
+    kl_to_early,
+    kl_to_unit_gaussian,
+    make_encoder,
+)
 from encoders.types import check_context
 
 
@@ -122,7 +129,7 @@ class PEARLAgent(nn.Module):
 
     @torch.no_grad()
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
-        """Fold one transition of each active task into its belief; z stays, unless ``redraw_interval`` is up."""
+        """Fold one transition of each active task into its belief; z stays, or sweeps on."""
         context = Context(
             observation=transition.observation.unsqueeze(1),
             action=transition.action.unsqueeze(1),
@@ -131,13 +138,13 @@ class PEARLAgent(nn.Module):
             mask=active.unsqueeze(1),
         )
         memory = memory._replace(belief=self.infer(context, memory.belief), steps=memory.steps + active)
-        interval = self.config.redraw_interval
-        return memory if interval is None else self._draw(memory, active & (memory.steps % interval == 0))
+        return self._draw(memory, active) if self.config.sweep > 0 else memory
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
         """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""
-        return self._draw(memory._replace(steps=torch.where(ended, 0, memory.steps)), ended)
+        begun = memory._replace(steps=torch.where(ended, 0, memory.steps), draws=memory.draws.advance(ended))
+        return self._draw(begun, ended)
 
     def infer(self, context: Context, belief: Any = None) -> Any:
         """Fold a context, its actions in the action space's units, into a belief (the prior where None)."""
@@ -168,13 +175,14 @@ class PEARLAgent(nn.Module):
         Returns:
             Scalars for logging, detached: critic_loss, actor_loss, kl, q_mean, temperature, entropy, posterior_stddev,
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
-            prefix_kl where it has a weight.
+            early_kl where it has a weight.
         """
         transitions = batch.transitions
         check_transitions(transitions, self.observation_dim, self.action_dim)
         observation, next_observation = transitions.observation, transitions.next_observation
         action = self._to_unit(transitions.action)
-        posterior = self.encoder.posterior(self.infer(batch.context))
+        early = None if batch.early_context is None else self.infer(batch.early_context)
+        posterior = self.encoder.posterior(self.infer(batch.context, early))
         noise = torch.randn((*observation.shape[:2], self.latent_dim), generator=rng, device=self.device)
         z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * noise
         temperature = self.log_temperature.detach().exp()
@@ -191,7 +199,7 @@ class PEARLAgent(nn.Module):
             )
         q = self.critics(observation, action, z)
         bellman = critic_loss(q, target)
-        bounds = self._information_bounds(batch.context, posterior, rng)
+        bounds = self._information_bounds(posterior, early)
 
         new_action, log_prob = self.actor(observation, z.detach()).sample(rng)
         policy = actor_loss(log_prob, self.critics(observation, new_action, z.detach()), temperature)
@@ -217,31 +225,21 @@ class PEARLAgent(nn.Module):
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: kl.detach() for name, (_, kl) in bounds.items()}
 
-    def _information_bounds(
-        self, context: Context, posterior: Normal, rng: torch.Generator
-    ) -> dict[str, tuple[float, Tensor]]:
+    def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
         bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
-        if self.config.prefix_kl_weight > 0:
-            n_tasks, steps = context.mask.shape
-            length = torch.rand(n_tasks, 1, generator=rng, device=self.device) * (context.mask.sum(1, keepdim=True) + 1)
-            early = torch.arange(steps, device=self.device) < length.floor()
-            prefix = self.encoder.posterior(self.infer(context._replace(mask=context.mask & early)))
-            bounds["prefix_kl"] = (self.config.prefix_kl_weight, kl_to_prefix(posterior, prefix))
+        if early is not None and self.config.early_kl_weight > 0:
+            bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
         return bounds
 
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
-        z = posterior.mean + posterior.stddev * memory.draws.noise()
+        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps)
         row = chosen.unsqueeze(-1)
-        return memory._replace(
-            z=torch.where(row, z, memory.z),
-            z_mean=torch.where(row, posterior.mean, memory.z_mean),
-            draws=memory.draws.advance(chosen),
-        )
+        return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))
 
     def _from_unit(self, action: Tensor) -> Tensor:
         return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound

@@ -31,6 +31,8 @@ class MetaBatch(NamedTuple):
     """(task, context step, …)"""
     transitions: Transitions
     """(task, step, …)"""
+    early_context: Context | None = None
+    """(task, early step, …), read before ``context`` and drawn apart from it: what might have been known earlier"""
 
 
 class ActionChoice(NamedTuple):

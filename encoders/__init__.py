@@ -4,10 +4,11 @@ from encoders.base import ContextEncoder
 from encoders.config import EncoderConfig, make_encoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
+from encoders.max_pooled import MaxPooledFeatures
 from encoders.mlp import mlp
-from encoders.objectives import kl_to_prefix, kl_to_unit_gaussian
+from encoders.objectives import kl_to_early, kl_to_unit_gaussian
 from encoders.pooled import MeanAggregator, PooledFeatures
-from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, PooledBelief, choose
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
 __distribution__ = "pearl-metarl"
 
@@ -19,12 +20,14 @@ __all__ = [
     "EncoderConfig",
     "GaussianBelief",
     "LinearGaussian",
+    "MaxPooledBelief",
+    "MaxPooledFeatures",
     "MeanAggregator",
     "PooledBelief",
     "PooledFeatures",
     "ProductOfGaussians",
     "choose",
-    "kl_to_prefix",
+    "kl_to_early",
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",

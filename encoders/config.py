@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args
 from encoders.base import ContextEncoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
+from encoders.max_pooled import MaxPooledFeatures
 from encoders.pooled import MeanAggregator, PooledFeatures
 
-EncoderKind = Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"]
+EncoderKind = Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "max_pooled_features", "mean"]
 ContextField = Literal["observation", "action", "reward", "next_observation"]
 
 
@@ -48,8 +49,9 @@ def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -
     """Build the encoder that ``config`` describes for the given widths."""
     widths = (observation_dim, action_dim, config.latent_dim, config.context_fields)
     match config.kind:
-        case "pooled_features":
-            return PooledFeatures(
+        case "pooled_features" | "max_pooled_features":
+            pooling = PooledFeatures if config.kind == "pooled_features" else MaxPooledFeatures
+            return pooling(
                 *widths,
                 hidden_sizes=config.hidden_sizes,
                 feature_dim=config.feature_dim,

@@ -20,17 +20,18 @@ def kl_to_unit_gaussian(posterior: Normal) -> Tensor:
     return 0.5 * (mean.square() + stddev.square() - 1.0 - 2.0 * stddev.log()).sum(-1).mean()
 
 
-def kl_to_prefix(posterior: Normal, prefix: Normal) -> Tensor:
-    """KL(q(z|c) || q(z|c')) in nats for a prefix c' of the context c: a sum over dimensions and a mean over tasks.
+def kl_to_early(posterior: Normal, early: Normal) -> Tensor:
+    """KL(q(z|c, c') || q(z|c)) in nats, early context c and later one c': sum over dimensions, mean over tasks.
 
-    Trains the belief after few transitions to leave room for what later ones showed (neural processes, Garnelo et al.
-    2018, equation 7).
+    Trains the belief after few transitions to leave room for what later ones may show (neural processes, Garnelo et al.
+    2018, equation 7). The later context has to be drawn apart from the early one: the rest of the same trial would show
+    the task where the agent went to look for it, and the belief would learn the agent's habits.
 
     Args:
-        posterior: given the whole context, mean and stddev each (task, latent_dim).
-        prefix: given the prefix, of the same shape.
+        posterior: given both contexts, mean and stddev each (task, latent_dim).
+        early: given the early one, of the same shape.
 
     Returns:
         A scalar.
     """
-    return torch.distributions.kl_divergence(posterior, prefix).sum(-1).mean()
+    return torch.distributions.kl_divergence(posterior, early).sum(-1).mean()

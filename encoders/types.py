@@ -42,6 +42,15 @@ class PooledBelief(NamedTuple):
     """(task,), transitions seen so far"""
 
 
+class MaxPooledBelief(NamedTuple):
+    """Running maximum of per-transition features."""
+
+    feature_max: Tensor
+    """(task, feature_dim), not negative"""
+    n_seen: Tensor
+    """(task,), transitions seen so far"""
+
+
 BeliefT = TypeVar("BeliefT", bound=tuple[Tensor, ...])
 """A belief: a NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
 

@@ -41,6 +41,10 @@ def main(
     """
     console = Console()
     try:
+        if seed < 0:
+            raise ValueError(f"--seed must be at least 0, got {seed}.")
+        if gif is not None and gif.suffix.lower() != ".gif":
+            raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
         model = pearl.load(run)
         chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
         settings = model.config.evaluation
@@ -50,7 +54,10 @@ def main(
             env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
         exploring = min(settings.exploration_episodes, max(1, episodes - 1))
         policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
-    except (pearl.CheckpointError, ValueError) as error:
+        folder = output_folder(run, out)
+        for made in (folder / "plots", *([gif.parent] if gif else [])):
+            made.mkdir(parents=True, exist_ok=True)
+    except (pearl.CheckpointError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     trial = policy.trial
@@ -60,7 +67,7 @@ def main(
     posterior = posterior_path(model.agent, trial, ends)
     table = Table(title=f"{model.family}: adapting to {chosen}")
     for column in ("episode", "acting", "return", "posterior mean after it", "posterior spread"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="left" if column == "acting" else "right")
     for number, value in enumerate(trial.episode_returns(episodes)[0], start=1):
         mean, spread = posterior.mean[0, number], posterior.stddev[0, number]
         acting = "explores" if number <= exploring else "posterior mean"
@@ -70,7 +77,6 @@ def main(
     for name, reference in references.lines().items():
         table.add_row("", name, f"{reference:.2f}", "", "", style="dim")
     console.print(table)
-    folder = output_folder(run, out)
     paths = [
         draw_adaptation(
             model.agent, model.tasks, chosen, trial, references.lines(), folder / "plots" / "adaptation.png"
@@ -79,7 +85,7 @@ def main(
     if gif:
         paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
     for path in paths:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

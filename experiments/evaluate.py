@@ -4,6 +4,7 @@ python experiments/evaluate.py runs/point-robot-seed0 --tasks 100
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,21 @@ def main(
     try:
         model = pearl.load(run)
         chosen = model.test_tasks
+        if seed is not None and seed < 0:
+            raise ValueError(f"--seed must be at least 0, got {seed}.")
+        if tasks is not None and tasks < 1:
+            raise ValueError(f"--tasks must be at least 1, got {tasks}.")
+        if episodes is not None:
+            replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
         if tasks is not None:
             chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
             check_disjoint(model.train_tasks, chosen)
         evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
-    except (pearl.CheckpointError, ValueError) as error:
+        folder = output_folder(run, out)
+        (folder / "plots").mkdir(parents=True, exist_ok=True)
+    except (pearl.CheckpointError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
-    folder = output_folder(run, out)
     write_json(
         folder / "evaluation.json",
         {
@@ -63,7 +71,7 @@ def main(
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, folder / "plots")
     for path in [folder / "evaluation.json", *paths]:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

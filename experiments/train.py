@@ -45,6 +45,11 @@ class Common:
     threads: int = 1
     """CPU threads; one is fastest for small networks and makes resuming exact."""
 
+    def __post_init__(self) -> None:
+        for name, minimum in (("seed", 0), ("threads", 1)):
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"--{name} must be at least {minimum}, got {getattr(self, name)}.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(Common):
@@ -68,11 +73,9 @@ def parse(argv: list[str]) -> tuple[str, Arguments, pearl.PEARLConfig]:
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
         )
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
-    base = load_preset(family)
+    base = resume(folder_of(family, common), family=family).config if common.resume else load_preset(family)
     if common.config is not None:
         base = load_yaml(common.config, base)
-    if common.resume:
-        base = resume(folder_of(family, common)).config
     parts = {part.name: getattr(base, part.name) for part in dataclasses.fields(base)}
     arguments = tyro.cli(Arguments, prog=f"train.py {family}", args=flags, default=Arguments(**parts))
     config = pearl.PEARLConfig(**{name: getattr(arguments, name) for name in parts})
@@ -107,24 +110,33 @@ def main(argv: list[str]) -> int:
     progress = TrainingProgress(console)
     try:
         evaluation = run.train(callback=progress, on_evaluation=progress.evaluated)
-    except (pearl.NonFiniteError, pearl.DivergedError, pearl.CheckpointError) as error:
+    except (pearl.NonFiniteError, pearl.DivergedError, pearl.CheckpointError, OSError) as error:
         console.print(f"Training ended: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     finally:
         progress.stop()
     if evaluation is None:
-        again = shlex.join(["python", sys.argv[0], *argv, *([] if arguments.resume else ["--resume"])])
+        python = sys.orig_argv[0]
+        again = shlex.join([python, sys.argv[0], *argv, *([] if arguments.resume else ["--resume"])])
         console.print(
-            f"Stopped at {model.num_timesteps:,} environment steps; the checkpoint is in {folder}/checkpoint."
+            f"Stopped at {model.num_timesteps:,} environment steps; the checkpoint is in {folder}/checkpoint.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
-        console.print(f"Go on with:  {again}", highlight=False, soft_wrap=True)
+        console.print(f"Go on with:  {again}", markup=False, highlight=False, soft_wrap=True)
         return 130
     console.print(evaluation_table(evaluation, f"{model.family}: {len(evaluation.returns)} held-out tasks"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     for path in sorted((folder / "plots").glob("*.png")):
-        console.print(f"  {path}", highlight=False)
+        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     if run.tracker.sync_command:
-        console.print(f"Upload to Weights & Biases with:  {run.tracker.sync_command}", highlight=False, soft_wrap=True)
+        console.print(
+            f"Upload to Weights & Biases with:  {run.tracker.sync_command}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return 0
 
 

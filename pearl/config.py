@@ -49,8 +49,10 @@ class TrainingConfig:
     recent_context: int | None = None
     """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
     relabel_candidates: int = 0
-    """Transitions of any task tried, per task of a gradient step, for one that this task rewards and a context can end
-    with; 0 trains each task on its own trials, without relabelling."""
+    """Transitions of any task, drawn at each gradient step, among which every task seeks one that it rewards for its
+    context to end with; 0 trains each task on its own trials, without relabelling."""
+    rewarded_context: int = 20
+    """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     replay_budget_mb: int = 1_024
@@ -64,6 +66,7 @@ class TrainingConfig:
             "meta_batch",
             "batch_size",
             "max_context",
+            "rewarded_context",
             "replay_capacity",
             "replay_budget_mb",
         ):

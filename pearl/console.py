@@ -27,6 +27,7 @@ class TrainingProgress(BaseCallback):
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,  # Elsewhere all that is left of the bar is blank lines.
         )
         self._bar = self._progress.add_task("training", total=None)
 
@@ -35,7 +36,9 @@ class TrainingProgress(BaseCallback):
         self._progress.start()
 
     def _on_step(self) -> bool:
-        self._progress.update(self._bar, completed=self.model.num_timesteps)
+        steps = self.model.num_timesteps
+        # Whole iterations may go past the end that was asked for.
+        self._progress.update(self._bar, completed=steps, total=max(steps, self._progress.tasks[self._bar].total or 0))
         return True
 
     def _on_training_end(self) -> None:

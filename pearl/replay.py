@@ -146,11 +146,7 @@ class TaskReplay:
         """
         if context_ends is None:
             context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
-        oldest = self.n_added[task_ids] - self.size()[task_ids]
-        first = self._trial_start[task_ids, context_ends % self.capacity]
-        first = torch.maximum(torch.maximum(first, oldest), context_ends + 1 - max_context)
-        context_rows = first.unsqueeze(1) + torch.arange(max_context)
-        mask = context_rows <= context_ends.unsqueeze(1)
+        context_rows, mask = self._context_rows(task_ids, context_ends, max_context)
         rows = torch.cat([context_rows, self.draw_rows(task_ids, batch_size, rng)], dim=1)
         drawn = self.rows(task_ids, rows)
         context, batch = (
@@ -166,6 +162,25 @@ class TaskReplay:
                 terminated=batch.terminated,
             ),
         )
+
+    def context(self, task_ids: Tensor, ends: Tensor, max_context: int) -> Context:
+        """Return what had been seen of a trial at each of its transitions ``ends``.
+
+        Args:
+            task_ids: (task,) int64.
+            ends: (task,), each context's last transition by its absolute number.
+            max_context: longest context, in transitions; of a longer one the newest are taken.
+        """
+        rows, mask = self._context_rows(task_ids, ends, max_context)
+        drawn = self.rows(task_ids, rows)
+        return Context(drawn.observation, drawn.action, drawn.reward, drawn.next_observation, mask)
+
+    def _context_rows(self, task_ids: Tensor, ends: Tensor, max_context: int) -> tuple[Tensor, Tensor]:
+        oldest = self.n_added[task_ids] - self.size()[task_ids]
+        first = self._trial_start[task_ids, ends % self.capacity]
+        first = torch.maximum(torch.maximum(first, oldest), ends + 1 - max_context)
+        rows = first.unsqueeze(1) + torch.arange(max_context)
+        return rows, rows <= ends.unsqueeze(1)
 
     def rows(self, task_ids: Tensor, rows: Tensor) -> Rows:
         """Return the transitions of absolute numbers ``rows`` (task, n) in one indexing operation.

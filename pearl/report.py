@@ -71,6 +71,7 @@ def draw_evaluation(
     longest = int(trial.mask.sum(1).min())
     seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
     path = posterior_path(agent, trial, seen)
+    final = posterior_path(agent, trial, [trial.mask.shape[1]])
     values, names = task_values(tasks)
     paths = [
         plots.return_by_episode(
@@ -80,7 +81,7 @@ def draw_evaluation(
             references=evaluation.references.lines(),
         ),
         plots.posterior_means(
-            folder / "posterior_means.png", path.mean[:, -1], task_values=values, task_value_name=names
+            folder / "posterior_means.png", final.mean[:, 0], task_values=values, task_value_name=names
         ),
         plots.posterior_spread(folder / "posterior_spread.png", path.transitions_seen, path.stddev),
     ]

@@ -42,7 +42,7 @@ class Run:
         resume: the model comes from this folder's checkpoint and goes on.
 
     Raises:
-        RunError: the folder holds a run and ``resume`` is False.
+        RunError: the folder holds a run and ``resume`` is False, or it cannot be written.
     """
 
     def __init__(self, model: PEARL, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
@@ -51,23 +51,30 @@ class Run:
         self.model = model
         self.folder = folder
         self.interrupted = False
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", describe(model))
-        write_json(
-            folder / "tasks.json",
-            {
-                "train": [task.to_json() for task in model.train_tasks],
-                "test": [task.to_json() for task in model.test_tasks],
-            },
-        )
-        self.tracker = Tracker(
-            folder,
-            config=describe(model),
-            name=f"{model.family}-seed{model.seed}",
-            wandb_mode=wandb,
-            console=False,
-            resume_env_steps=model.num_timesteps if resume else None,
-        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                (folder / "progress.csv").unlink(missing_ok=True)  # of a run killed before its first checkpoint
+            write_json(folder / "config.json", describe(model))
+            write_json(
+                folder / "tasks.json",
+                {
+                    "train": [task.to_json() for task in model.train_tasks],
+                    "test": [task.to_json() for task in model.test_tasks],
+                },
+            )
+            self.tracker = Tracker(
+                folder,
+                config=describe(model),
+                name=f"{model.family}-seed{model.seed}",
+                wandb_mode=wandb,
+                console=False,
+                resume_env_steps=model.num_timesteps if resume else None,
+            )
+        except OSError as error:
+            raise RunError(
+                f"Cannot write the run folder {folder}: {error}. Choose another one with --run-dir."
+            ) from error
         model.logger = self.tracker.logger
 
     def train(
@@ -176,18 +183,34 @@ class Run:
 def check_unused(folder: Path) -> None:
     """Check that a new run may use ``folder``.
 
+    What a run leaves that was killed before its first checkpoint is no hindrance: there is nothing to resume from.
+
     Raises:
         RunError: it holds a run already.
     """
-    if (folder / "config.json").exists() or has_checkpoint(folder / CHECKPOINT):
+    if has_checkpoint(folder / CHECKPOINT):
         raise RunError(
             f"{folder} already holds a run. Continue it with --resume, or choose another folder with --run-dir."
         )
+    if (folder / "result.json").exists() or _has_learnt(folder):
+        raise RunError(f"{folder} holds the record of a run without its checkpoint. Choose another one with --run-dir.")
+
+
+def _has_learnt(folder: Path) -> bool:
+    """Whether ``progress.csv`` has more than the evaluation before training, which precedes the first checkpoint."""
+    try:
+        columns = read_progress(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, TypeError, ValueError):  # None of ours, or one that somebody should look at.
+        return True
+    return bool(columns) and not ("env_steps" in columns and (columns["env_steps"] == 0).all())
 
 
 def resume(
     folder: Path,
     *,
+    family: str | None = None,
     seed: int | None = None,
     config: PEARLConfig | None = None,
     distribution: TaskDistribution | None = None,
@@ -196,19 +219,24 @@ def resume(
 
     Args:
         folder: the run's folder.
+        family: the run's family, where the caller expects one.
         seed: the run's seed, where the caller expects one.
         config: the run's config, where the caller expects one; ``training.total_steps`` alone may differ and counts.
         distribution: the task distribution, where the family is not a registered one.
 
     Raises:
-        RunError: the folder holds no checkpoint, or the run has another seed or other settings.
+        RunError: the folder holds no checkpoint, or the run has another family, another seed or other settings.
         CheckpointError: the checkpoint is damaged.
     """
     if not has_checkpoint(folder / CHECKPOINT):
         raise RunError(f"{folder} holds no checkpoint to resume from. Start the run anew, without --resume.")
     model = load(folder, distribution=distribution)
+    if family is not None and family != model.family:
+        raise RunError(f"The run in {folder} is of the family {model.family!r}, not {family!r}. Name its own.")
     if seed is not None and seed != model.seed:
-        raise RunError(f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own.")
+        raise RunError(
+            f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."
+        )
     if config is not None:
         total_steps = config.training.total_steps
         extended = replace(model.config, training=replace(model.config.training, total_steps=total_steps))

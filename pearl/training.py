@@ -10,12 +10,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from agents import MetaAgent, MetaBatch, PEARLAgent
-from pearl.config import ConfigError, PEARLConfig
+from agents import MetaAgent, PEARLAgent
+from pearl.config import PEARLConfig
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
 from pearl.replay import TaskReplay
 from pearl.rollout import StepEvent, rollout
+from pearl.sampling import MetaSampler
 from pearl.tasks import Task, TaskDistribution
 
 INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
@@ -61,6 +62,7 @@ class MetaTraining:
             agent.action_dim,
             budget_mb=config.training.replay_budget_mb,
         )
+        self._sampler = MetaSampler(self.replay, distribution, tasks, config, self._learn_rng)
         self._envs: VectorEnv[Any, Any, Any] | None = None
 
     @property
@@ -129,19 +131,16 @@ class MetaTraining:
         self.replay.add(chosen, trajectories)
 
     def _learn(self, n_steps: int) -> dict[str, float]:
-        training, agent = self.config.training, self.config.agent
+        agent = self.config.agent
         if agent.final_learning_rate is not None:
-            progress = self.env_steps / training.total_steps
+            progress = self.env_steps / self.config.training.total_steps
             decayed = min(1.0, max(0.0, 2.0 * progress - 1.0))
             self.agent.set_learning_rate(
                 agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate)
             )
         sums: dict[str, Tensor] = {}
-        filled = torch.nonzero(self.replay.n_added).squeeze(1)
         for _ in range(n_steps):
-            chosen = filled[torch.randperm(len(filled), generator=self._learn_rng)[: training.meta_batch]]
-            batch = self._sample(chosen) if training.relabel_candidates == 0 else self._sample_relabelled(chosen)
-            for name, value in self.agent.update(batch, self._learn_rng).items():
+            for name, value in self.agent.update(self._sampler.sample(), self._learn_rng).items():
                 sums[name] = sums[name] + value if name in sums else value
         self.gradient_steps += n_steps
         metrics = {name: float(total) / n_steps for name, total in sums.items()}
@@ -152,49 +151,6 @@ class MetaTraining:
                 "last checkpoint stands. Lower agent.learning_rate or agent.reward_scale and resume or start anew."
             )
         return metrics
-
-    def _sample(self, task_ids: Tensor) -> MetaBatch:
-        training = self.config.training
-        return self.replay.sample(
-            task_ids, training.batch_size, training.max_context, self._learn_rng, recent=training.recent_context
-        )
-
-    def _sample_relabelled(self, task_ids: Tensor) -> MetaBatch:
-        """Give trials of any task the rewards of the chosen tasks (hindsight relabelling, Wan et al. 2021).
-
-        Where rewards are rare most contexts say nothing. So of several transitions drawn from all trials, the first
-        that the chosen task rewards ends the context; what led up to it comes with it.
-        """
-        training, rng = self.config.training, self._learn_rng
-        n_tasks, candidates = len(task_ids), training.relabel_candidates
-        tasks = [self.tasks[index] for index in task_ids.tolist()]
-        filled = torch.nonzero(self.replay.n_added).squeeze(1)
-        owners = filled[torch.randint(len(filled), (n_tasks * candidates,), generator=rng)]
-        ends = self.replay.draw_rows(owners, 1, rng, recent=training.recent_context)
-        drawn = self.replay.rows(owners, ends)
-        fields = (drawn.observation, drawn.action, drawn.next_observation)
-        rewards, _ = self._relabel(tasks, *(field.view(n_tasks, candidates, -1) for field in fields))
-        found = (rewards != 0).int().argmax(1) + torch.arange(n_tasks) * candidates
-        batch = self.replay.sample(
-            owners[found], training.batch_size, training.max_context, rng, context_ends=ends[found, 0]
-        )
-        context, transitions = batch
-        reward, _ = self._relabel(tasks, context.observation, context.action, context.next_observation)
-        _, training_reward = self._relabel(
-            tasks, transitions.observation, transitions.action, transitions.next_observation
-        )
-        return MetaBatch(context._replace(reward=reward), transitions._replace(reward=training_reward))
-
-    def _relabel(
-        self, tasks: Sequence[Task], observation: Tensor, action: Tensor, next_observation: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        rewards = self.distribution.relabel(tasks, observation.numpy(), action.numpy(), next_observation.numpy())
-        if rewards is None:
-            raise ConfigError(
-                "training.relabel_candidates needs a family that can compute its rewards (TaskDistribution.relabel); "
-                "this one cannot. Set it to 0."
-            )
-        return torch.from_numpy(rewards[0]), torch.from_numpy(rewards[1])
 
     def state(self) -> dict[str, Any]:
         """Return the counters and the random generators' states as JSON."""
