@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 
-from agents import PEARLAgent, PEARLMemory
+from agents import MetaAgent, PEARLAgent, PEARLMemory
 from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
@@ -154,14 +154,22 @@ class PEARL:
         return self
 
     def evaluate(
-        self, tasks: Sequence[Task] | None = None, *, episodes: int | None = None, seed: int | None = None
+        self,
+        tasks: Sequence[Task] | None = None,
+        *,
+        episodes: int | None = None,
+        exploration_episodes: int | None = None,
+        seed: int | None = None,
+        agent: MetaAgent[Any] | None = None,
     ) -> Evaluation:
         """Run the few-shot protocol: a fresh belief per task, the return of episode 1 to ``episodes``.
 
         Args:
             tasks: the held-out test tasks where None.
             episodes: per trial; the config's where None.
+            exploration_episodes: episodes before the agent acts deterministically; the config's where None.
             seed: of the protocol's draws; one fixed by the model's seed where None, so that evaluations compare.
+            agent: another agent under the same protocol; the model's own where None.
         """
         settings = self.config.evaluation
         seed = self._evaluation_seed if seed is None else seed
@@ -169,11 +177,13 @@ class PEARL:
         if tasks is self.test_tasks and self._references is None:
             self._references = measure_references(self.tasks, tasks, seed=self._evaluation_seed)
         return evaluate(
-            self.agent,
+            self.agent if agent is None else agent,
             self.tasks,
             tasks,
             episodes=settings.episodes if episodes is None else episodes,
-            exploration_episodes=settings.exploration_episodes,
+            exploration_episodes=settings.exploration_episodes
+            if exploration_episodes is None
+            else exploration_episodes,
             seed=seed,
             references=self._references if tasks is self.test_tasks else None,
         )

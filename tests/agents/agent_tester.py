@@ -1,0 +1,141 @@
+"""What every agent's tests are made of: the agents, the spaces they act in, scripted tasks and batches.
+
+A new agent joins by an entry in ``AGENTS``, and in ``LEARNERS`` where it learns from a ``MetaBatch``.
+"""
+
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import MetaAgent, MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from encoders import Context, EncoderConfig
+
+OBSERVATION_DIM, ACTION_DIM = 3, 2
+LOW, HIGH = np.array([-0.5, 2.0], np.float32), np.array([0.1, 7.0], np.float32)
+OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32)
+ACTION_SPACE = gym.spaces.Box(LOW, HIGH)
+KINDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(EncoderConfig)["kind"])
+
+MakeAgent = Callable[[int], Any]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pearl_agent(
+    seed: int = 0, *, kind: str = "product_of_gaussians", action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> PEARLAgent:
+    encoder = EncoderConfig(
+        kind=kind,  # type: ignore[arg-type]
+        latent_dim=3,
+        hidden_sizes=(16,),
+        feature_dim=8,
+        head_sizes=(8,),
+    )
+    config = PEARLAgentConfig(**{"hidden_sizes": (16, 16), **settings})
+    return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))
+
+
+def pearl_with(kind: str) -> MakeAgent:
+    return lambda seed: pearl_agent(seed, kind=kind)
+
+
+LEARNERS: dict[str, MakeAgent] = {f"pearl-{kind}": pearl_with(kind) for kind in KINDS}
+AGENTS: dict[str, MakeAgent] = {**LEARNERS}
+
+
+def random_actions(*shape: int, rng: torch.Generator) -> Tensor:
+    return torch.from_numpy(LOW) + torch.rand(*shape, ACTION_DIM, generator=rng) * torch.from_numpy(HIGH - LOW)
+
+
+def random_transitions(*shape: int, seed: int = 0) -> Transitions:
+    rng = generator(seed)
+    return Transitions(
+        observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
+        action=random_actions(*shape, rng=rng),
+        reward=torch.randn(*shape, generator=rng),
+        next_observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
+        terminated=(torch.rand(*shape, generator=rng) < 0.2).float(),
+    )
+
+
+def as_context(transitions: Transitions) -> Context:
+    values = transitions._asdict()
+    del values["terminated"]
+    return Context(**values, mask=torch.ones(transitions.reward.shape, dtype=torch.bool))
+
+
+def random_batch(seed: int = 0, *, tasks: int = 3, context_steps: int = 6, steps: int = 8) -> MetaBatch:
+    context = as_context(random_transitions(tasks, context_steps, seed=2 * seed + 1))
+    return MetaBatch(context, random_transitions(tasks, steps, seed=2 * seed))
+
+
+def at_step(transitions: Transitions, step: int) -> Transitions:
+    return Transitions(*(values[:, step] for values in transitions))
+
+
+def tensors(memory: Any) -> Iterator[Tensor]:
+    """Every tensor of a memory, however nested."""
+    if isinstance(memory, Tensor):
+        yield memory
+    elif isinstance(memory, dict):
+        for value in memory.values():
+            yield from tensors(value)
+    elif isinstance(memory, Sequence):
+        for value in memory:
+            yield from tensors(value)
+    else:
+        assert memory is None, f"a memory is made of tensors, not of {type(memory)}"
+
+
+def snapshot(values: Any) -> list[Tensor]:
+    return [value.detach().clone() for value in tensors(values)]
+
+
+def state(agent: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in agent.state_dict().items()}
+
+
+def assert_identical(found: Any, expected: Any) -> None:
+    left, right = list(tensors(found)), list(tensors(expected))
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def all_of(n_tasks: int, value: bool) -> Tensor:
+    return torch.full((n_tasks,), value)
+
+
+def play(
+    agent: MetaAgent[Any],
+    memory: Any,
+    transitions: Transitions,
+    *,
+    seed: int = 0,
+    deterministic: bool = False,
+    episode_steps: int = 4,
+) -> tuple[list[Tensor], Any]:
+    """Feed scripted transitions in episodes of ``episode_steps``; return the actions chosen and the memory after."""
+    n_tasks, n_steps = transitions.reward.shape
+    rng, actions = generator(seed), []
+    for step in range(n_steps):
+        transition = at_step(transitions, step)
+        choice = agent.act(transition.observation, memory, all_of(n_tasks, deterministic), rng)
+        actions.append(choice.action)
+        memory = agent.observe(memory, transition, all_of(n_tasks, True))
+        if (step + 1) % episode_steps == 0:
+            memory = agent.end_episode(memory, all_of(n_tasks, True), rng)
+    return actions, memory
+
+
+def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:
+    """Take gradient steps on the batches numbered from ``first``."""
+    rng = generator(0) if rng is None else rng
+    return [agent.update(random_batch(number), rng) for number in range(first, first + n_updates)]

@@ -1,0 +1,370 @@
+"""Adaptation takes no gradient, costs the same at every step, and leaves a policy that others can call."""
+
+import io
+import statistics
+import time
+from itertools import pairwise
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from pearl import NonFiniteError, Task
+from pearl.tasks.point_robot import EPISODE_STEPS, PointRobotEnv
+from tests.pearl.small import HORIZON, LENGTH, CountingEnv, small_model
+
+GOAL = (0.5, -0.25)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A point-robot model with random weights."""
+    return small_model("point-robot", encoder={"hidden_sizes": (64, 64)}, agent={"hidden_sizes": (32,)})
+
+
+@pytest.fixture
+def env():
+    return gym.wrappers.TimeLimit(PointRobotEnv(GOAL), EPISODE_STEPS)
+
+
+def play_by_hand(session, env, *, episodes, seed):
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=seed if episode == 0 else None)
+        ended = False
+        while not ended:
+            action = session.act(observation)
+            following, reward, terminated, truncated, _ = env.step(action)
+            session.observe(observation, action, reward, following, terminated, truncated)
+            observation, ended = following, terminated or truncated
+
+
+def observe_at_random(session, n, *, seed=0):
+    """Transitions of a random walk that the agent had no part in; no episode ends."""
+    rng = np.random.default_rng(seed)
+    for observation, action in zip(*rng.uniform(-1, 1, (2, n, 2)).astype(np.float32), strict=True):
+        following = observation + 0.1 * action
+        session.observe(observation, action, -float(np.hypot(*(following - GOAL))), following, False, False)
+
+
+def tensors(memory):
+    """Every tensor in a memory: tensors and nested tuples of them."""
+    return [memory] if isinstance(memory, torch.Tensor) else [leaf for part in memory for leaf in tensors(part)]
+
+
+def same(one, other):
+    return all(torch.equal(mine, theirs) for mine, theirs in zip(tensors(one), tensors(other), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"])
+def test_adapting_takes_no_gradient_and_leaves_the_weights_as_they_are(kind, env):
+    model = small_model("point-robot", encoder={"kind": kind})
+    before = {name: tensor.clone() for name, tensor in model.agent.state_dict().items()}
+    with torch.enable_grad():
+        policy = model.adapt(env, episodes=2, seed=0)
+        session = model.session(seed=0)
+        play_by_hand(session, env, episodes=1, seed=0)
+        drawn = [policy.posterior.mean, policy.posterior.stddev, session.posterior.mean, session.posterior.stddev]
+    after = model.agent.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    assert all(parameter.grad is None for parameter in model.agent.parameters())
+    held = [*tensors(policy.memory), *tensors(session.memory), *drawn]
+    assert [tensor for tensor in held if tensor.requires_grad or tensor.grad_fn is not None] == []
+
+
+def test_an_agent_adapts_alike_whatever_the_callers_gradient_mode_is(model, env):
+    with torch.no_grad():
+        without = model.adapt(env, episodes=1, seed=3)
+    with torch.enable_grad():
+        with_gradients = model.adapt(env, episodes=1, seed=3)
+    assert same(without.memory, with_gradients.memory)
+
+
+def test_a_step_costs_the_same_at_step_10_and_at_step_10_000(model):
+    session = model.session(seed=0)
+    observation = np.zeros(2, np.float32)
+
+    def median_cost(n):
+        costs = []
+        for _ in range(n):
+            begun = time.perf_counter()
+            action = session.act(observation)
+            session.observe(observation, action, -1.0, observation, False, False)
+            costs.append(time.perf_counter() - begun)
+        return statistics.median(costs)
+
+    def size():
+        with io.BytesIO() as file:
+            torch.save(session.memory, file)
+            return file.tell()
+
+    median_cost(10)
+    early, small = median_cost(200), size()
+    observe_at_random(session, 10_000 - 210)
+    late, large = median_cost(200), size()
+    assert large <= small
+    assert late < 2 * early
+
+
+def test_a_session_equals_adapt_for_the_same_seed_and_environment(model, env):
+    policy = model.adapt(env, episodes=3, seed=7)
+    session = model.session(seed=7)
+    play_by_hand(session, env, episodes=3, seed=7)
+    assert same(session.memory, policy.memory)
+    assert torch.equal(session.posterior.mean, policy.posterior.mean)
+    assert torch.equal(session.posterior.stddev, policy.posterior.stddev)
+
+
+def test_the_seed_decides_a_trial_and_without_one_trials_differ(model, env):
+    one, other, later = (model.adapt(env, episodes=1, seed=seed).trial for seed in (0, 0, 1))
+    assert np.array_equal(one.action, other.action)
+    assert not np.array_equal(one.action, later.action)
+    assert not np.array_equal(*(model.adapt(env, episodes=1).trial.action for _ in range(2)))
+
+
+def test_adapting_to_b_after_a_equals_adapting_to_b_fresh(model, env):
+    fresh = model.adapt(env, episodes=2, seed=5)
+    model.adapt(gym.wrappers.TimeLimit(PointRobotEnv((-1.0, 1.0)), EPISODE_STEPS), episodes=2, seed=1)
+    assert same(model.adapt(env, episodes=2, seed=5).memory, fresh.memory)
+
+
+@pytest.mark.parametrize("kind", ["linear_gaussian", "product_of_gaussians"])
+def test_the_posterior_shrinks_with_context(kind):
+    session = small_model("point-robot", encoder={"kind": kind}).session(seed=0)
+    stddev = [session.posterior.stddev]
+    for seed in range(4):
+        observe_at_random(session, 10, seed=seed)
+        stddev.append(session.posterior.stddev)
+    assert stddev[0] == pytest.approx(1.0)
+    for wide, narrow in pairwise(stddev):
+        assert (narrow < wide).all()
+
+
+def test_transitions_of_a_foreign_policy_can_be_observed(model):
+    session = model.session(seed=0)
+    observe_at_random(session, 20)
+    assert (session.posterior.mean != 0).all()
+    action = session.act(np.zeros(2))
+    assert action.shape == (2,)
+
+
+def test_z_is_drawn_at_an_episodes_end_and_not_before(model):
+    session = model.session(seed=0)
+    first = session.memory.z
+    observe_at_random(session, 5)
+    assert torch.equal(session.memory.z, first)
+    zero = np.zeros(2)
+    session.observe(zero, zero, 0.0, zero, terminated=False, truncated=True)
+    assert not torch.equal(session.memory.z, first)
+    assert torch.equal(session.memory.z_mean[0], session.posterior.mean)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["observation", "action", "reward", "next_observation"])
+def test_a_value_that_is_not_finite_is_refused_and_the_belief_stays(model, name, value):
+    session = model.session(seed=0)
+    observe_at_random(session, 3)
+    before = session.memory
+    transition = {
+        "observation": np.zeros(2),
+        "action": np.zeros(2),
+        "reward": 0.0,
+        "next_observation": np.zeros(2),
+        "terminated": False,
+        "truncated": True,
+    }
+    transition[name] = value if name == "reward" else np.array([0.0, value])
+    with pytest.raises(NonFiniteError, match=f"^{name} must be finite"):
+        session.observe(**transition)
+    assert session.memory is before
+
+
+@pytest.mark.parametrize("observation", [np.zeros(3), np.zeros((2, 2)), np.zeros((1, 1, 2)), 0.0, np.full(2, np.nan)])
+def test_a_session_acts_on_one_finite_observation_of_the_right_width(model, observation):
+    session = model.session(seed=0)
+    with pytest.raises(ValueError, match="observation must"):
+        session.act(observation)
+    with pytest.raises(ValueError, match="observation must"):
+        session.observe(observation, np.zeros(2), 0.0, np.zeros(2), False, False)
+    with pytest.raises(ValueError, match="action must"):
+        session.observe(np.zeros(2), np.zeros(3), 0.0, np.zeros(2), False, False)
+
+
+def test_a_sessions_policy_is_not_affected_by_later_observations(model):
+    session = model.session(seed=0)
+    observe_at_random(session, 5)
+    policy = session.policy()
+    mean, (action, _) = policy.posterior.mean, policy.predict(np.zeros(2), deterministic=True)
+    observe_at_random(session, 5, seed=1)
+    zero = np.zeros(2)
+    session.observe(zero, zero, 0.0, zero, terminated=True, truncated=False)
+    assert torch.equal(policy.posterior.mean, mean)
+    assert np.array_equal(policy.predict(np.zeros(2), deterministic=True)[0], action)
+
+
+def test_an_environment_with_other_spaces_is_refused_by_name(model):
+    with pytest.raises(ValueError, match=r"observation space is Box\(.*\(3,\).* trained on Box\(.*\(2,\)"):
+        model.adapt(gym.wrappers.TimeLimit(CountingEnv(), HORIZON))
+    wider = PointRobotEnv(GOAL)
+    wider.action_space = gym.spaces.Box(-2, 2, (2,), np.float32)
+    with pytest.raises(ValueError, match=r"action space is Box\(-2.*trained on Box\(-1.*'point-robot'"):
+        model.adapt(wider)
+
+
+def test_adapting_takes_at_least_one_episode(model, env):
+    with pytest.raises(ValueError, match=r"at least 1, got 0.*session"):
+        model.adapt(env, episodes=0)
+
+
+def test_an_environment_without_a_time_limit_gets_the_familys():
+    model = small_model()
+    trial = model.adapt(CountingEnv(0.3, ending="never"), episodes=2).trial
+    assert trial.mask.sum() == 2 * HORIZON
+    assert trial.truncated[0].nonzero()[0].tolist() == [HORIZON - 1, 2 * HORIZON - 1]
+
+
+def test_an_environments_own_time_limit_counts():
+    trial = small_model().adapt(gym.wrappers.TimeLimit(CountingEnv(0.3, ending="never"), 3), episodes=2).trial
+    assert trial.mask.sum() == 6
+
+
+def test_a_trial_is_kept_with_the_policy():
+    trial = small_model().adapt(CountingEnv(0.5), episodes=3).trial
+    assert trial.episode_returns(3) == pytest.approx(np.full((1, 3), 4 * 0.5 + 1.0))
+
+
+def test_the_environment_is_left_open():
+    env = CountingEnv(0.5)
+    small_model().adapt(env)
+    assert not env.closed
+    env.reset()
+    env.step(np.zeros(2))
+
+
+def test_deterministic_exploration_does_not_depend_on_the_draws(model):
+    def played(seed, **options):
+        env = gym.wrappers.TimeLimit(PointRobotEnv(GOAL, sparse=True), EPISODE_STEPS)
+        return model.adapt(env, episodes=2, seed=seed, **options).trial.action[0].reshape(2, EPISODE_STEPS, 2)
+
+    assert np.array_equal(played(0, exploration_episodes=0), played(1, exploration_episodes=0))
+    assert not np.array_equal(played(0), played(1))
+
+
+def test_predict_takes_one_observation_or_rows_of_them(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    single, state = policy.predict(np.zeros(2), deterministic=True)
+    rows, _ = policy.predict(np.zeros((3, 2)), deterministic=True)
+    assert single.shape == (2,)
+    assert rows.shape == (3, 2)
+    assert rows == pytest.approx(np.tile(single, (3, 1)), abs=1e-6)
+    assert state is None
+    assert model.action_space.contains(single)
+
+
+def test_predict_is_deterministic_where_asked_to_be_and_samples_otherwise(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    assert np.array_equal(*(policy.predict(np.zeros(2), deterministic=True)[0] for _ in range(2)))
+    assert not np.array_equal(*(policy.predict(np.zeros(2))[0] for _ in range(2)))
+
+
+def test_predict_changes_neither_belief_nor_memory(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    before = policy.memory
+    _, state = policy.predict(np.zeros((2, 2)), None, np.ones(2, bool))
+    policy.predict(np.zeros((2, 2)), state, np.array([True, False]))
+    assert policy.memory is before
+
+
+def test_an_episodes_start_draws_z_anew_in_its_row_alone(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    _, first = policy.predict(np.zeros((2, 2)), None, np.ones(2, bool))
+    _, second = policy.predict(np.zeros((2, 2)), first, np.zeros(2, bool))
+    _, third = policy.predict(np.zeros((2, 2)), second, np.array([False, True]))
+    assert torch.equal(first.z, second.z)
+    assert torch.equal(second.z[0], third.z[0])
+    assert not torch.equal(second.z[1], third.z[1])
+
+
+def test_rows_draw_their_zs_apart(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    _, state = policy.predict(np.zeros((2, 2)), None, np.ones(2, bool))
+    assert not torch.equal(state.z[0], state.z[1])
+
+
+def test_each_evaluation_draws_its_own_zs(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    one, other = (policy.predict(np.zeros(2), None, np.ones(1, bool))[1] for _ in range(2))
+    assert not torch.equal(one.z, other.z)
+
+
+def test_a_state_that_was_given_is_carried_on(model, env):
+    policy = model.adapt(env, episodes=1, seed=0)
+    _, state = policy.predict(np.zeros((2, 2)), None, np.ones(2, bool))
+    _, carried = policy.predict(np.zeros((2, 2)), state)
+    assert same(carried, state)
+
+
+def test_predict_draws_z_from_the_posterior(model):
+    session = model.session(seed=0)
+    observe_at_random(session, 3)
+    policy = session.policy()
+    zs = torch.cat([policy.predict(np.zeros((1, 2)), None, np.ones(1, bool))[1].z for _ in range(400)])
+    assert (zs.mean(0) - policy.posterior.mean).abs().numpy() == pytest.approx(0, abs=0.25)
+    assert zs.std(0).numpy() == pytest.approx(policy.posterior.stddev.numpy(), rel=0.2)
+
+
+@pytest.mark.parametrize("observation", [np.zeros(3), np.zeros((2, 3)), np.array([0.0, np.nan])])
+def test_predict_refuses_other_widths_and_values_that_are_not_finite(model, env, observation):
+    policy = model.adapt(env, episodes=1, seed=0)
+    with pytest.raises(ValueError, match="observation must"):
+        policy.predict(observation)
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_stable_baselines3_evaluates_an_adapted_policy(n_envs, deterministic):
+    policy = small_model().adapt(CountingEnv(0.5), episodes=1)
+    envs = DummyVecEnv([lambda number=number: CountingEnv(number) for number in range(n_envs)])
+    returns, lengths = evaluate_policy(
+        policy, envs, 2 * n_envs, deterministic=deterministic, return_episode_rewards=True, warn=False
+    )
+    assert sorted(returns) == pytest.approx(sorted([4 * number + 1.0 for number in range(n_envs)] * 2))
+    assert lengths == [LENGTH] * 2 * n_envs
+
+
+class RewardedByPlace(gym.Wrapper):
+    """Starts at the origin and rewards the position reached, so that the return depends on the policy alone."""
+
+    def __init__(self):
+        super().__init__(gym.wrappers.TimeLimit(PointRobotEnv(GOAL, sparse=True), EPISODE_STEPS))
+
+    def step(self, action):
+        observation, _, terminated, truncated, info = self.env.step(action)
+        return observation, float(observation.sum()), terminated, truncated, info
+
+
+def test_stable_baselines3_sees_the_return_that_the_policy_earns(model):
+    policy = model.session(seed=0).policy()
+    env = RewardedByPlace()
+    observation, _ = env.reset()
+    by_hand, truncated = 0.0, False
+    while not truncated:
+        action, _ = policy.predict(observation, deterministic=True)
+        observation, reward, _, truncated, _ = env.step(action)
+        by_hand += reward
+    returns, _ = evaluate_policy(policy, DummyVecEnv([RewardedByPlace]), 1, return_episode_rewards=True, warn=False)
+    assert returns == pytest.approx([by_hand], abs=1e-4)
+
+
+def test_a_model_predicts_on_the_prior(model):
+    action, state = model.predict(np.zeros((3, 2)), None, np.ones(3, bool), deterministic=True)
+    assert action.shape == (3, 2)
+    assert torch.equal(state.z_mean, torch.zeros(3, model.agent.latent_dim))
+
+
+def test_adapting_to_a_tasks_environment_of_the_family(model):
+    policy = model.adapt(model.tasks.make_env(Task({"goal": list(GOAL)})), episodes=2)
+    assert policy.posterior.mean.shape == policy.posterior.stddev.shape == (model.agent.latent_dim,)
+    assert policy.trial.n_transitions == 2 * EPISODE_STEPS

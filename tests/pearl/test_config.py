@@ -1,0 +1,318 @@
+"""Settings are read strictly, every one of them is used, and a mistake is answered with what was meant."""
+
+import ast
+import dataclasses
+import typing
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agents import PEARLAgentConfig
+from encoders import EncoderConfig
+from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, families, load_preset
+from pearl.config import from_mapping, load_yaml, read_yaml, to_mapping
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = {
+    PEARLConfig: {"config"},
+    EncoderConfig: {"config", "encoder"},
+    PEARLAgentConfig: {"config", "agent"},
+    TrainingConfig: {"config", "training", "settings"},
+    EvaluationConfig: {"config", "evaluation", "settings"},
+}
+"""Each config and the names of variables and attributes that hold one"""
+FIELDS = [(config, field.name) for config in CONFIGS for field in dataclasses.fields(config)]
+NUMBERS = [
+    (config, field.name)
+    for config in CONFIGS
+    for field in dataclasses.fields(config)
+    if {int, float}
+    & {typing.get_type_hints(config)[field.name], *typing.get_args(typing.get_type_hints(config)[field.name])}
+    and "tuple" not in str(typing.get_type_hints(config)[field.name])
+]
+SECTIONS = {
+    EncoderConfig: "encoder",
+    PEARLAgentConfig: "agent",
+    TrainingConfig: "training",
+    EvaluationConfig: "evaluation",
+}
+
+
+def fields_read():
+    """(holder, field) of every ``holder.field`` that code reads, the config classes' own bodies apart."""
+    found = set()
+    for folder in ("encoders", "agents", "pearl"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text())
+            tree.body = [
+                node for node in tree.body if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config"))
+            ]
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    holder = node.value
+                    name = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", None)
+                    found.add((name, node.attr))
+    return found
+
+
+READ = fields_read()
+
+
+@pytest.mark.parametrize(("config", "field"), FIELDS)
+def test_every_field_is_read_somewhere(config, field):
+    assert any((holder, field) in READ for holder in CONFIGS[config]), f"{config.__name__}.{field} changes nothing"
+
+
+@pytest.mark.parametrize(("config", "field"), FIELDS)
+def test_every_field_has_a_line_of_documentation(config, field):
+    tree = ast.parse(Path(ROOT / f"{config.__module__.replace('.', '/')}.py").read_text())
+    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == config.__name__]
+    place = next(i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == field)
+    line = body[place + 1]
+    assert isinstance(line, ast.Expr)
+    assert line.value.value.endswith(".")
+
+
+def preset_names():
+    return [path.name.removesuffix(".yaml") for path in resources.files("pearl").joinpath("presets").iterdir()]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_parses_and_is_a_registered_familys(name):
+    assert name in families()
+    assert load_preset(name) != PEARLConfig()
+
+
+def test_a_family_without_a_preset_has_the_defaults():
+    assert load_preset("no-such-family") == PEARLConfig()
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "meant"),
+    [
+        ({"trainig": {}}, "'trainig'", "'training'"),
+        ({"training": {"meta_bach": 3}}, "'training.meta_bach'", "'meta_batch'"),
+        ({"agent": {"learning-rate": 1e-3}}, "'agent.learning-rate'", "'learning_rate'"),
+        ({"encoder": {"latent": 3}}, "'encoder.latent'", "'latent_dim'"),
+        ({"evaluation": {"episode": 3}}, "'evaluation.episode'", "'episodes'"),
+    ],
+)
+def test_an_unknown_setting_is_named_with_the_nearest_known_one(data, named, meant):
+    with pytest.raises(ConfigError, match=f"Unknown setting {named}. Did you mean {meant}"):
+        from_mapping(PEARLConfig, data)
+
+
+def test_an_unknown_setting_like_no_other_is_answered_with_all():
+    with pytest.raises(ConfigError, match=r"Unknown setting 'evaluation\.zzz'\. Settings here: n_test_tasks, "):
+        from_mapping(PEARLConfig, {"evaluation": {"zzz": 1}})
+    with pytest.raises(ConfigError, match="Unknown setting '3'"):
+        from_mapping(PEARLConfig, {3: 1})
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "wanted"),
+    [
+        ("training", "meta_batch", 2.5, "a whole number"),
+        ("training", "meta_batch", "16", "a whole number"),
+        ("training", "meta_batch", None, "a whole number"),
+        ("training", "meta_batch", [4], "a whole number"),
+        ("training", "tasks_per_iteration", "all", "a whole number"),
+        ("agent", "learning_rate", "fast", "a finite number"),
+        ("agent", "learning_rate", float("nan"), "a finite number"),
+        ("agent", "learning_rate", "inf", "a finite number"),
+        ("agent", "learning_rate", [1e-3], "a finite number"),
+        ("agent", "hidden_sizes", 64, "a list"),
+        ("agent", "hidden_sizes", "64", "a list"),
+        ("encoder", "context_fields", "reward", "a list"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_what_is_wanted(section, field, value, wanted):
+    with pytest.raises(ConfigError, match=rf"^{section}\.{field} must be {wanted}, got "):
+        from_mapping(PEARLConfig, {section: {field: value}})
+
+
+def test_a_wrong_item_of_a_list_is_named_by_its_place():
+    with pytest.raises(ConfigError, match=r"agent\.hidden_sizes\[1\] must be a whole number, got 1\.5"):
+        from_mapping(PEARLConfig, {"agent": {"hidden_sizes": [64, 1.5]}})
+
+
+@pytest.mark.parametrize(("config", "field"), NUMBERS)
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_is_no_number(config, field, value):
+    with pytest.raises(ConfigError, match=f"{field} must be .* number, got {value}"):
+        from_mapping(config, {field: value})
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("1.0e-3", 1e-3), ("2e0", 2.0), ("1", 1.0), ("5.", 5.0)])
+def test_numbers_are_floats_however_yaml_reads_them(text, value):
+    read = read_yaml(f"agent: {{learning_rate: {text}}}", "text").agent.learning_rate
+    assert read == value
+    assert type(read) is float
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"encoder": {"kind": "linear_gausian"}}, r"encoder\.kind must be one of .*Did you mean 'linear_gaussian'\?"),
+        ({"encoder": {"context_fields": ["reward", "acton"]}}, r"encoder\.context_fields\[1\] .*mean 'action'\?"),
+        ({"encoder": {"kind": 3}}, r"encoder\.kind must be one of 'linear_gaussian', .*got 3\."),
+        ({"encoder": {"kind": ["mean"]}}, r"encoder\.kind must be one of "),
+    ],
+)
+def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, message):
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(PEARLConfig, data)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("encoder", "latent_dim", 0),
+        ("encoder", "hidden_sizes", [8, -1]),
+        ("encoder", "head_sizes", [0]),
+        ("encoder", "feature_dim", -5),
+        ("encoder", "min_stddev", -1e-3),
+        ("agent", "hidden_sizes", [-64]),
+        ("agent", "hidden_sizes", []),
+        ("agent", "n_critics", 0),
+        ("agent", "learning_rate", -1e-3),
+        ("agent", "final_learning_rate", -1e-3),
+        ("agent", "discount", 1.0),
+        ("agent", "discount", -0.1),
+        ("agent", "target_update_rate", 0),
+        ("agent", "reward_scale", 0),
+        ("agent", "temperature", -1),
+        ("agent", "initial_temperature", 0),
+        ("agent", "kl_weight", -1),
+        ("training", "total_steps", 0),
+        ("training", "n_train_tasks", -1),
+        ("training", "tasks_per_iteration", 0),
+        ("training", "episodes_per_trial", 0),
+        ("training", "initial_episodes", -1),
+        ("training", "gradient_steps_per_env_step", -0.1),
+        ("training", "meta_batch", -16),
+        ("training", "batch_size", 0),
+        ("training", "max_context", 0),
+        ("training", "recent_context", 0),
+        ("training", "replay_capacity", -1),
+        ("training", "replay_budget_mb", 0),
+        ("evaluation", "n_test_tasks", 0),
+        ("evaluation", "exploration_episodes", -1),
+        ("evaluation", "episodes", 0),
+        ("evaluation", "interval", 0),
+    ],
+)
+def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
+    with pytest.raises(ConfigError, match=rf"{section}\.{field} must"):
+        from_mapping(PEARLConfig, {section: {field: value}})
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "message"),
+    [
+        ("training", {"meta_batch": 5, "n_train_tasks": 4}, r"meta_batch \(5\) must not exceed .*n_train_tasks \(4\)"),
+        (
+            "training",
+            {"tasks_per_iteration": 5, "n_train_tasks": 4, "meta_batch": 2},
+            r"tasks_per_iteration \(5\) must not exceed .*n_train_tasks \(4\)",
+        ),
+        ("evaluation", {"exploration_episodes": 3, "episodes": 3}, r"episodes \(3\) must exceed .*\(3\)"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_together(section, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(PEARLConfig, {section: settings})
+
+
+def test_settings_override_a_base_and_leave_the_rest():
+    base = from_mapping(PEARLConfig, {"agent": {"learning_rate": 0.5, "discount": 0.5}, "encoder": {"latent_dim": 7}})
+    over = from_mapping(PEARLConfig, {"agent": {"discount": 0.25}}, base)
+    assert (over.agent.learning_rate, over.agent.discount, over.encoder.latent_dim) == (0.5, 0.25, 7)
+    assert over.training == base.training
+    assert base.agent.discount == 0.5
+
+
+def test_an_optional_setting_is_reset_by_none():
+    base = from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": 5}})
+    assert from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": None}}, base) == PEARLConfig()
+
+
+def all_changed():
+    """A config of which no number or list has its default."""
+
+    def changed(config):
+        values = {}
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if type(value) is int:
+                values[field.name] = value + 1
+            elif type(value) is float:
+                values[field.name] = value / 2
+            elif value is None:
+                values[field.name] = 1
+            elif isinstance(value, tuple):
+                values[field.name] = value[:1]
+        return dataclasses.replace(config, **values)
+
+    return PEARLConfig(
+        **{field.name: changed(getattr(PEARLConfig(), field.name)) for field in dataclasses.fields(PEARLConfig)}
+    )
+
+
+@pytest.mark.parametrize("config", [PEARLConfig(), all_changed(), *map(load_preset, preset_names())])
+def test_a_config_survives_plain_data_and_yaml(config):
+    plain = to_mapping(config)
+    assert from_mapping(PEARLConfig, plain) == config
+    assert from_mapping(PEARLConfig, plain, all_changed()) == config
+    assert from_mapping(PEARLConfig, yaml.safe_load(yaml.safe_dump(plain))) == config
+
+
+def test_a_yaml_file_is_read_over_a_base(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("agent:\n  learning_rate: 1e-4\n")
+    base = from_mapping(PEARLConfig, {"encoder": {"latent_dim": 7}})
+    config = load_yaml(path, base)
+    assert (config.agent.learning_rate, config.encoder.latent_dim) == (1e-4, 7)
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing\n")
+    assert load_yaml(path) == PEARLConfig()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"agent: [unclosed", "not valid YAML"),
+        (b"agent:\n\tdiscount: 0.5", "not valid YAML"),
+        (b"- 1\n- 2\n", "must be a mapping"),
+        (b"[]", "must be a mapping"),
+        (b"false", "must be a mapping"),
+        (b"just words", "must be a mapping"),
+        (b"agent: 3", "agent must be a mapping"),
+        (b"agent:\n", "agent must be a mapping"),
+        (b"agent: {discunt: 0.5}", "'discount'"),
+        (b"agent: {discount: 2}", r"agent\.discount must lie in"),
+        (b"\xff\xfe\x00", "not valid YAML|Cannot read"),
+    ],
+)
+def test_a_mistake_in_a_file_is_reported_with_the_files_name(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_yaml(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"Cannot read the config file .*none\.yaml: No such file"):
+        load_yaml(tmp_path / "none.yaml")
+
+
+def test_a_config_cannot_be_changed_in_place():
+    for config in (PEARLConfig(), *(getattr(PEARLConfig(), name) for name in SECTIONS.values())):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, dataclasses.fields(config)[0].name, 1)
