@@ -1,4 +1,4 @@
-"""Probes of a trained agent: does it use z, does it learn from a foreign policy, does its posterior mean what it says."""
+"""Probes of a trained agent: does it use z, can it learn from a foreign policy, is its posterior calibrated."""
 
 from collections.abc import Callable, Sequence
 
@@ -103,7 +103,7 @@ def calibration(model: PEARL, transitions_seen: Sequence[int]) -> NDArray[np.flo
     """Return how far the posterior mean moves after ``transitions_seen``, in units of the spread it announced.
 
     For a calibrated posterior q_n the difference between its mean and that of a later q_N has the variance
-    ``stddev_n^2 - stddev_N^2``, so its root mean square in those units is 1; above, the posterior is too sure of itself.
+    ``stddev_n^2 - stddev_N^2``, so its root mean square in those units is 1; above 1 the posterior is too sure.
 
     Args:
         model: the trained model, evaluated on its held-out tasks.
