@@ -1,6 +1,7 @@
 """The PEARL agent's settings."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +58,7 @@ class PEARLAgentConfig:
         for name in ("kl_weight", "early_kl_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")

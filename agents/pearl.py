@@ -124,6 +124,8 @@ class PEARLAgent(nn.Module):
         """
         greedy = deterministic.unsqueeze(-1)
         policy = self.actor(observation, torch.where(greedy, memory.z_mean, memory.z))
+        if deterministic.all():
+            return ActionChoice(self._from_unit(policy.mode))
         action = torch.where(greedy, policy.mode, policy.sample(rng)[0])
         return ActionChoice(self._from_unit(action))
 

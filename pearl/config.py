@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -238,5 +239,7 @@ def _plain(value: Any) -> Any:
 
 
 def _at_least(minimum: float, section: str, name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ConfigError(f"{section}.{name} must be finite, got {value}.")
     if value < minimum:
         raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")

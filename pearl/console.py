@@ -55,4 +55,4 @@ class TrainingProgress(BaseCallback):
         if "test/score" in metrics:
             line += f"  score {metrics['test/score']:.3f}"
             self._progress.update(self._bar, description=f"score {metrics['test/score']:.3f}")
-        self._console.print(line, highlight=False)
+        self._console.print(line, soft_wrap=True, highlight=False)

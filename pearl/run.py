@@ -237,6 +237,11 @@ def resume(
         raise RunError(
             f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."
         )
+    if model.num_timesteps > 0 and int(model.training.replay.n_added.sum()) == 0:
+        raise RunError(
+            f"The checkpoint in {folder} holds weights alone, so its run cannot go on. Use it with evaluate.py and "
+            "adapt.py, or train anew in another folder."
+        )
     if config is not None:
         total_steps = config.training.total_steps
         extended = replace(model.config, training=replace(model.config.training, total_steps=total_steps))

@@ -46,3 +46,10 @@ def test_the_networks_have_the_sizes_told() -> None:
     agent = pearl_agent(n_critics=5, hidden_sizes=(11, 13))
     assert [weight.shape for weight in agent.critics.weights] == [(5, 8, 11), (5, 11, 13), (5, 13, 1)]
     assert [layer.out_features for layer in agent.actor.network if hasattr(layer, "out_features")] == [11, 13, 4]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "early_kl_weight"])
+def test_a_setting_that_is_not_finite_is_refused_by_name(name: str) -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"agent\.{name} must be finite, got"):
+            PEARLAgentConfig(**{name: value})

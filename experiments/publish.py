@@ -1,0 +1,97 @@
+"""Turn a finished run into a pretrained agent: weights, config and tasks without training state, and a model card.
+
+python experiments/publish.py runs/reproduce/point-robot-seed0
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+import pearl
+from pearl.config import to_mapping
+
+CARD = """# {family}
+
+A PEARL agent, meta-trained on `{family}`: {description}. It adapts to new tasks of the family without a gradient.
+
+```python
+import pearl
+
+model = pearl.load("pretrained/{family}")
+policy = model.adapt(env, episodes={exploration_episodes})
+```
+
+| | |
+|---|---|
+| task distribution | {n_train} training tasks; for example {examples} |
+| environment steps | {env_steps:,} |
+| gradient steps | {gradient_steps:,} |
+| training time | {wall_s:.0f} s on one CPU thread |
+| seed | {seed} |
+| held-out tasks | {n_tasks}, none of them a training task |
+| protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
+| return of episode 1 to {episodes} | {returns} |
+| random policy, task known | {random:.2f}, {oracle:.2f} |
+| **score of episode {episodes}** | **{score:.3f}**, 95 % interval over tasks {low:.3f} to {high:.3f} |
+| commit | {commit} |
+| versions | {versions} |
+
+Limits: the score is of this one seed; `results/{family}` has several. Tasks outside the family are out of its reach.
+
+Settings, in which it differs from the defaults:
+
+```json
+{settings}
+```
+"""
+
+
+def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
+    """Write a pretrained agent and its model card.
+
+    Args:
+        run: folder of a run that reproduce.py finished.
+        out: where pretrained agents live.
+    """
+    model = pearl.load(run)
+    result = json.loads((run / "result.json").read_text())
+    folder = out / model.family
+    model.save(folder, training_state=False)
+    test = result["test"]
+    card = CARD.format(
+        family=model.family,
+        description=pearl.families()[model.family],
+        examples="; ".join(str(task) for task in model.train_tasks[:2]),
+        n_train=len(model.train_tasks),
+        episodes=len(test["return_per_episode"]),
+        exploration_episodes=test["exploration_episodes"],
+        returns=" → ".join(f"{value:.2f}" for value in test["return_per_episode"]),
+        score=test["score"],
+        low=test["score_ci95"][0],
+        high=test["score_ci95"][1],
+        random=test["references"]["random"],
+        oracle=test["references"]["oracle"],
+        n_tasks=test["n_tasks"],
+        settings=json.dumps(changed(to_mapping(model.config), to_mapping(pearl.PEARLConfig())), indent=2),
+        **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},
+        versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+    )
+    (folder / "README.md").write_text(card)
+    Console().print(f"  {folder}")
+
+
+def changed(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not the defaults."""
+    return {
+        name: changed(value, defaults[name]) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if value != defaults[name]
+    }
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,31 @@
+"""Meta-training reaches its published results: one seed of each family, from scratch (minutes)."""
+
+import pytest
+import torch
+
+import pearl
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_point_robot_reaches_its_published_score():
+    model = pearl.PEARL("point-robot", seed=0).learn()
+    evaluation = model.evaluate()
+    assert model.num_timesteps <= 150_000
+    assert evaluation.score >= 0.90
+    assert model.wall_s <= 180
+
+
+def test_the_sparse_point_robot_finds_its_goals():
+    model = pearl.PEARL("sparse-point-robot", seed=0).learn()
+    evaluation = model.evaluate()
+    assert evaluation.return_per_episode[-1] >= 10.0
+    assert model.wall_s <= 1800
