@@ -26,9 +26,9 @@ class EncoderConfig:
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers that read one transition."""
     feature_dim: int = 128
-    """Width of the pooled features (pooled_features only)."""
+    """Width of the pooled features (pooled encoders only)."""
     head_sizes: tuple[int, ...] = (128,)
-    """Widths of the hidden layers that read the pooled features (pooled_features only)."""
+    """Widths of the hidden layers that read the pooled features (pooled encoders only)."""
     min_stddev: float = 1e-3
     """Floor of the posterior's standard deviation."""
 

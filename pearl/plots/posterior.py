@@ -131,7 +131,7 @@ def posterior_spread(
             axes.set_ylabel(name)
             _scale_transitions(axes, seen)
         axes.set_xlabel("transitions seen")
-        averaged = f"mean over the {spread.shape[2]} dimensions of z; " if latent else ""
+        averaged = f"mean over the {spread.shape[2]} dimensions of z; " if latent and spread.shape[2] > 1 else ""
         over = f"line: median of {len(spread)} tasks, band: interquartile range" if len(spread) > 1 else "one task"
         add_header(figure, title, f"{averaged}{over}")
     return Path(path)
