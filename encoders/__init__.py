@@ -4,10 +4,9 @@ from encoders.base import ContextEncoder
 from encoders.config import EncoderConfig, make_encoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
-from encoders.max_pooled import MaxPooledFeatures
 from encoders.mlp import mlp
 from encoders.objectives import kl_to_early, kl_to_unit_gaussian
-from encoders.pooled import MeanAggregator, PooledFeatures
+from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
 __distribution__ = "pearl-metarl"

@@ -6,8 +6,7 @@ from typing import Any, Literal, get_args
 from encoders.base import ContextEncoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
-from encoders.max_pooled import MaxPooledFeatures
-from encoders.pooled import MeanAggregator, PooledFeatures
+from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 
 EncoderKind = Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "max_pooled_features", "mean"]
 ContextField = Literal["observation", "action", "reward", "next_observation"]

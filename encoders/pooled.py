@@ -1,43 +1,19 @@
-"""Encoders whose belief is a running sum and count of per-transition features."""
+"""Encoders that read each transition into features and pool them: by their mean, by their maximum."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional
 
 from encoders.base import ContextEncoder
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, Context, PooledBelief
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, MaxPooledBelief, PooledBelief
 
 
-class PoolingEncoder(ContextEncoder[PooledBelief]):
-    """Shared part: features of each transition, summed over the context."""
-
-    features: nn.Module
-    feature_dim: int
-
-    def prior(self, n_tasks: int) -> PooledBelief:  # noqa: D102
-        parameter = next(self.parameters())
-        return PooledBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
-
-    def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
-        features = torch.where(context.mask.unsqueeze(-1), self.features(self.inputs(context)), 0.0)
-        n_seen = belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype)
-        return PooledBelief(belief.feature_sum + features.sum(1), n_seen)
-
-    def pooled_mean(self, belief: PooledBelief) -> Tensor:
-        """Return the mean feature, (task, feature_dim); zero for an empty context."""
-        return belief.feature_sum / belief.n_seen.clamp(min=1.0).unsqueeze(-1)
-
-
-class PooledFeatures(PoolingEncoder):
-    """Permutation-invariant q(z|c) from pooled features (deep sets, Zaheer et al. 2017, theorem 2).
-
-    A transition alone says little where the task shows only in several of them together (a reward of -0.7 puts the
-    goal on a circle): features add up before the head reads mean and stddev, where a product of Gaussians has to
-    commit to one Gaussian per transition.
+class FeatureEncoder(ContextEncoder[BeliefT]):
+    """Shared part: a network reads each transition into features, a head reads q(z|c) from what was pooled of them.
 
     Args:
         observation_dim: width of an observation.
@@ -49,6 +25,9 @@ class PooledFeatures(PoolingEncoder):
         head_sizes: widths of the head's hidden layers.
         min_stddev: floor of the posterior's standard deviation.
     """
+
+    reads_amount = False
+    """Whether the head also reads how much was seen"""
 
     def __init__(
         self,
@@ -66,17 +45,59 @@ class PooledFeatures(PoolingEncoder):
         self.feature_dim = feature_dim
         self.min_stddev = min_stddev
         self.features = mlp(self.input_dim, hidden_sizes, feature_dim)
-        self.head = mlp(feature_dim + 1, head_sizes, 2 * latent_dim)
+        self.head = mlp(feature_dim + self.reads_amount, head_sizes, 2 * latent_dim)
 
-    def posterior(self, belief: PooledBelief) -> Normal:  # noqa: D102
-        amount = torch.log1p(belief.n_seen).unsqueeze(-1)
-        mean, raw_stddev = self.head(torch.cat([self.pooled_mean(belief), amount], dim=-1)).chunk(2, dim=-1)
-        stddev = functional.softplus(raw_stddev) + self.min_stddev
-        seen = (belief.n_seen > 0).unsqueeze(-1)
+    def read(self, pooled: Tensor, n_seen: Tensor) -> Normal:
+        """Return q(z|c), (task, latent_dim), from pooled features (task, …); the prior where nothing was seen."""
+        mean, raw_stddev = self.head(pooled).chunk(2, dim=-1)
+        stddev = functional.softplus(raw_stddev + 0.5) + self.min_stddev
+        seen = (n_seen > 0).unsqueeze(-1)
         return Normal(torch.where(seen, mean, 0.0), torch.where(seen, stddev, 1.0), validate_args=False)
 
 
-class MeanAggregator(PoolingEncoder):
+class PooledFeatures(FeatureEncoder[PooledBelief]):
+    """Permutation-invariant q(z|c) from the mean of features (deep sets, Zaheer et al. 2017, theorem 2).
+
+    A transition alone says little where the task shows only in several of them together; features add up before the
+    head reads mean and stddev, where a product of Gaussians has to commit to one Gaussian per transition.
+    """
+
+    reads_amount = True
+
+    def prior(self, n_tasks: int) -> PooledBelief:  # noqa: D102
+        parameter = next(self.parameters())
+        return PooledBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
+
+    def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
+        return add_features(belief, self.features(self.inputs(context)), context.mask)
+
+    def posterior(self, belief: PooledBelief) -> Normal:  # noqa: D102
+        amount = torch.log1p(belief.n_seen).unsqueeze(-1)
+        return self.read(torch.cat([mean_feature(belief), amount], dim=-1), belief.n_seen)
+
+
+class MaxPooledFeatures(FeatureEncoder[MaxPooledBelief]):
+    """Permutation-invariant q(z|c) from the maximum of features (PointNet, Qi et al. 2017, theorem 1).
+
+    Seeing the same thing twice changes nothing: a hundred transitions without reward do not add up to a certainty, and
+    the one that was rewarded is not averaged away among them. Fits tasks whose rewards are sparse.
+    """
+
+    def prior(self, n_tasks: int) -> MaxPooledBelief:  # noqa: D102
+        parameter = next(self.parameters())
+        return MaxPooledBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
+
+    def update(self, belief: MaxPooledBelief, context: Context) -> MaxPooledBelief:  # noqa: D102
+        features = functional.relu(self.features(self.inputs(context)))
+        features = torch.where(context.mask.unsqueeze(-1), features, 0.0)
+        stacked = torch.cat([belief.feature_max.unsqueeze(1), features], dim=1)
+        return MaxPooledBelief(stacked.amax(1), belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype))
+
+    def posterior(self, belief: MaxPooledBelief) -> Normal:  # noqa: D102
+        return self.read(belief.feature_max, belief.n_seen)
+
+
+class MeanAggregator(ContextEncoder[PooledBelief]):
     """Deterministic z: the mean of per-transition embeddings, with no spread and no KL (PEARL's ablation, section 6.4).
 
     Args:
@@ -99,10 +120,27 @@ class MeanAggregator(PoolingEncoder):
         hidden_sizes: Sequence[int] = (128, 128),
     ) -> None:
         super().__init__(observation_dim, action_dim, latent_dim, context_fields)
-        self.feature_dim = latent_dim
         self.features = mlp(self.input_dim, hidden_sizes, latent_dim)
+
+    def prior(self, n_tasks: int) -> PooledBelief:  # noqa: D102
+        parameter = next(self.parameters())
+        return PooledBelief(parameter.new_zeros(n_tasks, self.latent_dim), parameter.new_zeros(n_tasks))
+
+    def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
+        return add_features(belief, self.features(self.inputs(context)), context.mask)
 
     def posterior(self, belief: PooledBelief) -> Normal:
         """Return the mean embedding as a Normal with zero spread; zero for an empty context."""
-        mean = self.pooled_mean(belief)
+        mean = mean_feature(belief)
         return Normal(mean, torch.zeros_like(mean), validate_args=False)
+
+
+def add_features(belief: PooledBelief, features: Tensor, mask: Tensor) -> PooledBelief:
+    """Add features (task, step, feature_dim) to a running sum where ``mask`` (task, step) is True."""
+    added = torch.where(mask.unsqueeze(-1), features, 0.0).sum(1)
+    return PooledBelief(belief.feature_sum + added, belief.n_seen + mask.sum(1, dtype=belief.n_seen.dtype))
+
+
+def mean_feature(belief: PooledBelief) -> Tensor:
+    """Return the mean feature, (task, feature_dim); zero for an empty context."""
+    return belief.feature_sum / belief.n_seen.clamp(min=1.0).unsqueeze(-1)

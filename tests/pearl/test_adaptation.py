@@ -13,7 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from pearl import NonFiniteError, Task
-from pearl.tasks.point_robot import EPISODE_STEPS, PointRobotEnv
+from pearl.tasks.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.pearl.small import HORIZON, LENGTH, CountingEnv, small_model
 
 GOAL = (0.5, -0.25)

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.point_robot import PointRobot, PointRobotEnv, PointRobotVectorEnv, SparsePointRobot
+from pearl.tasks.point_robot import PointRobot, SparsePointRobot
+from pearl.tasks.point_robot_env import PointRobotEnv, PointRobotVectorEnv
 from pearl.tasks.registry import families, make
 
 FAMILIES = [PointRobot, SparsePointRobot]
