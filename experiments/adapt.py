@@ -17,7 +17,7 @@ from pearl import plots
 from pearl.evaluation import measure_references
 from pearl.report import draw_adaptation, posterior_path
 from pearl.run import output_folder
-from pearl.tasks import parse_task
+from pearl.tasks import find, parse_task
 
 
 def main(
@@ -28,6 +28,7 @@ def main(
     gif: Path | None = None,
     seed: int = 0,
     out: Path | None = None,
+    distribution: str | None = None,
 ) -> int:
     """Adapt a trained agent to one task and show what happens.
 
@@ -38,6 +39,7 @@ def main(
         gif: film of the trial.
         seed: of the trial's draws.
         out: folder of the picture; the run folder where None.
+        distribution: module:Class of the task distribution, where the family is not a registered one.
     """
     console = Console()
     try:
@@ -45,7 +47,8 @@ def main(
             raise ValueError(f"--seed must be at least 0, got {seed}.")
         if gif is not None and gif.suffix.lower() != ".gif":
             raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
-        model = pearl.load(run)
+        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+        model = pearl.load(run, distribution=None if distribution is None else find(distribution))
         chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
         settings = model.config.evaluation
         episodes = settings.episodes if episodes is None else episodes
@@ -57,7 +60,7 @@ def main(
         folder = output_folder(run, out)
         for made in (folder / "plots", *([gif.parent] if gif else [])):
             made.mkdir(parents=True, exist_ok=True)
-    except (pearl.CheckpointError, ValueError, OSError) as error:
+    except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     trial = policy.trial

@@ -16,6 +16,7 @@ import pearl
 from pearl.evaluation import check_disjoint
 from pearl.report import draw_evaluation, evaluation_summary, evaluation_table, headline
 from pearl.run import output_folder, write_json
+from pearl.tasks import find
 
 
 def main(
@@ -25,6 +26,7 @@ def main(
     episodes: int | None = None,
     seed: int | None = None,
     out: Path | None = None,
+    distribution: str | None = None,
 ) -> int:
     """Evaluate a trained agent on held-out tasks and return the process's exit code.
 
@@ -34,10 +36,12 @@ def main(
         episodes: episodes per trial; the run's where None.
         seed: of the new tasks and of the protocol's draws; the run's evaluation seed where None.
         out: folder for evaluation.json and plots/; the run folder where None.
+        distribution: module:Class of the task distribution, where the family is not a registered one.
     """
     console = Console()
     try:
-        model = pearl.load(run)
+        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+        model = pearl.load(run, distribution=None if distribution is None else find(distribution))
         chosen = model.test_tasks
         if seed is not None and seed < 0:
             raise ValueError(f"--seed must be at least 0, got {seed}.")
@@ -51,7 +55,7 @@ def main(
         evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
         folder = output_folder(run, out)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
-    except (pearl.CheckpointError, ValueError, OSError) as error:
+    except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     write_json(

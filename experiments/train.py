@@ -1,6 +1,8 @@
 """Meta-train PEARL on a task family.
 
     python experiments/train.py point-robot --seed 0
+    python experiments/train.py my_module:MyDistribution
+    python experiments/train.py --list
 
 Settings come from the family's preset, then from --config FILE.yaml, then from flags.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 import torch
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 import pearl
 from agents import PEARLAgentConfig
@@ -22,7 +25,7 @@ from pearl.config import ConfigError, load_preset, load_yaml
 from pearl.console import TrainingProgress
 from pearl.report import evaluation_table, headline
 from pearl.run import Run, RunError, check_unused, resume
-from pearl.tasks import make
+from pearl.tasks import TaskDistribution, family_name, find
 from pearl.wandb_writer import WandbMode
 
 
@@ -61,48 +64,61 @@ class Arguments(Common):
     evaluation: pearl.EvaluationConfig = field(default_factory=pearl.EvaluationConfig)
 
 
-def parse(argv: list[str]) -> tuple[str, Arguments, pearl.PEARLConfig]:
+def parse(argv: list[str]) -> tuple[TaskDistribution, Arguments, pearl.PEARLConfig]:
     """Return the family, the command's settings and the run's config: preset, then YAML, then flags."""
-    if argv and not argv[0].startswith("-"):
-        family, flags = argv[0], argv[1:]
-        make(family)
-    elif "--help" in argv or "-h" in argv:
-        family, flags = "FAMILY", argv
-    else:
+    if argv and argv[0] in ("--help", "-h"):
+        tyro.cli(Arguments, prog="train.py FAMILY", args=["--help"])
+    if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
         )
+    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    distribution, flags = find(argv[0]), argv[1:]
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
-    base = resume(folder_of(family, common), family=family).config if common.resume else load_preset(family)
+    if common.resume:
+        base = resume(folder_of(distribution, common), distribution=distribution).config
+    else:
+        base = load_preset(family_name(distribution))
     if common.config is not None:
         base = load_yaml(common.config, base)
     parts = {part.name: getattr(base, part.name) for part in dataclasses.fields(base)}
-    arguments = tyro.cli(Arguments, prog=f"train.py {family}", args=flags, default=Arguments(**parts))
+    arguments = tyro.cli(Arguments, prog=f"train.py {argv[0]}", args=flags, default=Arguments(**parts))
     config = pearl.PEARLConfig(**{name: getattr(arguments, name) for name in parts})
     if arguments.total_steps is not None:
         config = dataclasses.replace(
             config, training=dataclasses.replace(config.training, total_steps=arguments.total_steps)
         )
-    return family, arguments, config
+    return distribution, arguments, config
 
 
-def folder_of(family: str, arguments: Common) -> Path:
+def folder_of(distribution: TaskDistribution, arguments: Common) -> Path:
     """Return the run's folder."""
-    return arguments.run_dir or Path("runs") / f"{family}-seed{arguments.seed}"
+    return arguments.run_dir or Path("runs") / f"{family_name(distribution)}-seed{arguments.seed}"
+
+
+def family_table() -> Table:
+    """Return the registered families, a line each."""
+    table = Table("family", "task", box=None)
+    for name, description in pearl.families().items():
+        table.add_row(name, description)
+    return table
 
 
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
     console = Console()
+    if argv == ["--list"]:
+        console.print(family_table())
+        return 0
     try:
-        family, arguments, config = parse(argv)
-        folder = folder_of(family, arguments)
+        distribution, arguments, config = parse(argv)
+        folder = folder_of(distribution, arguments)
         torch.set_num_threads(arguments.threads)
         if arguments.resume:
-            model = resume(folder, seed=arguments.seed, config=config)
+            model = resume(folder, seed=arguments.seed, config=config, distribution=distribution)
         else:
             check_unused(folder)
-            model = pearl.PEARL(family, config, seed=arguments.seed)
+            model = pearl.PEARL(distribution, config, seed=arguments.seed)
         run = Run(model, folder, wandb=arguments.wandb, resume=arguments.resume)
     except (RunError, ConfigError, pearl.CheckpointError, pearl.UnknownFamilyError, MemoryError, ValueError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

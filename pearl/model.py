@@ -17,7 +17,7 @@ from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.rollout import StepEvent
-from pearl.tasks import Task, TaskDistribution, make
+from pearl.tasks import Task, TaskDistribution, family_name, make
 from pearl.training import MetaTraining
 
 Callback = BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool] | None
@@ -47,7 +47,7 @@ class PEARL:
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
         self.tasks = make(family) if isinstance(family, str) else family
-        self.family = self.tasks.name or type(self.tasks).__name__
+        self.family = family_name(self.tasks)
         self.config = load_preset(self.family) if config is None else config
         self.seed = seed
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (

@@ -10,7 +10,7 @@ from pearl.config import ConfigError, PEARLConfig, from_mapping, to_mapping
 from pearl.model import PEARL
 from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.random_state import random_state_to_json, restore_random_state
-from pearl.tasks import Task, TaskDistribution, families
+from pearl.tasks import Task, TaskDistribution, families, family_name
 from pearl.version import __version__
 
 CHECKPOINT = "checkpoint"
@@ -58,6 +58,10 @@ def load(path: str | Path, *, distribution: TaskDistribution | None = None) -> P
         raise CheckpointError(
             f"{folder} was trained on the family {family!r}, which is not registered. "
             "Give its TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    if distribution is not None and family_name(distribution) != family:
+        raise CheckpointError(
+            f"The model in {folder} is of the family {family!r}, not {family_name(distribution)!r}. Name its own."
         )
     try:
         config = from_mapping(PEARLConfig, document["config"])

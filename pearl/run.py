@@ -210,7 +210,6 @@ def _has_learnt(folder: Path) -> bool:
 def resume(
     folder: Path,
     *,
-    family: str | None = None,
     seed: int | None = None,
     config: PEARLConfig | None = None,
     distribution: TaskDistribution | None = None,
@@ -219,20 +218,17 @@ def resume(
 
     Args:
         folder: the run's folder.
-        family: the run's family, where the caller expects one.
         seed: the run's seed, where the caller expects one.
         config: the run's config, where the caller expects one; ``training.total_steps`` alone may differ and counts.
-        distribution: the task distribution, where the family is not a registered one.
+        distribution: the run's task distribution; needed where the family is not a registered one.
 
     Raises:
-        RunError: the folder holds no checkpoint, or the run has another family, another seed or other settings.
-        CheckpointError: the checkpoint is damaged.
+        RunError: the folder holds no checkpoint, or the run has another seed or other settings.
+        CheckpointError: the checkpoint is damaged, or of another family than ``distribution``.
     """
     if not has_checkpoint(folder / CHECKPOINT):
         raise RunError(f"{folder} holds no checkpoint to resume from. Start the run anew, without --resume.")
     model = load(folder, distribution=distribution)
-    if family is not None and family != model.family:
-        raise RunError(f"The run in {folder} is of the family {model.family!r}, not {family!r}. Name its own.")
     if seed is not None and seed != model.seed:
         raise RunError(
             f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."

@@ -199,3 +199,8 @@ class TaskDistribution(ABC):
             The true reward and the training reward (the same where the family has no other), each (task, step).
         """
         return None
+
+
+def family_name(distribution: TaskDistribution) -> str:
+    """Return the name of a family: the one it was registered under, else its class's."""
+    return distribution.name or type(distribution).__name__

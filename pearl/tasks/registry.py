@@ -1,6 +1,8 @@
 """Task families by name."""
 
 import difflib
+import importlib
+import sys
 from collections.abc import Callable
 
 from pearl.tasks.distribution import TaskDistribution
@@ -37,6 +39,40 @@ def make(name: str) -> TaskDistribution:
     return distribution
 
 
+def find(name: str) -> TaskDistribution:
+    """Build a family from its registered name, or a user's own from ``module:Class``.
+
+    Args:
+        name: a registered name, or an importable module and a TaskDistribution class in it that takes no arguments.
+
+    Raises:
+        UnknownFamilyError: no such family, module or class, or the class is no TaskDistribution.
+    """
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        return make(name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0] and error.name != module_name:
+            raise
+        raise UnknownFamilyError(
+            name, f"There is no module {module_name!r} in {', '.join(sys.path[:3])} or among the installed ones."
+        ) from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, TaskDistribution)):
+        own = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, TaskDistribution) and value is not TaskDistribution
+        ]
+        raise UnknownFamilyError(
+            name,
+            f"{module_name} has no TaskDistribution class {class_name!r}; it has {', '.join(own) or 'none'}.",
+        )
+    return found()
+
+
 def families() -> dict[str, str]:
     """Return every registered family's name and its one-line description, sorted by name."""
     return {name: _FAMILIES[name][1] for name in sorted(_FAMILIES)}
@@ -45,7 +81,10 @@ def families() -> dict[str, str]:
 class UnknownFamilyError(KeyError):
     """No family of this name is registered."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reason: str | None = None) -> None:
+        if reason is not None:
+            super().__init__(f"Unknown family {name!r}. {reason}")
+            return
         near = difflib.get_close_matches(name, _FAMILIES, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(match) for match in near)}? " if near else ""
         super().__init__(f"Unknown family {name!r}. {hint}Known families: {', '.join(sorted(_FAMILIES))}.")

@@ -166,10 +166,10 @@ def test_total_steps_is_short_for_the_training_setting():
 
 
 def test_the_run_folder_is_named_after_family_and_seed():
-    family, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
-    assert str(train.folder_of(family, arguments)) == "runs/sparse-point-robot-seed7"
-    family, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
-    assert str(train.folder_of(family, arguments)) == "mine"
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
+    assert str(train.folder_of(distribution, arguments)) == "runs/sparse-point-robot-seed7"
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
+    assert str(train.folder_of(distribution, arguments)) == "mine"
 
 
 @pytest.mark.parametrize(

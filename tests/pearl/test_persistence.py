@@ -196,6 +196,8 @@ def test_a_family_whose_spaces_have_changed_is_refused(saved):
 class OtherSpaces(Counting):
     """The counting family's tasks, played by point robots."""
 
+    name = "Counting"
+
     def make_env(self, task, *, render_mode=None):
         return pearl.tasks.make("point-robot").make_env(Task({"goal": [0.0, 1.0]}))
 

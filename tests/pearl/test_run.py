@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint, evaluation
 from pearl.checkpoint import has_checkpoint
 from pearl.run import Run, RunError, differences, output_folder, read_progress, resume, write_json
+from pearl.tasks import make
 from tests.pearl import small
 from tests.pearl.small import Counting, everything_learnt, small_model
 
@@ -199,7 +200,7 @@ def test_resuming_a_run_that_is_through_changes_nothing(tmp_path):
 def test_a_run_that_is_through_goes_on_to_a_larger_total(tmp_path):
     run_in(tmp_path).train()
     config = model_of(training={"total_steps": 240}).config
-    run = go_on(tmp_path, config=config, seed=0, family="Counting")
+    run = go_on(tmp_path, config=config, seed=0)
     run.train()
     assert run.model.num_timesteps == 240
     assert steps_of(tmp_path) == [0, 48, 80, 112, 144, 176, 208, 240]
@@ -280,7 +281,6 @@ def test_resuming_where_there_is_nothing_says_so(tmp_path):
     ("expected", "message"),
     [
         ({"seed": 1}, r"has seed 0, not 1.*--seed 0"),
-        ({"family": "point-robot"}, r"family 'Counting', not 'point-robot'"),
         (
             {"config": model_of(agent={"discount": 0.5}, evaluation={"interval": 7}).config},
             r"only --total-steps may differ.*agent\.discount: 0\.99, now 0\.5; evaluation\.interval: 32, now 7",
@@ -290,6 +290,11 @@ def test_resuming_where_there_is_nothing_says_so(tmp_path):
 def test_resuming_as_another_run_names_what_differs(whole, expected, message):
     with pytest.raises(RunError, match=message):
         resume(whole.folder, distribution=Counting(), **expected)
+
+
+def test_resuming_another_family_names_both(whole):
+    with pytest.raises(CheckpointError, match=r"family 'Counting', not 'point-robot'"):
+        resume(whole.folder, distribution=make("point-robot"))
 
 
 def test_differences_are_named_by_their_dotted_path():
