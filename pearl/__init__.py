@@ -11,28 +11,48 @@ from pearl.evaluation import Evaluation  # noqa: E402
 from pearl.model import PEARL  # noqa: E402
 from pearl.persistence import load  # noqa: E402
 from pearl.rollout import NonFiniteError  # noqa: E402
-from pearl.tasks import Task, TaskDistribution, UnknownFamilyError, families, register  # noqa: E402
+from pearl.tasks import (  # noqa: E402
+    Categorical,
+    LogUniform,
+    Scale,
+    Task,
+    TaskDistribution,
+    TaskDistributionError,
+    Uniform,
+    UnknownFamilyError,
+    check_task_distribution,
+    families,
+    perturbed,
+    register,
+)
 from pearl.training import DivergedError  # noqa: E402
 from pearl.version import __version__  # noqa: E402
 
 __all__ = [
     "PEARL",
     "AdaptedPolicy",
+    "Categorical",
     "CheckpointError",
     "ConfigError",
     "DivergedError",
     "Evaluation",
     "EvaluationConfig",
+    "LogUniform",
     "NonFiniteError",
     "PEARLConfig",
+    "Scale",
     "Session",
     "Task",
     "TaskDistribution",
+    "TaskDistributionError",
     "TrainingConfig",
+    "Uniform",
     "UnknownFamilyError",
     "__version__",
+    "check_task_distribution",
     "families",
     "load",
     "load_preset",
+    "perturbed",
     "register",
 ]

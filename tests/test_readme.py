@@ -15,8 +15,8 @@ def in_a_copy_of_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_are_the_two_examples():
-    assert len(EXAMPLES) == 2
+def test_there_are_three_examples():
+    assert len(EXAMPLES) == 3
 
 
 def test_the_adaptation_example_runs(capsys):
@@ -32,6 +32,12 @@ def test_the_own_task_example_runs(monkeypatch):
     assert learnt["model"].training.gradient_steps == 60
     assert learnt["policy"].trial.n_transitions == 400
     assert Path("runs/varying-pendulum/manifest.json").is_file()
+
+
+def test_the_perturbed_example_runs():
+    namespace = {}
+    exec(EXAMPLES[2], namespace)
+    assert namespace["tasks"].name == "perturbed-Pendulum-v1"
 
 
 def test_every_link_and_picture_exists():

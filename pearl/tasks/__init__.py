@@ -1,18 +1,30 @@
 """Tasks, task distributions and the families that come with the framework."""
 
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
+from pearl.tasks.check import TaskDistributionError, check_task_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task
+from pearl.tasks.perturbation import Perturbed, perturbed
 from pearl.tasks.registry import UnknownFamilyError, families, find, make, register
+from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform
 
 __all__ = [
+    "Categorical",
+    "LogUniform",
+    "Perturbed",
     "Plane",
+    "Sampler",
+    "Scale",
     "Task",
     "TaskDistribution",
+    "TaskDistributionError",
+    "Uniform",
     "UnknownFamilyError",
+    "check_task_distribution",
     "families",
     "family_name",
     "find",
     "make",
     "parse_task",
+    "perturbed",
     "register",
 ]
