@@ -51,7 +51,8 @@ def main(
             replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
         if tasks is not None:
             chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
-            check_disjoint(model.train_tasks, chosen)
+            if not model.tasks.same_tasks:
+                check_disjoint(model.train_tasks, chosen)
         evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
         folder = output_folder(run, out)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def main(
             ],
         },
     )
-    console.print(evaluation_table(evaluation, f"{model.family}: {len(chosen)} held-out tasks"))
+    console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, folder / "plots")
     for path in [folder / "evaluation.json", *paths]:

@@ -142,7 +142,7 @@ def main(argv: list[str]) -> int:
         )
         console.print(f"Go on with:  {again}", markup=False, highlight=False, soft_wrap=True)
         return 130
-    console.print(evaluation_table(evaluation, f"{model.family}: {len(evaluation.returns)} held-out tasks"))
+    console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     for path in sorted((folder / "plots").glob("*.png")):
         console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)

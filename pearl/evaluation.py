@@ -50,6 +50,14 @@ class Evaluation:
     """The agent's memory after the trial, one row per task"""
     references: References
     exploration_episodes: int
+    same_tasks: bool = False
+    """Whether the tasks are the training tasks"""
+
+    @property
+    def tasks_label(self) -> str:
+        """How many tasks, and whether training saw them."""
+        n = len(self.returns)
+        return f"{n} tasks, the same as in training" if self.same_tasks else f"{n} held-out tasks"
 
     @property
     def return_per_episode(self) -> NDArray[np.float64]:
@@ -115,6 +123,7 @@ def evaluate(
         memory=memory,
         references=references,
         exploration_episodes=exploration_episodes,
+        same_tasks=distribution.same_tasks,
     )
 
 

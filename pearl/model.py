@@ -55,10 +55,16 @@ class PEARL:
         )
         n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
         if tasks is None:
-            drawn = self.tasks.sample(n_train + n_test, np.random.default_rng(task_seed))
-            tasks = drawn[:n_train], drawn[n_train:]
+            task_rng = np.random.default_rng(task_seed)
+            if self.tasks.same_tasks:
+                drawn = self.tasks.sample(max(n_train, n_test), task_rng)
+                tasks = drawn[:n_train], drawn[:n_test]
+            else:
+                drawn = self.tasks.sample(n_train + n_test, task_rng)
+                tasks = drawn[:n_train], drawn[n_train:]
         self.train_tasks, self.test_tasks = list(tasks[0]), list(tasks[1])
-        check_disjoint(self.train_tasks, self.test_tasks)
+        if not self.tasks.same_tasks:
+            check_disjoint(self.train_tasks, self.test_tasks)
         env = self.tasks.make_env(self.train_tasks[0])
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = _horizon(env, self.family)

@@ -156,6 +156,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
         "score": evaluation.score,
         "score_ci95": None if evaluation.score_ci95 is None else list(evaluation.score_ci95),
         "n_tasks": len(evaluation.returns),
+        "same_tasks": evaluation.same_tasks,
         "exploration_episodes": evaluation.exploration_episodes,
         "references": {"random": evaluation.references.random, "oracle": evaluation.references.oracle},
     }
@@ -164,8 +165,8 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
 def headline(evaluation: Evaluation) -> str:
     """Say in one line what adaptation brought."""
     first, last = evaluation.return_per_episode[0], evaluation.return_per_episode[-1]
-    episodes, tasks = evaluation.returns.shape[1], len(evaluation.returns)
-    text = f"return {first:.2f} in episode 1, {last:.2f} in episode {episodes}, mean of {tasks} held-out tasks"
+    episodes = evaluation.returns.shape[1]
+    text = f"return {first:.2f} in episode 1, {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
     if evaluation.score is not None and evaluation.score_ci95 is not None:
         before = evaluation.references.score(evaluation.returns[:, 0])
         assert before is not None

@@ -47,7 +47,7 @@ def learning_curve(
     value_name: str = "normalised score",
     wall_s: ArrayLike | None = None,
 ) -> Path:
-    """Draw one run's score on held-out tasks over environment steps, with its 95 % interval as a band.
+    """Draw one run's score on test tasks over environment steps, with its 95 % interval as a band.
 
     Args:
         path: the PNG file to write.
@@ -92,7 +92,7 @@ def learning_curve(
         add_header(
             figure,
             f"{label}: learning curve",
-            f"{value_name} on held-out tasks; band: 95 % interval{gaps}",
+            f"{value_name} on test tasks; band: 95 % interval{gaps}",
         )
     return Path(path)
 
@@ -158,7 +158,7 @@ def learning_curves(
         seeds_note = f"{len(runs)} runs" if len(systems) == 1 else "in brackets: number of runs"
         gaps = f"; {unscored} without any score" if unscored else ""
         add_header(
-            figure, title, f"{value_name} on held-out tasks; thin: one run each, thick: their mean; {seeds_note}{gaps}"
+            figure, title, f"{value_name} on test tasks; thin: one run each, thick: their mean; {seeds_note}{gaps}"
         )
     return Path(path)
 
@@ -169,7 +169,7 @@ def return_by_episode(
     *,
     exploration_episodes: int,
     references: Mapping[str, float] = NO_REFERENCES,
-    title: str = "Return by episode on held-out tasks",
+    title: str = "Return by episode on test tasks",
 ) -> Path:
     """Draw the return of each episode of a trial: every task faintly, and the mean with its bootstrap 95 % interval.
 
@@ -207,7 +207,7 @@ def return_by_episode(
         name = "mean" if n_tasks > 1 else "the task"
         label_right(axes, [*_last_finite(mean, name, PALETTE[0]), *labels])
         interval = "mean with its bootstrap 95 % interval; faint: one line per task; " if n_tasks > 1 else ""
-        add_header(figure, title, f"{interval}{n_tasks} held-out task{'s' if n_tasks > 1 else ''}, no gradient step")
+        add_header(figure, title, f"{interval}{n_tasks} test task{'s' if n_tasks > 1 else ''}, no gradient step")
     return Path(path)
 
 

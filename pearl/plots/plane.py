@@ -37,7 +37,7 @@ def trajectories(
     goal_radius: float | None,
     half_circle: bool,
     titles: Sequence[str],
-    title: str = "Trajectories on held-out tasks, episode by episode",
+    title: str = "Trajectories on test tasks, episode by episode",
     unit: str = "",
 ) -> Path:
     """Draw the paths of an agent, one panel per task, each episode darker than the one before.

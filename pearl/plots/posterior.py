@@ -24,7 +24,7 @@ def posterior_means(
     *,
     task_values: ArrayLike,
     task_value_name: str | Sequence[str],
-    title: str = "Posterior means of held-out tasks",
+    title: str = "Posterior means of test tasks",
 ) -> Path:
     """Draw the posterior mean of each task in the means' first two principal components, coloured by the true task.
 

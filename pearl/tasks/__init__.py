@@ -1,5 +1,6 @@
 """Tasks, task distributions and the families that come with the framework."""
 
+from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families)
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
 from pearl.tasks.check import TaskDistributionError, check_task_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task

@@ -144,6 +144,9 @@ class TaskDistribution(ABC):
     name: str = ""
     """Name shown in tables and file names; the class name where empty."""
 
+    same_tasks: bool = False
+    """Whether the test tasks are the training tasks, in families of a handful; evaluations then say so."""
+
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         """Draw ``n`` tasks; the same generator state gives the same tasks."""

@@ -195,3 +195,16 @@ def test_the_models_own_tasks_are_disjoint_and_follow_from_the_seed():
     assert not set(one.train_tasks) & set(one.test_tasks)
     assert (one.train_tasks, one.test_tasks) == (same.train_tasks, same.test_tasks)
     assert one.train_tasks != other.train_tasks
+
+
+def test_a_family_of_the_same_tasks_is_evaluated_on_them_and_says_so():
+    class Two(Counting):
+        same_tasks = True
+
+        def sample(self, n, rng):
+            return super().sample(2, np.random.default_rng(0)) * (n // 2)
+
+    model = PEARL(Two(), small_config(training={"n_train_tasks": 2, "meta_batch": 2}, evaluation={"n_test_tasks": 2}))
+    assert model.test_tasks == model.train_tasks
+    assert model.evaluate().tasks_label == "2 tasks, the same as in training"
+    assert small_model().evaluate().tasks_label.endswith("held-out tasks")
