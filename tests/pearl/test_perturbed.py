@@ -277,6 +277,10 @@ def test_pearl_meta_trains_on_a_perturbed_environment():
 
 
 class TestMujoco:
+    @pytest.fixture(autouse=True)
+    def needs_mujoco(self):
+        pytest.importorskip("mujoco")
+
     @pytest.fixture(scope="class")
     @staticmethod
     def family():

@@ -340,8 +340,15 @@ def test_a_signal_in_the_middle_of_an_iteration_ends_training_after_it(whole, tm
     assert rows(tmp_path) == rows(whole.folder)
 
 
-def test_a_second_signal_ends_training_at_once_and_the_last_checkpoint_stands(tmp_path):
-    usual = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def usual():
+    """Python's own handler of SIGINT, also where the tests were started in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_training_at_once_and_the_last_checkpoint_stands(tmp_path, usual):
     run = run_in(tmp_path)
 
     def step(local, _):
