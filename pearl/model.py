@@ -17,7 +17,7 @@ from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.rollout import StepEvent
-from pearl.tasks import Task, TaskDistribution, family_name, make
+from pearl.tasks import Task, TaskDistribution, family_name, make, time_limit
 from pearl.training import MetaTraining
 
 Callback = BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool] | None
@@ -67,7 +67,7 @@ class PEARL:
             check_disjoint(self.train_tasks, self.test_tasks)
         env = self.tasks.make_env(self.train_tasks[0])
         self.observation_space, self.action_space = env.observation_space, env.action_space
-        self.horizon = _horizon(env, self.family)
+        self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
         self.agent = PEARLAgent(
             self.observation_space,
@@ -315,18 +315,3 @@ class _ProgressBar(ProgressBarCallback):
         self.pbar.update(self.num_timesteps - self._shown)
         self._shown = self.num_timesteps
         return True
-
-
-def _horizon(env: gym.Env[Any, Any], family: str) -> int:
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return env.spec.max_episode_steps
-    inner = env
-    # A TimeLimit around an environment that is not registered appears in no spec.
-    while isinstance(inner, gym.Wrapper):
-        if isinstance(inner, gym.wrappers.TimeLimit):
-            return inner._max_episode_steps
-        inner = inner.env
-    raise ValueError(
-        f"The environments of {family!r} have no time limit, so an episode might never end. Wrap what make_env "
-        "returns in gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
-    )

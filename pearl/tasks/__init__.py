@@ -3,7 +3,7 @@
 from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families)
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
 from pearl.tasks.check import TaskDistributionError, check_task_distribution
-from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task
+from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
 from pearl.tasks.perturbation import Perturbed, perturbed
 from pearl.tasks.registry import UnknownFamilyError, families, find, make, register
 from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform
@@ -28,4 +28,5 @@ __all__ = [
     "parse_task",
     "perturbed",
     "register",
+    "time_limit",
 ]

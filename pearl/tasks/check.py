@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from agents import check_spaces
-from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.distribution import Task, TaskDistribution, time_limit
 
 _EPISODES = 2
 _OTHER_SEEDS = 8
@@ -176,17 +176,10 @@ def _check_spaces(env: gym.Env[Any, Any], first: gym.Env[Any, Any], task: Task) 
 
 
 def _horizon(env: gym.Env[Any, Any], task: Task) -> int:
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return env.spec.max_episode_steps
-    inner = env
-    while isinstance(inner, gym.Wrapper):
-        if isinstance(inner, gym.wrappers.TimeLimit):
-            return inner._max_episode_steps
-        inner = inner.env
-    raise TaskDistributionError(
-        f"The environment of task ({task}) has no time limit, so an episode might never end. Wrap what make_env "
-        "returns in gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
-    )
+    try:
+        return time_limit(env, f"The environment of task ({task}) has")
+    except ValueError as error:
+        raise TaskDistributionError(str(error)) from error
 
 
 def _play(env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: int) -> _Episode:

@@ -207,3 +207,27 @@ class TaskDistribution(ABC):
 def family_name(distribution: TaskDistribution) -> str:
     """Return the name of a family: the one it was registered under, else its class's."""
     return distribution.name or type(distribution).__name__
+
+
+def time_limit(env: gym.Env[Any, Any], whose: str) -> int:
+    """Return the steps after which an environment truncates.
+
+    Args:
+        env: the environment.
+        whose: begins the error's sentence, for example "The environment of task (goal=3) has".
+
+    Raises:
+        ValueError: it has no time limit.
+    """
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps
+    inner = env
+    # A TimeLimit around an environment that is not registered appears in no spec.
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.TimeLimit):
+            return inner._max_episode_steps
+        inner = inner.env
+    raise ValueError(
+        f"{whose} no time limit, so an episode might never end. Wrap what make_env returns in "
+        "gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
+    )
