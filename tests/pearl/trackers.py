@@ -1,0 +1,44 @@
+"""What the tests of tracking share: an environment without W&B settings, a folder to stay clean, rows read back."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pearl.tracking import Tracker
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = {"family": "cheetah-vel", "agent": {"latent_dim": 5, "hidden": [300, 300]}}
+WHAT_WANDB_READS = ("WANDB_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(WHAT_WANDB_READS)}
+
+
+@pytest.fixture(autouse=True)
+def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    yield folder
+    assert list(folder.iterdir()) == [], "a test wrote into the working directory"
+
+
+def local_tracker(run_dir: Path, **options: Any) -> Tracker:
+    settings: dict[str, Any] = {"wandb_mode": "disabled", "console": False, "tensorboard": False, **options}
+    return Tracker(run_dir, config=CONFIG, name="a run", **settings)
+
+
+def read_rows(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "progress.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_header(run_dir: Path) -> list[str]:
+    return (run_dir / "progress.csv").read_text().splitlines()[0].split(",")
