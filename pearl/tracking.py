@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -275,6 +276,10 @@ class ResumableTensorBoard(TensorBoardOutputFormat):
     """TensorBoard's event files; on resuming, TensorBoard hides what was logged after the checkpoint."""
 
     def __init__(self, folder: Path, *, resume_env_steps: int | None = None) -> None:
+        # TensorBoard reads files in the order of their names, which begin with the second they were opened in: within
+        # one second, a resumed run's file could come before the one it goes on with.
+        while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+            time.sleep(0.05)
         # Not the parent's constructor: it opens an event file that cannot purge.
         purge_step = None if resume_env_steps is None else resume_env_steps + 1
         self.writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
