@@ -2,7 +2,8 @@
 
 from agents.base import MemorylessAgent, MemoryT, MetaAgent
 from agents.config import PEARLAgentConfig
-from agents.pearl import PEARLAgent, PEARLMemory, check_spaces
+from agents.pearl import PEARLAgent, PEARLMemory
+from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions
 
 __distribution__ = "pearl-metarl"

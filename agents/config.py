@@ -10,6 +10,14 @@ class PEARLAgentConfig:
 
     hidden_sizes: tuple[int, ...] = (256, 256)
     """Widths of the actor's and the critics' hidden layers."""
+    critic_layer_norm: bool = False
+    """Whether the critics normalise each hidden layer."""
+    normalise_observations: bool = False
+    """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
+    image_channels: tuple[int, ...] = (16, 32, 32)
+    """Channels of the convolutions, of stride 4 and then 2, that read observations which are images."""
+    image_features: int = 64
+    """Width of the features that encoder, actor and critics read in place of an image."""
     n_critics: int = 2
     """Independent critics; the smallest value counts."""
     learning_rate: float = 1e-3
@@ -27,19 +35,23 @@ class PEARLAgentConfig:
     initial_temperature: float = 0.1
     """Where a learned temperature starts."""
     target_entropy: float | None = None
-    """Entropy that a learned temperature aims at, in nats; minus the action width where None."""
+    """Entropy that a learned temperature aims at, in nats; where None minus the action width, or for a finite set of
+    actions 0.3 of the largest entropy."""
     sweep: float = 0.0
     """Share of the way to the next episode's draw that z moves in each step, read from the posterior as it stands; 0
     keeps z for the episode."""
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
-
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
 
     def __post_init__(self) -> None:
         if self.n_critics < 1:
             raise ValueError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
+        if not self.image_channels or any(channels < 1 for channels in self.image_channels):
+            raise ValueError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
+        if self.image_features < 1:
+            raise ValueError(f"agent.image_features must be at least 1, got {self.image_features}.")
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
             raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         for name in ("learning_rate", "reward_scale", "initial_temperature"):

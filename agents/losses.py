@@ -1,28 +1,49 @@
-"""SAC's losses as pure functions of tensors (Haarnoja et al. 2018, arXiv 1812.05905)."""
+"""SAC's losses as pure functions of tensors (Haarnoja et al. 2018, arXiv 1812.05905; Christodoulou 2019)."""
 
 from torch import Tensor
 
 
-def soft_bellman_target(
-    reward: Tensor, terminated: Tensor, next_q: Tensor, next_log_prob: Tensor, temperature: Tensor, discount: float
-) -> Tensor:
-    """Return r + discount (1 - terminated) (min_i Q_i(s', a') - temperature log pi(a'|s')), equations 2 and 3.
+def soft_value(q: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
+    """Return min_i Q_i(s, a) - temperature log pi(a|s) for one sampled action (equation 3).
 
-    Bootstraps through time limits: only ``terminated`` cuts.
+    Args:
+        q: (critic, task, step).
+        log_prob: (task, step).
+        temperature: scalar.
+
+    Returns:
+        (task, step).
+    """
+    return q.amin(0) - temperature * log_prob
+
+
+def expected_soft_value(q: Tensor, log_probs: Tensor, temperature: Tensor) -> Tensor:
+    """Return sum_a pi(a|s) (min_i Q_i(s, a) - temperature log pi(a|s)) over a finite set (Christodoulou 2019, eq. 10).
+
+    Args:
+        q: (critic, task, step, action).
+        log_probs: (task, step, action).
+        temperature: scalar.
+
+    Returns:
+        (task, step).
+    """
+    return (log_probs.exp() * (q.amin(0) - temperature * log_probs)).sum(-1)
+
+
+def soft_bellman_target(reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
+    """Return r + discount (1 - terminated) V(s'), equation 2. Bootstraps through time limits: only ``terminated`` cuts.
 
     Args:
         reward: (task, step).
         terminated: (task, step), 1.0 where the MDP ended.
-        next_q: target critics' values, (critic, task, step).
-        next_log_prob: (task, step).
-        temperature: scalar.
+        next_value: soft value by the target critics, (task, step).
         discount: per environment step.
 
     Returns:
         (task, step).
     """
-    soft_value = next_q.amin(0) - temperature * next_log_prob
-    return reward + discount * (1.0 - terminated) * soft_value
+    return reward + discount * (1.0 - terminated) * next_value
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:
@@ -35,23 +56,21 @@ def critic_loss(q: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (q - target).square().mean(dim=(1, 2)).sum()
 
 
-def actor_loss(log_prob: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
-    """Mean of temperature log pi(a|s) - min_i Q_i(s, a) over tasks and steps (equation 7).
+def actor_loss(value: Tensor) -> Tensor:
+    """Minus the policy's soft value, mean over tasks and steps (equation 7).
 
     Args:
-        log_prob: (task, step).
-        q: (critic, task, step).
-        temperature: scalar.
+        value: (task, step), with the gradient to the policy.
     """
-    return (temperature * log_prob - q.amin(0)).mean()
+    return -value.mean()
 
 
-def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+def temperature_loss(log_temperature: Tensor, entropy: Tensor, target_entropy: float) -> Tensor:
     """Loss whose gradient raises the temperature while the entropy is under its target (equation 18).
 
     Args:
         log_temperature: scalar.
-        log_prob: (task, step), detached.
+        entropy: (task, step), or its estimate from one action, detached.
         target_entropy: in nats.
     """
-    return -(log_temperature.exp() * (log_prob + target_entropy).mean())
+    return log_temperature.exp() * (entropy - target_entropy).mean()

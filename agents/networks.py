@@ -1,47 +1,15 @@
-"""Actor and critics, conditioned on z."""
+"""Actors and critics, conditioned on z."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from encoders import mlp
-
-LOG_STDDEV_RANGE = (-20.0, 2.0)
-
-
-class SquashedGaussian(NamedTuple):
-    """tanh of a diagonal Gaussian: a distribution over actions in [-1, 1] (Haarnoja et al. 2018, appendix C)."""
-
-    mean: Tensor
-    """(…, action_dim), before tanh"""
-    log_stddev: Tensor
-    """(…, action_dim), before tanh"""
-
-    @property
-    def mode(self) -> Tensor:
-        """The policy mean, squashed: (…, action_dim)."""
-        return self.mean.tanh()
-
-    def sample(self, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw reparameterised actions (…, action_dim) and their log-probabilities (…,)."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
-        unsquashed = self.mean + self.log_stddev.exp() * noise
-        return unsquashed.tanh(), self.log_prob(unsquashed)
-
-    def log_prob(self, unsquashed: Tensor) -> Tensor:
-        """Return log pi(tanh(u)) for ``u`` (…, action_dim): exact at saturated actions too, where 1 - tanh(u)^2 is 0.
-
-        Uses log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
-        """
-        normalised = (unsquashed - self.mean) * (-self.log_stddev).exp()
-        gaussian = -0.5 * normalised.square() - self.log_stddev - 0.5 * math.log(2 * math.pi)
-        log_jacobian = 2.0 * (math.log(2.0) - unsquashed - functional.softplus(-2.0 * unsquashed))
-        return (gaussian - log_jacobian).sum(-1)
 
 
 class Actor(nn.Module):
@@ -64,8 +32,64 @@ class Actor(nn.Module):
         return SquashedGaussian(mean, log_stddev.clamp(*LOG_STDDEV_RANGE))
 
 
-class CriticEnsemble(nn.Module):
-    """Independent critics Q_i(s, a, z), evaluated in one batched product per layer.
+class CategoricalActor(nn.Module):
+    """pi(a | s, z) over a finite set of actions.
+
+    Args:
+        observation_dim: width of an observation.
+        n_actions: size of the set.
+        latent_dim: width of z.
+        hidden_sizes: widths of the hidden layers.
+    """
+
+    def __init__(self, observation_dim: int, n_actions: int, latent_dim: int, hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.network = mlp(observation_dim + latent_dim, hidden_sizes, n_actions)
+
+    def forward(self, observation: Tensor, z: Tensor) -> Categorical:
+        """Return the distribution over actions for (…, observation_dim) and z (…, latent_dim)."""
+        return Categorical(self.network(torch.cat([observation, z], dim=-1)).log_softmax(-1))
+
+
+class _Ensemble(nn.Module):
+    """Independent perceptrons of one shape, evaluated in one batched product per layer.
+
+    Args:
+        n_members: size of the ensemble.
+        input_dim: width of the input.
+        hidden_sizes: widths of the hidden layers.
+        output_dim: width of the output.
+        layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
+    """
+
+    def __init__(
+        self, n_members: int, input_dim: int, hidden_sizes: Sequence[int], output_dim: int, layer_norm: bool
+    ) -> None:
+        super().__init__()
+        self.layer_norm = layer_norm
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for fan_in, fan_out in pairwise([input_dim, *hidden_sizes, output_dim]):
+            bound = 1.0 / math.sqrt(fan_in)
+            self.weights.append(nn.Parameter(torch.empty(n_members, fan_in, fan_out).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(n_members, 1, fan_out).uniform_(-bound, bound)))
+
+    def outputs(self, *inputs: Tensor) -> Tensor:
+        """Return (member, task, step, output_dim) for inputs (task, step, dim), joined."""
+        joined = torch.cat(inputs, dim=-1)
+        tasks, steps, width = joined.shape
+        hidden = joined.reshape(1, tasks * steps, width).expand(self.weights[0].shape[0], -1, -1)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if layer < len(self.weights) - 1:
+                if self.layer_norm:
+                    hidden = functional.layer_norm(hidden, hidden.shape[-1:])
+                hidden = functional.relu(hidden)
+        return hidden.view(len(hidden), tasks, steps, -1)
+
+
+class CriticEnsemble(_Ensemble):
+    """Independent critics Q_i(s, a, z).
 
     Args:
         n_critics: size of the ensemble.
@@ -73,27 +97,50 @@ class CriticEnsemble(nn.Module):
         action_dim: width of an action.
         latent_dim: width of z.
         hidden_sizes: widths of the hidden layers.
+        layer_norm: normalise hidden layers.
     """
 
     def __init__(
-        self, n_critics: int, observation_dim: int, action_dim: int, latent_dim: int, hidden_sizes: Sequence[int]
+        self,
+        n_critics: int,
+        observation_dim: int,
+        action_dim: int,
+        latent_dim: int,
+        hidden_sizes: Sequence[int],
+        *,
+        layer_norm: bool = False,
     ) -> None:
-        super().__init__()
-        widths = [observation_dim + action_dim + latent_dim, *hidden_sizes, 1]
-        self.weights = nn.ParameterList()
-        self.biases = nn.ParameterList()
-        for fan_in, fan_out in pairwise(widths):
-            bound = 1.0 / math.sqrt(fan_in)
-            self.weights.append(nn.Parameter(torch.empty(n_critics, fan_in, fan_out).uniform_(-bound, bound)))
-            self.biases.append(nn.Parameter(torch.empty(n_critics, 1, fan_out).uniform_(-bound, bound)))
+        super().__init__(n_critics, observation_dim + action_dim + latent_dim, hidden_sizes, 1, layer_norm)
 
     def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         """Return (critic, task, step) values for observations, actions and z, each (task, step, dim)."""
-        inputs = torch.cat([observation, action, z], dim=-1)
-        tasks, steps, width = inputs.shape
-        hidden = inputs.reshape(1, tasks * steps, width).expand(self.weights[0].shape[0], -1, -1)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
-            if layer < len(self.weights) - 1:
-                hidden = functional.relu(hidden)
-        return hidden.view(-1, tasks, steps)
+        return self.outputs(observation, action, z).squeeze(-1)
+
+
+class DiscreteCriticEnsemble(_Ensemble):
+    """Independent critics Q_i(s, ·, z) of every action of a finite set.
+
+    Args:
+        n_critics: size of the ensemble.
+        observation_dim: width of an observation.
+        n_actions: size of the set.
+        latent_dim: width of z.
+        hidden_sizes: widths of the hidden layers.
+        layer_norm: normalise hidden layers.
+    """
+
+    def __init__(
+        self,
+        n_critics: int,
+        observation_dim: int,
+        n_actions: int,
+        latent_dim: int,
+        hidden_sizes: Sequence[int],
+        *,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__(n_critics, observation_dim + latent_dim, hidden_sizes, n_actions, layer_norm)
+
+    def forward(self, observation: Tensor, z: Tensor) -> Tensor:
+        """Return (critic, task, step, action) values for observations and z, each (task, step, dim)."""
+        return self.outputs(observation, z)

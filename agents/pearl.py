@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from agents.actions import make_actions
 from agents.config import PEARLAgentConfig
 from agents.draws import StratifiedDraws
+from agents.features import make_features
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
-from agents.networks import Actor, CriticEnsemble
+from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
     Context,
@@ -44,19 +46,16 @@ class PEARLAgent(nn.Module):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
-        observation_space: a flat Box.
-        action_space: a flat, bounded Box.
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         encoder: the encoder's settings.
         config: the agent's settings.
         rng: draws the initial weights.
 
     Raises:
         TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds.
+        ValueError: an action space without finite bounds, or with too many actions.
     """
-
-    low: Tensor
-    high: Tensor
 
     def __init__(
         self,
@@ -68,27 +67,28 @@ class PEARLAgent(nn.Module):
     ) -> None:
         super().__init__()
         observation_dim, action_dim = check_spaces(observation_space, action_space)
-        assert isinstance(action_space, gym.spaces.Box)
+        self.observation_space = observation_space
+        self.action_space = action_space
         self.config = config
         self.action_dim = action_dim
         self.observation_dim = observation_dim
         self.latent_dim = encoder.latent_dim
-        self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy
+        self.actions = make_actions(action_space)
+        self.target_entropy = (
+            self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
+        )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
-            self.encoder: ContextEncoder[Any] = make_encoder(encoder, observation_dim, action_dim)
-            self.actor = Actor(observation_dim, action_dim, encoder.latent_dim, config.hidden_sizes)
-            self.critics = CriticEnsemble(
-                config.n_critics, observation_dim, action_dim, encoder.latent_dim, config.hidden_sizes
-            )
+            self.features = make_features(observation_space, config)
+            self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
+            self.actor = self.actions.make_actor(self.features.dim, encoder.latent_dim, config)
+            self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         temperature = config.initial_temperature if config.temperature is None else config.temperature
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf),
             requires_grad=config.temperature is None,
         )
-        self.register_buffer("low", torch.tensor(action_space.low, dtype=torch.float32))
-        self.register_buffer("high", torch.tensor(action_space.high, dtype=torch.float32))
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.parameters() if parameter.requires_grad],
             lr=config.learning_rate,
@@ -98,7 +98,7 @@ class PEARLAgent(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the networks live."""
-        return self.low.device
+        return self.log_temperature.device
 
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> PEARLMemory:
@@ -122,12 +122,9 @@ class PEARLAgent(nn.Module):
             deterministic: (task,) bool.
             rng: draws the actions.
         """
-        greedy = deterministic.unsqueeze(-1)
-        policy = self.actor(observation, torch.where(greedy, memory.z_mean, memory.z))
-        if deterministic.all():
-            return ActionChoice(self._from_unit(policy.mode))
-        action = torch.where(greedy, policy.mode, policy.sample(rng)[0])
-        return ActionChoice(self._from_unit(action))
+        z = torch.where(deterministic.unsqueeze(-1), memory.z_mean, memory.z)
+        policy = self.actor(self.features(observation), z)
+        return ActionChoice(self.actions.choose(policy, deterministic, rng))
 
     @torch.no_grad()
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
@@ -149,10 +146,17 @@ class PEARLAgent(nn.Module):
         return self._draw(begun, ended)
 
     def infer(self, context: Context, belief: Any = None) -> Any:
-        """Fold a context, its actions in the action space's units, into a belief (the prior where None)."""
+        """Fold a context, in the spaces' units, into a belief (the prior where None)."""
         check_context(context, self.observation_dim, self.action_dim)
-        context = context._replace(action=self._to_unit(context.action))
-        return self.encoder.encode(context) if belief is None else self.encoder.update(belief, context)
+        observation = self.features(context.observation)
+        if "next_observation" in self.encoder.context_fields:
+            next_observation = self.features(context.next_observation)
+        else:  # Nobody reads them, and features of images are dear.
+            next_observation = torch.zeros_like(observation)
+        encoded = Context(
+            observation, self.actions.encode(context.action), context.reward, next_observation, context.mask
+        )
+        return self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
 
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
@@ -166,7 +170,8 @@ class PEARLAgent(nn.Module):
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
-        The encoder's gradient comes from the critics' loss and the KL; the actor sees z detached. Every loss is
+        The encoder's gradient, and that of an image's features, comes from the critics' loss and the KL; the actor sees
+        both detached. Every loss is
         evaluated at the same parameters, then one optimizer step moves them all and the targets follow. Each transition
         has a sample of z of its own, the same for its value and its target.
 
@@ -181,8 +186,8 @@ class PEARLAgent(nn.Module):
         """
         transitions = batch.transitions
         check_transitions(transitions, self.observation_dim, self.action_dim)
-        observation, next_observation = transitions.observation, transitions.next_observation
-        action = self._to_unit(transitions.action)
+        observation = self.features(transitions.observation)
+        action = self.actions.encode(transitions.action)
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))
         noise = torch.randn((*observation.shape[:2], self.latent_dim), generator=rng, device=self.device)
@@ -190,28 +195,29 @@ class PEARLAgent(nn.Module):
         temperature = self.log_temperature.detach().exp()
 
         with torch.no_grad():
-            next_action, next_log_prob = self.actor(next_observation, z).sample(rng)
-            target = soft_bellman_target(
-                self.config.reward_scale * transitions.reward,
-                transitions.terminated,
-                self.target_critics(next_observation, next_action, z),
-                next_log_prob,
-                temperature,
-                self.config.discount,
-            )
-        q = self.critics(observation, action, z)
+            next_observation = self.features(transitions.next_observation)
+            next_policy = self.actor(next_observation, z)
+            next_value = self.actions.soft_value(
+                next_policy, self.target_critics, next_observation, z, temperature, rng
+            ).value
+            reward = self.config.reward_scale * transitions.reward
+            target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
+        q = self.actions.q(self.critics, observation, action, z)
         bellman = critic_loss(q, target)
         bounds = self._information_bounds(posterior, early)
 
-        new_action, log_prob = self.actor(observation, z.detach()).sample(rng)
-        policy = actor_loss(log_prob, self.critics(observation, new_action, z.detach()), temperature)
+        fixed_observation, fixed_z = observation.detach(), z.detach()
+        policy_value, entropy = self.actions.soft_value(
+            self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
+        )
+        policy = actor_loss(policy_value)
 
         self.optimizer.zero_grad(set_to_none=True)
-        inference = [*self.encoder.parameters(), *self.critics.parameters()]
+        inference = [*self.features.parameters(), *self.encoder.parameters(), *self.critics.parameters()]
         (bellman + sum(weight * kl for weight, kl in bounds.values())).backward(inputs=inference)
         policy.backward(inputs=list(self.actor.parameters()))
         if self.config.temperature is None:
-            temperature_loss(self.log_temperature, log_prob.detach(), self.target_entropy).backward()
+            temperature_loss(self.log_temperature, entropy.detach(), self.target_entropy).backward()
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(
@@ -222,7 +228,7 @@ class PEARLAgent(nn.Module):
             "actor_loss": policy.detach(),
             "q_mean": q.detach().mean(),
             "temperature": temperature,
-            "entropy": -log_prob.detach().mean(),
+            "entropy": entropy.detach().mean(),
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: kl.detach() for name, (_, kl) in bounds.items()}
@@ -242,36 +248,3 @@ class PEARLAgent(nn.Module):
         z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps)
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))
-
-    def _from_unit(self, action: Tensor) -> Tensor:
-        return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
-
-    def _to_unit(self, action: Tensor) -> Tensor:
-        return 2.0 * (action - self.low) / (self.high - self.low) - 1.0
-
-
-def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> tuple[int, int]:
-    """Return the widths of an observation and an action.
-
-    Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with no room between them.
-    """
-    for role, space in (("observation", observation_space), ("action", action_space)):
-        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-            raise TypeError(
-                f"PEARL needs a flat Box as its {role} space, got {space}. "
-                "Flatten observations with gymnasium.wrappers.FlattenObservation; discrete actions are not supported."
-            )
-    assert isinstance(observation_space, gym.spaces.Box)
-    assert isinstance(action_space, gym.spaces.Box)
-    if action_space.dtype.kind != "f":
-        raise TypeError(f"PEARL needs an action space of floats, got {action_space}; integers are not supported.")
-    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in (action_space.low, action_space.high))
-    width = high - low
-    if not (width.isfinite() & (width > 0)).all():
-        raise ValueError(
-            f"PEARL needs an action space with finite bounds, low under high, got {action_space}. "
-            "Bound it with gymnasium.wrappers.RescaleAction or a Box with finite low and high."
-        )
-    return observation_space.shape[0], action_space.shape[0]

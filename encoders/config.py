@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from encoders.base import ContextEncoder
+from encoders.blind import Blind
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 
-EncoderKind = Literal["linear_gaussian", "product_of_gaussians", "pooled_features", "max_pooled_features", "mean"]
+EncoderKind = Literal[
+    "linear_gaussian", "product_of_gaussians", "pooled_features", "max_pooled_features", "mean", "blind"
+]
 ContextField = Literal["observation", "action", "reward", "next_observation"]
 
 
@@ -17,7 +20,7 @@ class EncoderConfig:
     """Settings of q(z | c)."""
 
     kind: EncoderKind = "linear_gaussian"
-    """How transitions are aggregated into a belief."""
+    """How transitions are aggregated into a belief; blind ignores them, as a reference."""
     latent_dim: int = 5
     """Width of the task variable z."""
     context_fields: tuple[ContextField, ...] = ("observation", "action", "reward")
@@ -63,3 +66,5 @@ def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -
             return ProductOfGaussians(*widths, hidden_sizes=config.hidden_sizes, min_stddev=config.min_stddev)
         case "mean":
             return MeanAggregator(*widths, hidden_sizes=config.hidden_sizes)
+        case "blind":
+            return Blind(*widths)

@@ -35,12 +35,10 @@ policy = model.adapt(env, episodes={exploration_episodes})
 | held-out tasks | {n_tasks}, none of them a training task |
 | protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
 | return of episode 1 to {episodes} | {returns} |
-| random policy, task known | {random:.2f}, {oracle:.2f} |
-| **score of episode {episodes}** | **{score:.3f}**, 95 % interval over tasks {low:.3f} to {high:.3f} |
-| commit | {commit} |
+{score_rows}| commit | {commit} |
 | versions | {versions} |
 
-Limits: the score is of this one seed; `results/{family}` has several. Tasks outside the family are out of its reach.
+Limits: the figures are of this one seed; `results/{family}` has several. Tasks outside the family are out of its reach.
 
 Settings, in which it differs from the defaults:
 
@@ -62,19 +60,26 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
     folder = out / model.family
     model.save(folder, training_state=False)
     test = result["test"]
+    episodes = len(test["return_per_episode"])
+    random = test["references"]["random"]
+    if test["score"] is None:
+        score_rows = f"| random policy | {random:.2f} |\n"
+    else:
+        low, high = test["score_ci95"]
+        score_rows = (
+            f"| random policy, task known | {random:.2f}, {test['references']['oracle']:.2f} |\n"
+            f"| **score of episode {episodes}** | **{test['score']:.3f}**, 95 % interval over tasks {low:.3f} to "
+            f"{high:.3f} |\n"
+        )
     card = CARD.format(
         family=model.family,
         description=pearl.families()[model.family],
         examples="; ".join(str(task) for task in model.train_tasks[:2]),
         n_train=len(model.train_tasks),
-        episodes=len(test["return_per_episode"]),
+        episodes=episodes,
         exploration_episodes=test["exploration_episodes"],
         returns=" → ".join(f"{value:.2f}" for value in test["return_per_episode"]),
-        score=test["score"],
-        low=test["score_ci95"][0],
-        high=test["score_ci95"][1],
-        random=test["references"]["random"],
-        oracle=test["references"]["oracle"],
+        score_rows=score_rows,
         n_tasks=test["n_tasks"],
         settings=json.dumps(changed(to_mapping(model.config), to_mapping(pearl.PEARLConfig())), indent=2),
         **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},

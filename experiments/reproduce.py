@@ -1,10 +1,14 @@
 """Reproduce a family's published result: train several seeds, probe them, and write what results/ holds.
 
     python experiments/reproduce.py point-robot
+    python experiments/reproduce.py varying-cartpole --blind
 
-Writes results/FAMILY/seedN/ (config, tasks, progress, result, pictures) and results/FAMILY/summary.json.
+Writes results/FAMILY/seedN/ (config, tasks, progress, result, pictures) and results/FAMILY/summary.json. With --blind
+it trains the same settings with the blind encoder, which leaves z at zero, and writes results/FAMILY/blind-seedN/ and
+blind-summary.json: what a policy reaches that cannot know its task.
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -22,6 +26,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
+from pearl.config import load_preset
 from pearl.console import TrainingProgress
 from pearl.probes import calibration, probe
 from pearl.run import Run, read_progress, write_json
@@ -35,6 +40,7 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("results"),
     runs: Path = Path("runs/reproduce"),
+    blind: bool = False,
 ) -> None:
     """Train a family's preset with several seeds on one CPU thread each, one after the other.
 
@@ -43,14 +49,19 @@ def main(
         seeds: one run each.
         out: folder of the results.
         runs: folder of the runs, checkpoints included.
+        blind: leave z at zero.
     """
     torch.set_num_threads(1)
     console = Console()
+    prefix = "blind-" if blind else ""
+    config = load_preset(family)
+    if blind:
+        config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
     results = {}
     for seed in seeds:
-        folder = runs / f"{family}-seed{seed}"
-        console.print(f"{family}, seed {seed}")
-        model = pearl.PEARL(family, seed=seed)
+        folder = runs / f"{family}-{prefix}seed{seed}"
+        console.print(f"{family}, {prefix}seed {seed}")
+        model = pearl.PEARL(family, config, seed=seed)
         run = Run(model, folder, wandb="disabled")
         progress = TrainingProgress(console)
         if run.train(callback=progress, on_evaluation=progress.evaluated) is None:
@@ -58,29 +69,47 @@ def main(
         longest = model.horizon * model.config.evaluation.exploration_episodes
         seen = [n for n in (5, 10, 20, 40, 100) if n <= longest]
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-        result["probes"] = probe(model)
-        result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
+        if not blind:
+            result["probes"] = probe(model)
+            result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
         result["commit"] = commit()
         write_json(folder / "result.json", result)
         results[seed] = result
+        kept = out / family / f"{prefix}seed{seed}"
+        kept.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
-            (out / family / f"seed{seed}").mkdir(parents=True, exist_ok=True)
-            shutil.copy(folder / name, out / family / f"seed{seed}" / name)
-        shutil.copytree(folder / "plots", out / family / f"seed{seed}" / "plots", dirs_exist_ok=True)
-    write_json(out / family / "summary.json", summary(family, results))
-    curves = [(family, read_progress(runs / f"{family}-seed{seed}")) for seed in seeds]
-    plots.learning_curves(
-        out / family / "learning_curves.png",
-        [(label, curve["env_steps"], curve["test/score"]) for label, curve in curves],
-        title=f"{family}: {len(seeds)} seeds",
-        reference_lines={"random policy": 0.0, "task known": 1.0},
-    )
+            shutil.copy(folder / name, kept / name)
+        shutil.copytree(folder / "plots", kept / "plots", dirs_exist_ok=True)
+    write_json(out / family / f"{prefix}summary.json", summary(family, results))
+    draw_curves(family, out / family)
     console.print_json(data=summary(family, results))
+
+
+def draw_curves(family: str, folder: Path) -> None:
+    """Draw every seed's curve that ``folder`` holds, blind ones as a line of their own."""
+    curves = []
+    for path in sorted(folder.glob("*seed*")):
+        result = json.loads((path / "result.json").read_text())
+        scored = result["test"]["score"] is not None
+        value = "test/score" if scored else f"test/return_ep{len(result['test']['return_per_episode'])}"
+        progress = read_progress(path)
+        label = "no task variable" if path.name.startswith("blind") else family
+        curves.append((label, progress["env_steps"], progress[value]))
+    n_seeds = len(list(folder.glob("seed*")))
+    plots.learning_curves(
+        folder / "learning_curves.png",
+        curves,
+        title=f"{family}: {n_seeds} seeds",
+        reference_lines={"random policy": 0.0, "task known": 1.0} if scored else {},
+        value_name="normalised score" if scored else "return of the last episode",
+    )
 
 
 def summary(family: str, results: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Return what the seeds' results come to."""
     runs = list(results.values())
+    scores = None if runs[0]["test"]["score"] is None else [run["test"]["score"] for run in runs]
+    probes, calibrations = ([run.get(name, {}) for run in runs] for name in ("probes", "calibration"))
     return {
         "family": family,
         "seeds": list(results),
@@ -90,12 +119,14 @@ def summary(family: str, results: dict[int, dict[str, Any]]) -> dict[str, Any]:
         "gradient_steps": [run["gradient_steps"] for run in runs],
         "wall_s": [round(run["wall_s"], 1) for run in runs],
         "score": [run["test"]["score"] for run in runs],
-        "score_mean": float(np.mean([run["test"]["score"] for run in runs])),
+        "score_mean": None if scores is None else float(np.mean(scores)),
+        "last_return": [run["test"]["return_per_episode"][-1] for run in runs],
+        "success_per_episode_mean": None
+        if runs[0]["test"].get("success_per_episode") is None
+        else np.mean([run["test"]["success_per_episode"] for run in runs], axis=0).tolist(),
         "return_per_episode_mean": np.mean([run["test"]["return_per_episode"] for run in runs], axis=0).tolist(),
-        "probes_mean": {name: float(np.mean([run["probes"][name] for run in runs])) for name in runs[0]["probes"]},
-        "calibration_mean": {
-            seen: float(np.mean([run["calibration"][seen] for run in runs])) for seen in runs[0]["calibration"]
-        },
+        "probes_mean": {name: float(np.mean([found[name] for found in probes])) for name in probes[0]},
+        "calibration_mean": {seen: float(np.mean([run[seen] for run in calibrations])) for seen in calibrations[0]},
         "versions": runs[0]["versions"],
     }
 

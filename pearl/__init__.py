@@ -22,6 +22,7 @@ from pearl.tasks import (  # noqa: E402
     UnknownFamilyError,
     check_task_distribution,
     families,
+    mirrored,
     perturbed,
     register,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "families",
     "load",
     "load_preset",
+    "mirrored",
     "perturbed",
     "register",
 ]

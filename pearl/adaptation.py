@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from agents import PEARLAgent, PEARLMemory, Transitions
+from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
 from pearl.rollout import NonFiniteError, Trajectories, rollout
 
 
@@ -47,26 +48,28 @@ class AdaptedPolicy:
         """Choose actions as stable-baselines3 policies do; the belief does not change.
 
         Args:
-            observation: (observation_dim,) or (row, observation_dim).
+            observation: of the observation space, or a batch of them.
             state: what the last call returned; carries each row's z.
             episode_start: (row,) bool, where a new episode begins and z is drawn anew.
             deterministic: act on the posterior mean with the policy mean.
 
         Returns:
-            Actions of shape (action_dim,) or (row, action_dim), and the state for the next call (None where
+            An action of the action space or a batch of them, and the state for the next call (None where
             neither ``state`` nor ``episode_start`` is given: z then stays as the trial left it).
 
         Raises:
             ValueError: the observation has the wrong shape or is not finite.
         """
-        rows, single = observation_rows(observation, self.agent.observation_dim)
+        space, single = self.agent.observation_space, is_single(self.agent.observation_space, observation)
+        rows = _observations(space, observation, single=single)
         memory = repeat(self.memory, len(rows)) if state is None else cast(PEARLMemory, state)
         if episode_start is not None:
             if state is None:  # Rows, and evaluations, must not all play the trial's next sample.
                 memory = memory._replace(draws=self.agent.begin(len(rows), self._rng).draws)
             memory = self.agent.end_episode(memory, torch.as_tensor(episode_start, dtype=torch.bool), self._rng)
         flags = torch.full((len(rows),), deterministic)
-        action = self.agent.act(torch.from_numpy(rows), memory, flags, self._rng).action.numpy(force=True)
+        choice = self.agent.act(torch.from_numpy(rows), memory, flags, self._rng)
+        action = env_actions(self.agent.action_space, choice.action.numpy(force=True))
         return (action[0] if single else action), (None if state is None and episode_start is None else memory)
 
 
@@ -88,26 +91,27 @@ class Session:
         """q(z|c) over everything observed, mean and stddev each (latent_dim,)."""
         return single_posterior(self.agent, self.memory)
 
-    def act(self, observation: ArrayLike, deterministic: bool = False) -> NDArray[Any]:
-        """Choose an action (action_dim,) for an observation (observation_dim,) on the episode's z.
+    def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
+        """Choose an action of the action space on the episode's z.
 
         Args:
-            observation: (observation_dim,).
+            observation: of the observation space.
             deterministic: act on the posterior mean at the episode's start, with the policy mean.
 
         Raises:
             ValueError: the observation has the wrong shape or is not finite.
         """
-        row = _row("observation", observation, self.agent.observation_dim, single=True)
+        row = _observations(self.agent.observation_space, observation, single=True)
         choice = self.agent.act(torch.from_numpy(row), self.memory, torch.full((1,), deterministic), self._rng)
-        return choice.action[0].numpy(force=True)
+        action: NDArray[Any] = env_actions(self.agent.action_space, choice.action.numpy(force=True))[0]
+        return action
 
     def observe(
         self,
-        observation: ArrayLike,
+        observation: Any,
         action: ArrayLike,
         reward: float,
-        next_observation: ArrayLike,
+        next_observation: Any,
         terminated: bool,
         truncated: bool,
     ) -> None:
@@ -118,12 +122,14 @@ class Session:
         Raises:
             ValueError: a value has the wrong shape or is not finite; the belief stays as it was.
         """
+        space, action_space = self.agent.observation_space, self.agent.action_space
+        check_action(action_space, action)
         transition = Transitions(
-            observation=torch.from_numpy(_row("observation", observation, self.agent.observation_dim, single=True)),
-            action=torch.from_numpy(_row("action", action, self.agent.action_dim, single=True)),
-            reward=torch.from_numpy(_row("reward", [reward], 1)[0]),
+            observation=torch.from_numpy(_observations(space, observation, single=True)),
+            action=torch.from_numpy(_finite("action", action_rows(action_space, np.asarray(action)[None]))),
+            reward=torch.from_numpy(_finite("reward", np.array([reward], np.float32))),
             next_observation=torch.from_numpy(
-                _row("next_observation", next_observation, self.agent.observation_dim, single=True)
+                _observations(space, next_observation, single=True, name="next_observation")
             ),
             terminated=torch.tensor([float(terminated)]),
         )
@@ -192,22 +198,22 @@ def repeat(memory: Any, rows: int) -> Any:
     return type(memory)(*(repeat(part, rows) for part in memory))
 
 
-def observation_rows(observation: Any, width: int) -> tuple[NDArray[np.float32], bool]:
-    """Return observations as float32 (row, width), and whether a single one was given.
+def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name: str = "observation") -> NDArray[Any]:
+    """Return one observation, or a batch of them, as rows (row, observation_dim).
 
     Raises:
         ValueError: wrong shape, or a value that is not finite.
     """
-    array = np.asarray(observation, np.float32)
-    single = array.ndim == 1
-    return _row("observation", array, width), single
+    if single:
+        return _finite(name, observation_row(space, observation, name))
+    if isinstance(space, gym.spaces.Box) and np.shape(observation)[1:] != space.shape:
+        raise ValueError(
+            f"{name} must have the shape {space.shape} or (row, …) with that of each, got {np.shape(observation)}."
+        )
+    return _finite(name, observation_rows(space, observation))
 
 
-def _row(name: str, value: Any, width: int, *, single: bool = False) -> NDArray[np.float32]:
-    array = np.atleast_2d(np.asarray(value, np.float32))
-    if array.ndim != 2 or array.shape[1] != width or (single and len(array) != 1):
-        accepted = f"({width},)" if single else f"({width},) or (row, {width})"
-        raise ValueError(f"{name} must have the shape {accepted}, got {np.shape(value)}.")
-    if not np.isfinite(array).all():
-        raise NonFiniteError(f"{name} must be finite, got {value}; the belief was left as it was.")
-    return array
+def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"{name} must be finite, got {values}; the belief was left as it was.")
+    return values

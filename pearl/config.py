@@ -15,6 +15,7 @@ import yaml
 
 from agents import PEARLAgentConfig
 from encoders import EncoderConfig
+from pearl.tasks.registry import preset_sharer
 
 ConfigT = TypeVar("ConfigT")
 
@@ -47,6 +48,9 @@ class TrainingConfig:
     """Transitions per task for the actor and the critics in a gradient step."""
     max_context: int = 60
     """Longest context in training, in transitions; of a longer one the newest count."""
+    random_context_length: bool = False
+    """Whether contexts are cut to their newest transitions, log-uniformly from 1 to max_context of them; where not, a
+    context is all that was seen of a trial at some moment, which is seldom little where trials are long."""
     recent_context: int | None = None
     """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
     relabel_candidates: int = 0
@@ -54,6 +58,9 @@ class TrainingConfig:
     context to end with; 0 trains each task on its own trials, without relabelling."""
     rewarded_context: int = 20
     """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
+    workers: int = 0
+    """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
+    faster unless a step takes about a millisecond or more."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     replay_budget_mb: int = 1_024
@@ -73,6 +80,7 @@ class TrainingConfig:
         ):
             _at_least(1, "training", name, getattr(self, name))
         _at_least(0, "training", "initial_episodes", self.initial_episodes)
+        _at_least(0, "training", "workers", self.workers)
         _at_least(0, "training", "relabel_candidates", self.relabel_candidates)
         _at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         if self.recent_context is not None:
@@ -130,9 +138,12 @@ class PEARLConfig:
 
 
 def load_preset(family: str) -> PEARLConfig:
-    """Return a family's preset; the defaults where the family has none."""
-    path = resources.files("pearl") / "presets" / f"{family}.yaml"
-    return read_yaml(path.read_text(), f"preset {family}") if path.is_file() else PEARLConfig()
+    """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none."""
+    for name in (family, preset_sharer(family) or family):
+        path = resources.files("pearl") / "presets" / f"{name}.yaml"
+        if path.is_file():
+            return read_yaml(path.read_text(), f"preset {name}")
+    return PEARLConfig()
 
 
 def load_yaml(path: Path, base: PEARLConfig | None = None) -> PEARLConfig:
@@ -219,6 +230,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         raise ConfigError(f"{path} must be one of {', '.join(map(repr, arguments))}, got {value!r}.{hint_text}")
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if hint is bool and isinstance(value, bool):
+        return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
@@ -228,7 +241,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             number = float("nan")
         if number == number and abs(number) != float("inf"):
             return number
-    wanted = {int: "a whole number", float: "a finite number"}.get(hint, "a list" if origin is tuple else str(hint))
+    names = {bool: "true or false", int: "a whole number", float: "a finite number"}
+    wanted = names.get(hint, "a list" if origin is tuple else str(hint))
     raise ConfigError(f"{path} must be {wanted}, got {value!r} ({type(value).__name__}).")
 
 

@@ -9,11 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from agents import MetaAgent
+from agents.spaces import observation_rows
 from pearl.references import OracleAgent, RandomAgent
 from pearl.rollout import Trajectories, rollout
 from pearl.tasks import Task, TaskDistribution
+from pearl.workers import make_envs
 
 REFERENCE_EPISODES = 50
+"""Episodes per task behind each end of the score"""
+RANDOM_EPISODES = 5
+"""Episodes per task behind the random policy's line in pictures, where there is no score for it to be an end of"""
 BOOTSTRAP_SAMPLES = 10_000
 
 
@@ -66,6 +71,15 @@ class Evaluation:
         return means
 
     @property
+    def success_per_episode(self) -> NDArray[np.float64] | None:
+        """Share of tasks that succeeded, (episode,); None where the environments do not say."""
+        successes = self.trajectories.episode_successes(self.returns.shape[1])
+        if successes is None:
+            return None
+        rates: NDArray[np.float64] = successes.mean(0)
+        return rates
+
+    @property
     def score(self) -> float | None:
         """Normalised score of the last episode, mean over tasks."""
         scores = self.references.score(self.returns[:, -1])
@@ -87,6 +101,7 @@ def evaluate(
     exploration_episodes: int,
     seed: int,
     references: References | None = None,
+    workers: int = 0,
 ) -> Evaluation:
     """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
 
@@ -101,9 +116,11 @@ def evaluate(
         exploration_episodes: episodes before the agent acts deterministically.
         seed: of every draw.
         references: ends of the normalised score; measured where None.
+        workers: processes that step the environments; 0 steps them in this one.
     """
-    references = measure_references(distribution, tasks, seed=seed) if references is None else references
-    envs = distribution.make_vec_env(tasks)
+    if references is None:
+        references = measure_references(distribution, tasks, seed=seed, workers=workers)
+    envs = make_envs(distribution, tasks, workers)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         trajectories, memory = rollout(
@@ -127,20 +144,24 @@ def evaluate(
     )
 
 
-def measure_references(distribution: TaskDistribution, tasks: Sequence[Task], *, seed: int) -> References:
-    """Measure the random policy's and the goal-known policy's mean return over ``REFERENCE_EPISODES`` a task."""
-    envs = distribution.make_vec_env(tasks)
+def measure_references(
+    distribution: TaskDistribution, tasks: Sequence[Task], *, seed: int, workers: int = 0
+) -> References:
+    """Measure the random policy's and the goal-known policy's mean return."""
+    envs = make_envs(distribution, tasks, workers)
     space = envs.single_action_space
     observation, _ = envs.reset(seed=seed)
-    known = distribution.oracle_action(tasks, np.asarray(observation, np.float32)) is not None
+    rows = observation_rows(envs.single_observation_space, observation)
+    known = distribution.oracle_action(tasks, rows) is not None
+    episodes = REFERENCE_EPISODES if known else min(RANDOM_EPISODES, REFERENCE_EPISODES)
     agents: list[MetaAgent[None]] = [RandomAgent(space)]
     if known:
         agents.append(OracleAgent(distribution, tasks))
     means = []
     for agent in agents:
         rng = torch.Generator().manual_seed(seed)
-        trajectories, _ = rollout(envs, agent, None, episodes=REFERENCE_EPISODES, seed=seed, rng=rng, labels=tasks)
-        means.append(float(trajectories.episode_returns(REFERENCE_EPISODES).mean()))
+        trajectories, _ = rollout(envs, agent, None, episodes=episodes, seed=seed, rng=rng, labels=tasks)
+        means.append(float(trajectories.episode_returns(episodes).mean()))
     envs.close()
     return References(random=means[0], oracle=means[1] if known else None)
 

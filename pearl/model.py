@@ -55,13 +55,7 @@ class PEARL:
         )
         n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
         if tasks is None:
-            task_rng = np.random.default_rng(task_seed)
-            if self.tasks.same_tasks:
-                drawn = self.tasks.sample(max(n_train, n_test), task_rng)
-                tasks = drawn[:n_train], drawn[:n_test]
-            else:
-                drawn = self.tasks.sample(n_train + n_test, task_rng)
-                tasks = drawn[:n_train], drawn[n_train:]
+            tasks = self.tasks.split(n_train, n_test, np.random.default_rng(task_seed))
         self.train_tasks, self.test_tasks = list(tasks[0]), list(tasks[1])
         if not self.tasks.same_tasks:
             check_disjoint(self.train_tasks, self.test_tasks)
@@ -181,7 +175,9 @@ class PEARL:
         seed = self._evaluation_seed if seed is None else seed
         tasks = self.test_tasks if tasks is None else tasks
         if tasks is self.test_tasks and self._references is None:
-            self._references = measure_references(self.tasks, tasks, seed=self._evaluation_seed)
+            self._references = measure_references(
+                self.tasks, tasks, seed=self._evaluation_seed, workers=self.config.training.workers
+            )
         return evaluate(
             self.agent if agent is None else agent,
             self.tasks,
@@ -192,6 +188,7 @@ class PEARL:
             else exploration_episodes,
             seed=seed,
             references=self._references if tasks is self.test_tasks else None,
+            workers=self.config.training.workers,
         )
 
     def adapt(
@@ -290,6 +287,8 @@ class PEARL:
         if evaluation.score is not None and evaluation.score_ci95 is not None:
             values["test/score"] = evaluation.score
             values["test/score_low"], values["test/score_high"] = evaluation.score_ci95
+        if evaluation.success_per_episode is not None:
+            values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(evaluation.success_per_episode, 1)}
         values["test/posterior_stddev"] = float(posterior.stddev.mean())
         values["test/posterior_mean_spread"] = float(posterior.mean.std(0, correction=0).mean())
         values |= {f"train/{name}": value for name, value in metrics.items()}

@@ -30,6 +30,7 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
         "train_tasks": [task.to_json() for task in model.train_tasks],
         "test_tasks": [task.to_json() for task in model.test_tasks],
         "spaces": {"observation": str(model.observation_space), "action": str(model.action_space)},
+        "horizon": model.horizon,
         "training": model.training.state(),
         "acting_rng": random_state_to_json(model._rng),
         "wall_s": model.wall_s,
@@ -72,6 +73,11 @@ def load(path: str | Path, *, distribution: TaskDistribution | None = None) -> P
     spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}
     if spaces != document["spaces"]:
         raise CheckpointError(f"{folder} was trained on the spaces {document['spaces']}, the family now has {spaces}.")
+    if model.horizon != document["horizon"]:
+        raise CheckpointError(
+            f"{folder} was trained with episodes of {document['horizon']} steps, the family has {model.horizon}. "
+            "Give its own TaskDistribution: pearl.load(path, distribution=...)."
+        )
     _restore(model, checkpoint, folder)
     return model
 

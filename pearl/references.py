@@ -9,21 +9,28 @@ import torch
 from torch import Tensor
 
 from agents import ActionChoice, MemorylessAgent, Transitions
+from agents.spaces import discrete_actions, is_discrete
 from pearl.tasks import Task, TaskDistribution
 
 
 class RandomAgent(MemorylessAgent):
-    """A ``MetaAgent`` whose actions are uniform over a bounded Box, drawn anew at each step."""
+    """A ``MetaAgent`` whose actions are uniform over a bounded Box or a finite set, drawn anew at each step."""
 
     def __init__(self, action_space: gym.Space[Any]) -> None:
-        assert isinstance(action_space, gym.spaces.Box)
-        self.low = torch.as_tensor(action_space.low)
-        self.high = torch.as_tensor(action_space.high)
+        self._choices: Tensor | None = None
+        if is_discrete(action_space):
+            self._choices = torch.from_numpy(discrete_actions(action_space))
+        else:
+            assert isinstance(action_space, gym.spaces.Box)
+            self._low = torch.as_tensor(action_space.low, dtype=torch.float32).flatten()
+            self._high = torch.as_tensor(action_space.high, dtype=torch.float32).flatten()
 
     def act(self, observation: Tensor, memory: None, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
         """Draw a uniform action for each task."""
-        uniform = torch.rand((len(observation), *self.low.shape), generator=rng)
-        return ActionChoice(self.low + uniform * (self.high - self.low))
+        if self._choices is not None:
+            return ActionChoice(self._choices[torch.randint(len(self._choices), (len(observation),), generator=rng)])
+        uniform = torch.rand((len(observation), len(self._low)), generator=rng)
+        return ActionChoice(self._low + uniform * (self._high - self._low))
 
 
 class SteadyAgent:
@@ -64,4 +71,4 @@ class OracleAgent(MemorylessAgent):
         """Act as the policy that knows each task."""
         action = self.distribution.oracle_action(self.tasks, observation.numpy())
         assert action is not None
-        return ActionChoice(torch.from_numpy(np.asarray(action, np.float32)))
+        return ActionChoice(torch.from_numpy(np.asarray(action, np.float32).reshape(len(observation), -1)))

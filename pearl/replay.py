@@ -1,5 +1,6 @@
 """Every task's transitions in one store, and whole meta-batches drawn from it in one indexing operation."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ class Rows(NamedTuple):
     """Transitions as the store holds them."""
 
     observation: Tensor
-    """(task, n, observation_dim)"""
+    """(task, n, observation_dim), float32; uint8 where observations are images"""
     action: Tensor
     """(task, n, action_dim)"""
     next_observation: Tensor
@@ -33,7 +34,9 @@ class Rows(NamedTuple):
 
 
 class TaskReplay:
-    """A float32 store indexed by task; each task keeps its newest ``capacity`` transitions, trial by trial.
+    """A store indexed by task; each task keeps its newest ``capacity`` transitions, trial by trial.
+
+    Everything is float32, side by side, so that one indexing operation fetches it all; images are kept as uint8 apart.
 
     A context is what an agent had seen of a trial at some moment: the transitions from the trial's start up to a
     transition drawn uniformly. So no transition repeats, lengths are random, and contexts in training look like
@@ -45,14 +48,25 @@ class TaskReplay:
         observation_dim: width of an observation.
         action_dim: width of an action.
         budget_mb: memory the store may take, in MiB.
+        images: whether observations are images.
 
     Raises:
         MemoryError: the store would exceed the budget; says how much it needs.
     """
 
-    def __init__(self, n_tasks: int, capacity: int, observation_dim: int, action_dim: int, *, budget_mb: int) -> None:
-        self._widths = [observation_dim, action_dim, observation_dim, 1, 1, 1]
-        n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 8)
+    def __init__(
+        self,
+        n_tasks: int,
+        capacity: int,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        budget_mb: int,
+        images: bool = False,
+    ) -> None:
+        vector, image = (0, observation_dim) if images else (observation_dim, 0)
+        self._widths = [vector, action_dim, vector, 1, 1, 1]
+        n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 2 * image + 8)
         if n_bytes > budget_mb * MIB:
             raise MemoryError(
                 f"A replay of {n_tasks} tasks x {capacity} transitions needs {n_bytes / MIB:.0f} MiB, the budget "
@@ -62,6 +76,7 @@ class TaskReplay:
         self.n_bytes = n_bytes
         self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
         self._store = torch.zeros(n_tasks, capacity, sum(self._widths))
+        self._images = torch.zeros(n_tasks, capacity, 2, image, dtype=torch.uint8) if images else None
         self._trial_start = torch.zeros(n_tasks, capacity, dtype=torch.int64)
 
     def size(self) -> Tensor:
@@ -82,10 +97,13 @@ class TaskReplay:
                 f"A trial of {int(lengths.max())} transitions does not fit into a replay of {self.capacity} per task; "
                 "raise training.replay_capacity."
             )
+        observations = trajectories.observation, trajectories.next_observation
+        nothing = np.zeros((*trajectories.mask.shape, 0), np.float32)
+        before, after = observations if self._images is None else (nothing, nothing)
         columns = (
-            trajectories.observation,
+            before,
             trajectories.action,
-            trajectories.next_observation,
+            after,
             trajectories.reward[..., None],
             trajectories.training_reward[..., None],
             trajectories.terminated[..., None].astype(np.float32),
@@ -95,6 +113,9 @@ class TaskReplay:
         slots = (start + mask.cumsum(1) - 1) % self.capacity
         owners = ids.unsqueeze(1).expand_as(slots)
         self._store[owners[mask], slots[mask]] = rows[mask]
+        if self._images is not None:
+            for side, images in enumerate(observations):
+                self._images[owners[mask], slots[mask], side] = torch.from_numpy(images)[mask]
         self._trial_start[owners[mask], slots[mask]] = start.expand_as(slots)[mask]
         self.n_added[ids] += lengths
 
@@ -127,6 +148,7 @@ class TaskReplay:
         *,
         recent: int | None = None,
         context_ends: Tensor | None = None,
+        random_length: bool = False,
     ) -> MetaBatch:
         """Draw a meta-batch: context and transitions of each task, drawn apart.
 
@@ -137,6 +159,8 @@ class TaskReplay:
             rng: the source of every draw.
             recent: contexts end in each task's newest ``recent`` transitions; anywhere where None.
             context_ends: (task,), each context's last transition by its absolute number; drawn where None.
+            random_length: cut each context to its newest transitions, as many as a log-uniform draw from 1 to
+                ``max_context`` says, so that there are as many short contexts as long ones however long trials are.
 
         Returns:
             Context (task, max_context, …), padded, and transitions (task, batch_size, …) with the training reward.
@@ -146,7 +170,11 @@ class TaskReplay:
         """
         if context_ends is None:
             context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
-        context_rows, mask = self._context_rows(task_ids, context_ends, max_context)
+        longest = torch.full((len(task_ids),), max_context)
+        if random_length:
+            uniform = torch.rand(len(task_ids), generator=rng, dtype=torch.float64)
+            longest = torch.exp(uniform * math.log(max_context + 1)).long()
+        context_rows, mask = self._context_rows(task_ids, context_ends, longest, max_context)
         rows = torch.cat([context_rows, self.draw_rows(task_ids, batch_size, rng)], dim=1)
         drawn = self.rows(task_ids, rows)
         context, batch = (
@@ -171,14 +199,14 @@ class TaskReplay:
             ends: (task,), each context's last transition by its absolute number.
             max_context: longest context, in transitions; of a longer one the newest are taken.
         """
-        rows, mask = self._context_rows(task_ids, ends, max_context)
+        rows, mask = self._context_rows(task_ids, ends, torch.full((len(task_ids),), max_context), max_context)
         drawn = self.rows(task_ids, rows)
         return Context(drawn.observation, drawn.action, drawn.reward, drawn.next_observation, mask)
 
-    def _context_rows(self, task_ids: Tensor, ends: Tensor, max_context: int) -> tuple[Tensor, Tensor]:
+    def _context_rows(self, task_ids: Tensor, ends: Tensor, longest: Tensor, max_context: int) -> tuple[Tensor, Tensor]:
         oldest = self.n_added[task_ids] - self.size()[task_ids]
         first = self._trial_start[task_ids, ends % self.capacity]
-        first = torch.maximum(torch.maximum(first, oldest), ends + 1 - max_context)
+        first = torch.maximum(torch.maximum(first, oldest), ends + 1 - longest)
         rows = first.unsqueeze(1) + torch.arange(max_context)
         return rows, rows <= ends.unsqueeze(1)
 
@@ -189,17 +217,23 @@ class TaskReplay:
             task_ids: (task,) int64.
             rows: (task, n) int64; numbers of transitions that are no longer held give others.
         """
-        drawn = self._store[task_ids.unsqueeze(1), rows % self.capacity].split(self._widths, dim=-1)
-        return Rows(*drawn[:3], *(column.squeeze(-1) for column in drawn[3:]))
+        slots = task_ids.unsqueeze(1), rows % self.capacity
+        drawn = self._store[slots].split(self._widths, dim=-1)
+        found = Rows(*drawn[:3], *(column.squeeze(-1) for column in drawn[3:]))
+        if self._images is None:
+            return found
+        before, after = self._images[slots].unbind(2)
+        return found._replace(observation=before, next_observation=after)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs: the filled part of the store."""
         filled = int(self.size().max())
-        return {
+        tensors = {
             "n_added": self.n_added,
             "store": self._store[:, :filled].contiguous(),
             "trial_start": self._trial_start[:, :filled].contiguous(),
         }
+        return tensors if self._images is None else tensors | {"images": self._images[:, :filled].contiguous()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the tensors of another replay of the same shape.
@@ -211,6 +245,8 @@ class TaskReplay:
         filled = store.shape[1]
         # A ring that had gone round at another capacity has its rows elsewhere.
         fits = filled == int(tensors["n_added"].clamp(max=self.capacity).max())
+        images = tensors["images"].shape[2:] if "images" in tensors else None
+        fits &= images == (None if self._images is None else self._images.shape[2:])
         if store.shape[0] != len(self.n_added) or store.shape[2] != sum(self._widths) or not fits:
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
@@ -218,4 +254,6 @@ class TaskReplay:
             )
         self.n_added.copy_(tensors["n_added"])
         self._store[:, :filled] = store
+        if self._images is not None:
+            self._images[:, :filled] = tensors["images"]
         self._trial_start[:, :filled] = tensors["trial_start"]

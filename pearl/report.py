@@ -131,7 +131,8 @@ def draw_adaptation(
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     """Return the few-shot table: return and score of each episode, mean over tasks with a 95 % interval."""
     table = Table(title=title)
-    for column in ("episode", "acting", "return", "95 % interval", "score"):
+    successes = evaluation.success_per_episode
+    for column in ("episode", "acting", "return", "95 % interval", "score" if successes is None else "success"):
         table.add_column(column, justify="left" if column == "acting" else "right")
     for number, returns in enumerate(evaluation.returns.T, start=1):
         low, high = bootstrap_interval(returns)
@@ -142,7 +143,11 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
             "explores" if exploring else "posterior mean",
             f"{returns.mean():.2f}",
             f"{low:.2f} … {high:.2f}",
-            "–" if scores is None else f"{scores.mean():.3f}",
+            f"{successes[number - 1]:.0%}"
+            if successes is not None
+            else "–"
+            if scores is None
+            else f"{scores.mean():.3f}",
         )
     for name, value in evaluation.references.lines().items():
         table.add_row("", name, f"{value:.2f}", "", "", style="dim")
@@ -153,6 +158,9 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation's figures as JSON."""
     return {
         "return_per_episode": evaluation.return_per_episode.tolist(),
+        "success_per_episode": None
+        if evaluation.success_per_episode is None
+        else evaluation.success_per_episode.tolist(),
         "score": evaluation.score,
         "score_ci95": None if evaluation.score_ci95 is None else list(evaluation.score_ci95),
         "n_tasks": len(evaluation.returns),

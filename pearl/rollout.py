@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
+from agents.spaces import env_actions, observation_rows
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -21,15 +22,15 @@ class NonFiniteError(ValueError):
 class Trajectories(NamedTuple):
     """Whole trials of several tasks, padded to the longest; ``mask`` tells transitions from padding."""
 
-    observation: FloatArray
-    """(task, step, observation_dim)"""
+    observation: NDArray[Any]
+    """(task, step, observation_dim), float32; uint8 where observations are images"""
     action: FloatArray
-    """(task, step, action_dim)"""
+    """(task, step, action_dim), in the space's units"""
     reward: FloatArray
     """(task, step), the true reward"""
     training_reward: FloatArray
     """(task, step), what the critic learns from: ``info["training_reward"]`` where the environment gives one"""
-    next_observation: FloatArray
+    next_observation: NDArray[Any]
     """(task, step, observation_dim)"""
     terminated: BoolArray
     """(task, step)"""
@@ -41,11 +42,22 @@ class Trajectories(NamedTuple):
     """(task, step)"""
     extras: dict[str, NDArray[Any]]
     """What the agent's actions carried along, each (task, step, …)"""
+    success: BoolArray | None = None
+    """(task, step), what ``info["success"]`` said; None where no environment gave one"""
 
     @property
     def n_transitions(self) -> int:
         """Environment steps taken, over all tasks."""
         return int(self.mask.sum())
+
+    def episode_successes(self, episodes: int) -> BoolArray | None:
+        """Return whether each task's episodes succeeded at any step, (task, episode); None where nothing said so."""
+        if self.success is None:
+            return None
+        succeeded = np.zeros((len(self.mask), episodes), np.bool_)
+        tasks, steps = np.nonzero(self.mask & self.success)
+        succeeded[tasks, self.episode[tasks, steps]] = True
+        return succeeded
 
     def episode_returns(self, episodes: int) -> NDArray[np.float64]:
         """Return the undiscounted true return of each task's episodes, (task, episode)."""
@@ -101,18 +113,20 @@ def rollout(
     """
     n_tasks = envs.num_envs
     deterministic_from = episodes if deterministic_from is None else deterministic_from
+    space, action_space = envs.single_observation_space, envs.single_action_space
     # Copied: an environment may hand out the array that it writes the next observation into.
-    observation = np.array(envs.reset(seed=seed)[0], np.float32)
+    observation = observation_rows(space, envs.reset(seed=seed)[0])
     _check_finite("observation", observation, 0, labels)
     episode = np.zeros(n_tasks, np.int64)
     steps: list[dict[str, NDArray[Any]]] = []
+    tells_success = False
     extras: list[dict[str, NDArray[Any]]] = []
     while True:
         active = episode < episodes
         choice = agent.act(torch.from_numpy(observation), memory, torch.from_numpy(episode >= deterministic_from), rng)
         action = choice.action.numpy(force=True)
-        next_observation, reward, terminated, truncated, infos = envs.step(action)
-        next_observation = np.array(next_observation, np.float32)
+        next_observation, reward, terminated, truncated, infos = envs.step(env_actions(action_space, action))
+        next_observation = observation_rows(space, next_observation)
         training_reward = _training_reward(infos, reward)
         for name, values in (
             ("observation", next_observation),
@@ -130,7 +144,9 @@ def rollout(
             "truncated": truncated,
             "episode": episode.copy(),
             "mask": active,
+            "success": np.asarray(infos.get("success", np.zeros(n_tasks)), np.float32) > 0,
         }
+        tells_success = tells_success or "success" in infos
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
         transition = Transitions(
@@ -150,10 +166,12 @@ def rollout(
         if not going_on or (episode >= episodes).all():
             break
         if ended.any():
-            observation = np.array(envs.reset(options={"reset_mask": ended})[0], np.float32)
+            observation = observation_rows(space, envs.reset(options={"reset_mask": ended})[0])
             _check_finite("observation", observation, len(steps), labels)
     fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
     stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
+    if not tells_success:
+        fields["success"] = None
     return Trajectories(**fields, extras=stacked), memory
 
 

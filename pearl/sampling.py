@@ -57,7 +57,12 @@ class MetaSampler:
         filled = self._filled()
         task_ids = filled[torch.randperm(len(filled), generator=self._rng)[: training.meta_batch]]
         batch = self._replay.sample(
-            task_ids, training.batch_size, training.max_context, self._rng, recent=training.recent_context
+            task_ids,
+            training.batch_size,
+            training.max_context,
+            self._rng,
+            recent=training.recent_context,
+            random_length=training.random_context_length,
         )
         return batch._replace(early_context=self._early_context(task_ids))
 

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import MetaAgent, PEARLAgent
+from agents.spaces import is_image
 from pearl.config import PEARLConfig
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
@@ -18,6 +19,7 @@ from pearl.replay import TaskReplay
 from pearl.rollout import StepEvent, rollout
 from pearl.sampling import MetaSampler
 from pearl.tasks import Task, TaskDistribution
+from pearl.workers import make_envs
 
 INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
 
@@ -61,6 +63,7 @@ class MetaTraining:
             agent.observation_dim,
             agent.action_dim,
             budget_mb=config.training.replay_budget_mb,
+            images=is_image(agent.observation_space),
         )
         self._sampler = MetaSampler(self.replay, distribution, tasks, config, self._learn_rng)
         self._envs: VectorEnv[Any, Any, Any] | None = None
@@ -68,8 +71,8 @@ class MetaTraining:
     @property
     def envs(self) -> VectorEnv[Any, Any, Any]:
         """The training tasks' environments, stepped together."""
-        if self._envs is None:
-            self._envs = self.distribution.make_vec_env(self.tasks)
+        if self._envs is None or self._envs.closed:  # Ctrl-C closes those that run in worker processes.
+            self._envs = self._make_envs(self.tasks)
         return self._envs
 
     def iterate(self, on_step: Callable[[StepEvent], bool] | None = None) -> dict[str, float]:
@@ -115,7 +118,7 @@ class MetaTraining:
             return on_step is None or on_step(event)
 
         tasks = [self.tasks[index] for index in chosen]
-        envs = self.envs if len(tasks) == len(self.tasks) else self.distribution.make_vec_env(tasks)
+        envs = self.envs if len(tasks) == len(self.tasks) else self._make_envs(tasks)
         trajectories, _ = rollout(
             envs,
             agent,
@@ -129,6 +132,10 @@ class MetaTraining:
         if envs is not self.envs:
             envs.close()
         self.replay.add(chosen, trajectories)
+        self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
+
+    def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
+        return make_envs(self.distribution, tasks, self.config.training.workers)
 
     def _learn(self, n_steps: int) -> dict[str, float]:
         agent = self.config.agent

@@ -1,16 +1,21 @@
 """Tasks, task distributions and the families that come with the framework."""
 
+from pearl.tasks import classic_control as _classic_control  # noqa: F401  (registers its families)
+from pearl.tasks import image_point_robot as _image_point_robot  # noqa: F401  (registers its families)
+from pearl.tasks import metaworld as _metaworld  # noqa: F401  (registers its families)
 from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families)
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
 from pearl.tasks.check import TaskDistributionError, check_task_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
+from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed
-from pearl.tasks.registry import UnknownFamilyError, families, find, make, register
+from pearl.tasks.registry import UnknownFamilyError, families, find, make, register, register_pattern
 from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform
 
 __all__ = [
     "Categorical",
     "LogUniform",
+    "Mirrored",
     "Perturbed",
     "Plane",
     "Sampler",
@@ -25,8 +30,10 @@ __all__ = [
     "family_name",
     "find",
     "make",
+    "mirrored",
     "parse_task",
     "perturbed",
     "register",
+    "register_pattern",
     "time_limit",
 ]

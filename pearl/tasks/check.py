@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from agents import check_spaces
+from agents.spaces import action_rows, observation_row, observation_rows
 from pearl.tasks.distribution import Task, TaskDistribution, time_limit
 
 _EPISODES = 2
@@ -70,7 +71,7 @@ def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, se
 
 @dataclass(frozen=True)
 class _Episode:
-    observation: NDArray[np.float32]
+    observation: NDArray[Any]
     """(step + 1, observation_dim)"""
     action: NDArray[np.float32]
     """(step, action_dim)"""
@@ -184,10 +185,8 @@ def _horizon(env: gym.Env[Any, Any], task: Task) -> int:
 
 def _play(env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: int) -> _Episode:
     """Play one episode: of new random actions each step, or, in later ones, of one held, which leads further."""
-    assert isinstance(env.action_space, gym.spaces.Box)
-    rng = np.random.default_rng([seed, number])
-    low, high = env.action_space.low, env.action_space.high
-    action = rng.uniform(low, high).astype(env.action_space.dtype)
+    env.action_space.seed(_EPISODES * seed + number)
+    action = env.action_space.sample()
     returned = _call(task, "reset", lambda: env.reset(seed=seed + number))
     _require(
         isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict),
@@ -205,7 +204,7 @@ def _play(env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: i
             "make_env returns in gymnasium.wrappers.TimeLimit.",
         )
         if number == 0:
-            action = rng.uniform(low, high).astype(env.action_space.dtype)
+            action = env.action_space.sample()
         step = _call(task, "step", lambda action=action: env.step(action.copy()))
         _require(
             isinstance(step, tuple) and len(step) == 5,
@@ -222,8 +221,8 @@ def _play(env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: i
         training_rewards.append(_checked_reward(info.get("training_reward", reward), "info['training_reward']", task))
         actions.append(action)
     return _Episode(
-        observation=np.array(observations, np.float32),
-        action=np.array(actions, np.float32),
+        observation=np.stack(observations),
+        action=action_rows(env.action_space, actions),
         reward=np.array(rewards, np.float32),
         training_reward=np.array(training_rewards, np.float32),
         terminated=bool(terminated),
@@ -238,12 +237,14 @@ def _call(task: Task, method: str, function: Any) -> Any:
 
 
 def _checked_observation(env: gym.Env[Any, Any], observation: Any, method: str, task: Task) -> NDArray[Any]:
+    contained = env.observation_space.contains(observation)
+    row = observation_row(env.observation_space, observation)[0] if contained else np.array([np.nan])
     _require(
-        env.observation_space.contains(observation) and bool(np.isfinite(observation).all()),
+        bool(np.isfinite(row).all()),
         f"The observation that {method} returned for task ({task}) is not in the observation space "
         f"{env.observation_space}: {observation!r}. Its type, shape and bounds must agree, and it must be finite.",
     )
-    return np.array(observation)
+    return row
 
 
 def _checked_reward(reward: Any, name: str, task: Task) -> float:
@@ -301,18 +302,16 @@ def _check_vector_env(distribution: TaskDistribution, tasks: Sequence[Task], env
 
 
 def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], n: int, seed: int) -> None:
-    assert isinstance(env.action_space, gym.spaces.Box)
     envs.reset(seed=seed)
-    action = np.random.default_rng(seed).uniform(
-        env.action_space.low, env.action_space.high, (n, *env.action_space.shape)
-    )
-    before = np.array(envs.step(action.astype(env.action_space.dtype))[0])
+    envs.action_space.seed(seed)
+    before = observation_rows(env.observation_space, envs.step(envs.action_space.sample())[0])
+    expected = (n, gym.spaces.flatdim(env.observation_space))
     _require(
-        before.shape == (n, *(env.observation_space.shape or ())),
-        f"make_vec_env's step returned observations of the shape {before.shape}, not (task, observation_dim).",
+        before.shape == expected,
+        f"make_vec_env's step returned observations of the shape {before.shape}, not {expected}.",
     )
     mask = np.arange(n) == 0
-    after = np.array(envs.reset(options={"reset_mask": mask})[0])
+    after = observation_rows(env.observation_space, envs.reset(options={"reset_mask": mask})[0])
     _require(
         np.array_equal(after[1:], before[1:]),
         "make_vec_env's environments must reset alone: reset(options={'reset_mask': mask}) moved one that was not "

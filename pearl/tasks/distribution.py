@@ -151,6 +151,17 @@ class TaskDistribution(ABC):
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         """Draw ``n`` tasks; the same generator state gives the same tasks."""
 
+    def split(self, n_train: int, n_test: int, rng: np.random.Generator) -> tuple[list[Task], list[Task]]:
+        """Draw training and test tasks apart; the same where ``same_tasks``.
+
+        Override it where test tasks come from another set than training tasks (Meta-World's ML10).
+        """
+        if self.same_tasks:
+            drawn = self.sample(max(n_train, n_test), rng)
+            return drawn[:n_train], drawn[:n_test]
+        drawn = self.sample(n_train + n_test, rng)
+        return drawn[:n_train], drawn[n_train:]
+
     @abstractmethod
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Build one environment of ``task``, with its time limit applied."""

@@ -39,6 +39,7 @@ class PointRobotEnv(gym.Env[Floats, Floats]):
     Args:
         goal: (x, y).
         sparse: which of the two.
+        wall: where walls stop the robot along each axis, at ±wall, 1 at least; None for the open plane.
         render_mode: "rgb_array" for frames, (256, 256, 3) uint8.
 
     Raises:
@@ -48,10 +49,16 @@ class PointRobotEnv(gym.Env[Floats, Floats]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
-        self, goal: Sequence[float] = (0.0, 1.0), *, sparse: bool = False, render_mode: str | None = None
+        self,
+        goal: Sequence[float] = (0.0, 1.0),
+        *,
+        sparse: bool = False,
+        wall: float | None = None,
+        render_mode: str | None = None,
     ) -> None:
         self.goal = as_goals([goal])[0]
         self.sparse = sparse
+        self.wall = wall
         self.render_mode = render_mode
         self.observation_space = _observation_space()
         self.action_space = _action_space()
@@ -71,7 +78,7 @@ class PointRobotEnv(gym.Env[Floats, Floats]):
         Raises:
             ValueError: the action has another shape or holds NaN.
         """
-        position, distance = _move(self._trail[-1], _as_actions(action, (2,)), self.goal)
+        position, distance = _move(self._trail[-1], _as_actions(action, (2,)), self.goal, self.wall)
         self._trail.append(position)
         reward = float(sparse_reward(distance) if self.sparse else -distance)
         info = {"training_reward": float(-distance)} if self.sparse else {}
@@ -94,6 +101,7 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     Args:
         goals: (task, 2).
         sparse: sparse rewards and starts at the origin, see `PointRobotEnv`.
+        wall: where walls stop the robots, see `PointRobotEnv`.
         render_mode: "rgb_array" for one frame a robot.
 
     Raises:
@@ -102,9 +110,12 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     metadata: dict[str, Any] = {**PointRobotEnv.metadata, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
 
-    def __init__(self, goals: ArrayLike, *, sparse: bool = False, render_mode: str | None = None) -> None:
+    def __init__(
+        self, goals: ArrayLike, *, sparse: bool = False, wall: float | None = None, render_mode: str | None = None
+    ) -> None:
         self.goals = as_goals(goals)
         self.sparse = sparse
+        self.wall = wall
         self.render_mode = render_mode
         self.num_envs = n = len(self.goals)
         self.single_observation_space = _observation_space()
@@ -198,7 +209,8 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
                 f"Environments {ended} have ended or were never reset; reset them before the next step: "
                 "reset(options={'reset_mask': mask})."
             )
-        self._position, distance = _move(self._position, _as_actions(actions, (self.num_envs, 2)), self.goals)
+        actions = _as_actions(actions, (self.num_envs, 2))
+        self._position, distance = _move(self._position, actions, self.goals, self.wall)
         self._steps += 1
         self._longest += 1
         if self.render_mode is not None:
@@ -252,10 +264,14 @@ def _draw_starts(sparse: bool, rng: np.random.Generator, shape: tuple[int, ...])
     return np.zeros(shape, np.float32) if sparse else rng.uniform(-1, 1, shape).astype(np.float32)
 
 
-def _move(position: Floats, action: Floats, goal: NDArray[np.float64]) -> tuple[Floats, NDArray[np.float64]]:
+def _move(
+    position: Floats, action: Floats, goal: NDArray[np.float64], wall: float | None
+) -> tuple[Floats, NDArray[np.float64]]:
     """The new position and its distance to the goal, for arrays (..., 2)."""
     # np.clip takes three times as long on arrays this small.
     moved: Floats = position + _STEP * np.minimum(np.maximum(action, _LOWEST), _HIGHEST)
+    if wall is not None:
+        moved = np.minimum(np.maximum(moved, -wall), wall)
     distance = distance_to(moved, goal)
     # A NaN in any action reaches the product, and one number is cheaper to look at than all.
     if math.isnan(np.dot(distance, distance)):

@@ -12,8 +12,8 @@ _OVERSAMPLING = 4
 _HALF_WIDTH = 1.5
 _PIXELS_PER_UNIT = _FRAME_PIXELS * _OVERSAMPLING / (2 * _HALF_WIDTH)
 
-_PAPER, _GRID, _BOUNDARY = (250, 250, 247), (233, 233, 228), (196, 196, 190)
-_GOAL, _GOAL_HALO, _ROBOT = (214, 69, 65), (250, 221, 217), (31, 90, 150)
+PAPER, GRID, BOUNDARY = (250, 250, 247), (233, 233, 228), (196, 196, 190)
+_GOAL, _GOAL_HALO, ROBOT = (214, 69, 65), (250, 221, 217), (31, 90, 150)
 _PATH_OLD, _PATH_NEW = np.array([190, 212, 234]), np.array([62, 124, 186])
 
 
@@ -31,7 +31,7 @@ def draw_frame(
     Returns:
         A frame, (256, 256, 3).
     """
-    image = Image.new("RGB", (_FRAME_PIXELS * _OVERSAMPLING,) * 2, _PAPER)
+    image = Image.new("RGB", (_FRAME_PIXELS * _OVERSAMPLING,) * 2, PAPER)
     draw = ImageDraw.Draw(image)
     _draw_world(draw, half_circle=goal_radius is not None)
     if goal_radius is not None:
@@ -42,23 +42,23 @@ def draw_frame(
         colour = tuple((_PATH_OLD + age * (_PATH_NEW - _PATH_OLD)).astype(int).tolist())
         draw.line(segment, fill=colour, width=3 * _OVERSAMPLING)
         draw.circle(segment[1], 3 * _OVERSAMPLING, fill=colour)
-    draw.circle(points[0], 5 * _OVERSAMPLING, fill=_PAPER, outline=_ROBOT, width=2 * _OVERSAMPLING)
+    draw.circle(points[0], 5 * _OVERSAMPLING, fill=PAPER, outline=ROBOT, width=2 * _OVERSAMPLING)
     draw.circle(_pixel(goal), 7 * _OVERSAMPLING, fill=_GOAL)
-    draw.circle(_pixel(goal), 3 * _OVERSAMPLING, fill=_PAPER)
-    draw.circle(points[-1], 8 * _OVERSAMPLING, fill=_ROBOT, outline=_PAPER, width=2 * _OVERSAMPLING)
+    draw.circle(_pixel(goal), 3 * _OVERSAMPLING, fill=PAPER)
+    draw.circle(points[-1], 8 * _OVERSAMPLING, fill=ROBOT, outline=PAPER, width=2 * _OVERSAMPLING)
     return np.array(image.reduce(_OVERSAMPLING))
 
 
 def _draw_world(draw: ImageDraw.ImageDraw, *, half_circle: bool) -> None:
     """Draw a grid and where goals are: the half circle, or the square."""
     for line in (-1.0, -0.5, 0.0, 0.5, 1.0):
-        draw.line([_pixel((line, -_HALF_WIDTH)), _pixel((line, _HALF_WIDTH))], fill=_GRID, width=_OVERSAMPLING)
-        draw.line([_pixel((-_HALF_WIDTH, line)), _pixel((_HALF_WIDTH, line))], fill=_GRID, width=_OVERSAMPLING)
+        draw.line([_pixel((line, -_HALF_WIDTH)), _pixel((line, _HALF_WIDTH))], fill=GRID, width=_OVERSAMPLING)
+        draw.line([_pixel((-_HALF_WIDTH, line)), _pixel((_HALF_WIDTH, line))], fill=GRID, width=_OVERSAMPLING)
     corners = [_pixel((-1.0, 1.0)), _pixel((1.0, -1.0))]
     if half_circle:
-        draw.arc(corners, 180, 360, fill=_BOUNDARY, width=2 * _OVERSAMPLING)
+        draw.arc(corners, 180, 360, fill=BOUNDARY, width=2 * _OVERSAMPLING)
     else:
-        draw.rectangle(corners, outline=_BOUNDARY, width=2 * _OVERSAMPLING)
+        draw.rectangle(corners, outline=BOUNDARY, width=2 * _OVERSAMPLING)
 
 
 def _pixel(position: Iterable[float]) -> tuple[float, float]:

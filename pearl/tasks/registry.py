@@ -3,11 +3,21 @@
 import difflib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pearl.tasks.distribution import TaskDistribution
 
+
+class _Pattern(NamedTuple):
+    factory: Callable[[str], TaskDistribution]
+    members: frozenset[str]
+    description: str
+    example: str
+
+
 _FAMILIES: dict[str, tuple[Callable[[], TaskDistribution], str]] = {}
+_PATTERNS: dict[str, _Pattern] = {}
 
 
 def register(name: str, factory: Callable[[], TaskDistribution], description: str) -> None:
@@ -21,9 +31,50 @@ def register(name: str, factory: Callable[[], TaskDistribution], description: st
     Raises:
         ValueError: the name is taken.
     """
-    if name in _FAMILIES:
-        raise ValueError(f"A family named {name!r} is registered already; choose another name.")
+    _check_free(name)
     _FAMILIES[name] = (factory, description)
+
+
+def register_pattern(
+    pattern: str,
+    factory: Callable[[str], TaskDistribution],
+    members: Sequence[str],
+    description: str,
+    *,
+    example: str,
+) -> None:
+    """Make many families of one kind available, each by its name, with one line for all of them in listings.
+
+    Args:
+        pattern: what listings show, for example ``ml1-<task>-v3``; no name of a family.
+        factory: builds the distribution from a family's name.
+        members: the families' names.
+        description: one line for listings.
+        example: the member whose preset serves those that have none of their own.
+
+    Raises:
+        ValueError: a name is taken, or the example is no member.
+    """
+    for name in (pattern, *members):
+        _check_free(name)
+    if example not in members:
+        raise ValueError(f"The example {example!r} must be one of the families of {pattern!r}.")
+    _PATTERNS[pattern] = _Pattern(factory, frozenset(members), description, example)
+
+
+def _check_free(name: str) -> None:
+    if name in _FAMILIES or name in _PATTERNS or _pattern_of(name) is not None:
+        raise ValueError(f"A family named {name!r} is registered already; choose another name.")
+
+
+def _pattern_of(name: str) -> _Pattern | None:
+    return next((pattern for pattern in _PATTERNS.values() if name in pattern.members), None)
+
+
+def preset_sharer(name: str) -> str | None:
+    """Return the family whose preset serves ``name`` where it has none of its own, or None."""
+    pattern = _pattern_of(name)
+    return None if pattern is None else pattern.example
 
 
 def make(name: str) -> TaskDistribution:
@@ -32,9 +83,13 @@ def make(name: str) -> TaskDistribution:
     Raises:
         KeyError: no such family; the message names the nearest ones.
     """
-    if name not in _FAMILIES:
+    pattern = _pattern_of(name)
+    if name in _FAMILIES:
+        distribution = _FAMILIES[name][0]()
+    elif pattern is not None:
+        distribution = pattern.factory(name)
+    else:
         raise UnknownFamilyError(name)
-    distribution = _FAMILIES[name][0]()
     distribution.name = name
     return distribution
 
@@ -73,9 +128,31 @@ def find(name: str) -> TaskDistribution:
     return found()
 
 
-def families() -> dict[str, str]:
+class FamilyListing(Mapping[str, str]):
+    """One-line descriptions by family.
+
+    Iterating gives the lines of a listing: every family, but for families of a pattern the pattern alone. Looking up,
+    and ``in``, take the name of any family that ``make`` builds.
+    """
+
+    def __init__(self) -> None:
+        self._lines = {name: description for name, (_, description) in _FAMILIES.items()}
+        self._lines |= {name: pattern.description for name, pattern in _PATTERNS.items()}
+
+    def __getitem__(self, name: str) -> str:
+        pattern = _pattern_of(name)
+        return self._lines[name] if pattern is None else pattern.description
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._lines))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+def families() -> FamilyListing:
     """Return every registered family's name and its one-line description, sorted by name."""
-    return {name: _FAMILIES[name][1] for name in sorted(_FAMILIES)}
+    return FamilyListing()
 
 
 class UnknownFamilyError(KeyError):
@@ -85,9 +162,12 @@ class UnknownFamilyError(KeyError):
         if reason is not None:
             super().__init__(f"Unknown family {name!r}. {reason}")
             return
-        near = difflib.get_close_matches(name, _FAMILIES, n=3, cutoff=0.5)
+        names = [*_FAMILIES, *(member for pattern in _PATTERNS.values() for member in pattern.members)]
+        near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(match) for match in near)}? " if near else ""
-        super().__init__(f"Unknown family {name!r}. {hint}Known families: {', '.join(sorted(_FAMILIES))}.")
+        if name in _PATTERNS:
+            hint = f"It stands for families such as {_PATTERNS[name].example!r}. "
+        super().__init__(f"Unknown family {name!r}. {hint}Known families: {', '.join(families())}.")
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 
 from agents import MetaAgent, MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from agents.spaces import discrete_actions, is_discrete
 from encoders import Context, EncoderConfig
 
 OBSERVATION_DIM, ACTION_DIM = 3, 2
 LOW, HIGH = np.array([-0.5, 2.0], np.float32), np.array([0.1, 7.0], np.float32)
 OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32)
 ACTION_SPACE = gym.spaces.Box(LOW, HIGH)
+DISCRETE = gym.spaces.Discrete(5, start=-2)
+MULTI_DISCRETE = gym.spaces.MultiDiscrete([3, 2], start=[1, -1])
 KINDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(EncoderConfig)["kind"])
 
 MakeAgent = Callable[[int], Any]
@@ -42,23 +45,34 @@ def pearl_agent(
     return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))
 
 
-def pearl_with(kind: str) -> MakeAgent:
-    return lambda seed: pearl_agent(seed, kind=kind)
+def pearl_with(**settings: Any) -> MakeAgent:
+    return lambda seed: pearl_agent(seed, **settings)
 
 
-LEARNERS: dict[str, MakeAgent] = {f"pearl-{kind}": pearl_with(kind) for kind in KINDS}
+LEARNERS: dict[str, MakeAgent] = {
+    **{f"pearl-{kind}": pearl_with(kind=kind) for kind in KINDS},
+    "pearl-discrete": pearl_with(action_space=DISCRETE),
+    "pearl-multi-discrete": pearl_with(action_space=MULTI_DISCRETE),
+    "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
+    "pearl-normalised": pearl_with(normalise_observations=True, critic_layer_norm=True),
+}
 AGENTS: dict[str, MakeAgent] = {**LEARNERS}
 
 
-def random_actions(*shape: int, rng: torch.Generator) -> Tensor:
-    return torch.from_numpy(LOW) + torch.rand(*shape, ACTION_DIM, generator=rng) * torch.from_numpy(HIGH - LOW)
+def random_actions(*shape: int, space: gym.Space[Any], rng: torch.Generator) -> Tensor:
+    if is_discrete(space):
+        choices = torch.from_numpy(discrete_actions(space))
+        return choices[torch.randint(len(choices), shape, generator=rng)]
+    assert isinstance(space, gym.spaces.Box)
+    low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+    return low + torch.rand(*shape, len(low), generator=rng) * (high - low)
 
 
-def random_transitions(*shape: int, seed: int = 0) -> Transitions:
+def random_transitions(*shape: int, seed: int = 0, action_space: gym.Space[Any] = ACTION_SPACE) -> Transitions:
     rng = generator(seed)
     return Transitions(
         observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
-        action=random_actions(*shape, rng=rng),
+        action=random_actions(*shape, space=action_space, rng=rng),
         reward=torch.randn(*shape, generator=rng),
         next_observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
         terminated=(torch.rand(*shape, generator=rng) < 0.2).float(),
@@ -71,9 +85,16 @@ def as_context(transitions: Transitions) -> Context:
     return Context(**values, mask=torch.ones(transitions.reward.shape, dtype=torch.bool))
 
 
-def random_batch(seed: int = 0, *, tasks: int = 3, context_steps: int = 6, steps: int = 8) -> MetaBatch:
-    context = as_context(random_transitions(tasks, context_steps, seed=2 * seed + 1))
-    return MetaBatch(context, random_transitions(tasks, steps, seed=2 * seed))
+def random_batch(
+    seed: int = 0,
+    *,
+    tasks: int = 3,
+    context_steps: int = 6,
+    steps: int = 8,
+    action_space: gym.Space[Any] = ACTION_SPACE,
+) -> MetaBatch:
+    context = as_context(random_transitions(tasks, context_steps, seed=2 * seed + 1, action_space=action_space))
+    return MetaBatch(context, random_transitions(tasks, steps, seed=2 * seed, action_space=action_space))
 
 
 def at_step(transitions: Transitions, step: int) -> Transitions:
@@ -138,4 +159,7 @@ def play(
 def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:
     """Take gradient steps on the batches numbered from ``first``."""
     rng = generator(0) if rng is None else rng
-    return [agent.update(random_batch(number), rng) for number in range(first, first + n_updates)]
+    return [
+        agent.update(random_batch(number, action_space=agent.action_space), rng)
+        for number in range(first, first + n_updates)
+    ]

@@ -2,6 +2,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+import torch
 
 from agents import PEARLAgentConfig
 from tests.agents.agent_tester import pearl_agent
@@ -14,6 +15,8 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
     [
         ("n_critics", [0, -1], r"agent\.n_critics must be at least 1, got "),
         ("hidden_sizes", [(), (0,), (16, -1)], r"agent\.hidden_sizes must be one or more positive widths, got "),
+        ("image_channels", [(), (0,), (16, -1)], r"agent\.image_channels must be one or more positive numbers, got "),
+        ("image_features", [0, -1], r"agent\.image_features must be at least 1, got "),
         ("learning_rate", [0.0, -1e-3], r"agent\.learning_rate must be positive, got "),
         ("final_learning_rate", [-1e-9], r"agent\.final_learning_rate must not be negative, got "),
         ("reward_scale", [0.0, -5.0], r"agent\.reward_scale must be positive, got "),
@@ -46,6 +49,16 @@ def test_the_networks_have_the_sizes_told() -> None:
     agent = pearl_agent(n_critics=5, hidden_sizes=(11, 13))
     assert [weight.shape for weight in agent.critics.weights] == [(5, 8, 11), (5, 11, 13), (5, 13, 1)]
     assert [layer.out_features for layer in agent.actor.network if hasattr(layer, "out_features")] == [11, 13, 4]
+
+
+def test_the_critics_alone_normalise_their_layers_where_told() -> None:
+    plain, normalised = pearl_agent(), pearl_agent(critic_layer_norm=True)
+    for agent, expected in ((plain, False), (normalised, True)):
+        assert agent.critics.layer_norm is expected
+        assert agent.target_critics.layer_norm is expected
+    observation, action, z = torch.randn(2, 4, 3), torch.randn(2, 4, 2), torch.randn(2, 4, 3)
+    assert not torch.allclose(plain.critics(observation, action, z), normalised.critics(observation, action, z))
+    assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "early_kl_weight"])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from agents import MetaBatch, Transitions
+from agents.spaces import env_actions
+from tests.agents import agent_tester
 from tests.agents.agent_tester import (
-    ACTION_DIM,
-    ACTION_SPACE,
     AGENTS,
     LEARNERS,
     OBSERVATION_DIM,
@@ -19,12 +20,18 @@ from tests.agents.agent_tester import (
     generator,
     learn,
     play,
-    random_batch,
-    random_transitions,
     snapshot,
     state,
     tensors,
 )
+
+
+def random_transitions(agent: Any, *shape: int, seed: int = 0) -> Transitions:
+    return agent_tester.random_transitions(*shape, seed=seed, action_space=agent.action_space)
+
+
+def random_batch(agent: Any) -> MetaBatch:
+    return agent_tester.random_batch(action_space=agent.action_space)
 
 
 @pytest.fixture(params=AGENTS.values(), ids=AGENTS.keys())
@@ -46,15 +53,16 @@ def test_acting_gives_one_action_of_the_action_space_per_task(agent: Any) -> Non
     memory = agent.begin(5, generator(0))
     for deterministic in (False, True):
         choice = agent.act(torch.randn(5, OBSERVATION_DIM), memory, all_of(5, deterministic), generator(1))
-        assert choice.action.shape == (5, ACTION_DIM)
+        assert choice.action.shape == (5, agent.action_dim)
         assert choice.action.dtype == torch.float32
-        assert all(ACTION_SPACE.contains(action) for action in choice.action.numpy())
+        space = agent.action_space
+        assert all(space.contains(action) for action in env_actions(space, choice.action.numpy()))
         assert all(len(extra) == 5 for extra in choice.extras.values())
 
 
 def test_a_memory_keeps_one_row_per_task_and_its_shapes_throughout_a_trial(agent: Any) -> None:
     begun = agent.begin(5, generator(0))
-    _, later = play(agent, begun, random_transitions(5, 9))
+    _, later = play(agent, begun, random_transitions(agent, 5, 9))
     shapes = [(values.shape, values.dtype) for values in tensors(begun)]
     assert shapes == [(values.shape, values.dtype) for values in tensors(later)]
     assert all(values.shape[0] == 5 for values in tensors(begun))
@@ -63,19 +71,19 @@ def test_a_memory_keeps_one_row_per_task_and_its_shapes_throughout_a_trial(agent
 def test_no_memory_keeps_a_gradient(agent: Any) -> None:
     memory = agent.begin(2, generator(0))
     assert not any(values.requires_grad for values in tensors(memory))
-    actions, memory = play(agent, memory, random_transitions(2, 5))
+    actions, memory = play(agent, memory, random_transitions(agent, 2, 5))
     assert not any(values.requires_grad for values in (*tensors(memory), *actions))
 
 
 def test_acting_and_observing_change_nothing_in_the_agent(agent: Any) -> None:
     before = state(agent)
-    play(agent, agent.begin(2, generator(0)), random_transitions(2, 9))
+    play(agent, agent.begin(2, generator(0)), random_transitions(agent, 2, 9))
     assert_identical(state(agent), before)
     assert all(parameter.grad is None for parameter in agent.parameters())
 
 
 def test_no_memory_or_transition_is_modified_in_place(agent: Any) -> None:
-    transitions, memory = random_transitions(2, 6), agent.begin(2, generator(0))
+    transitions, memory = random_transitions(agent, 2, 6), agent.begin(2, generator(0))
     given = [*snapshot(transitions), *snapshot(memory)]
     _, later = play(agent, memory, transitions)
     kept = snapshot(later)
@@ -85,9 +93,9 @@ def test_no_memory_or_transition_is_modified_in_place(agent: Any) -> None:
 
 
 def test_observing_changes_the_memory_of_active_tasks_only(agent: Any) -> None:
-    _, memory = play(agent, agent.begin(3, generator(0)), random_transitions(3, 3))
+    _, memory = play(agent, agent.begin(3, generator(0)), random_transitions(agent, 3, 3))
     active = torch.tensor([True, False, True])
-    transition = at_step(random_transitions(3, 1, seed=1), 0)
+    transition = at_step(random_transitions(agent, 3, 1, seed=1), 0)
     for values in transition:
         values[1] = float("nan")
     later = agent.observe(memory, transition, active)
@@ -99,7 +107,7 @@ def test_observing_changes_the_memory_of_active_tasks_only(agent: Any) -> None:
 
 
 def test_ending_an_episode_changes_the_memory_of_tasks_that_ended_only(agent: Any) -> None:
-    _, memory = play(agent, agent.begin(3, generator(0)), random_transitions(3, 3))
+    _, memory = play(agent, agent.begin(3, generator(0)), random_transitions(agent, 3, 3))
     later = agent.end_episode(memory, torch.tensor([False, True, False]), generator(1))
     for old, new in zip(tensors(memory), tensors(later), strict=True):
         assert torch.equal(old[[0, 2]], new[[0, 2]])
@@ -107,8 +115,8 @@ def test_ending_an_episode_changes_the_memory_of_tasks_that_ended_only(agent: An
 
 
 def test_one_tasks_transitions_do_not_change_what_another_does(agent: Any) -> None:
-    transitions, other = random_transitions(3, 9), random_transitions(3, 9)
-    for values, replacement in zip(other, random_transitions(3, 9, seed=1), strict=True):
+    transitions, other = random_transitions(agent, 3, 9), random_transitions(agent, 3, 9)
+    for values, replacement in zip(other, random_transitions(agent, 3, 9, seed=1), strict=True):
         values[1] = replacement[1]
     actions, _ = play(agent, agent.begin(3, generator(0)), transitions)
     changed, _ = play(agent, agent.begin(3, generator(0)), other)
@@ -118,16 +126,16 @@ def test_one_tasks_transitions_do_not_change_what_another_does(agent: Any) -> No
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_adapting_to_b_after_a_equals_adapting_to_b_fresh(make: MakeAgent, deterministic: bool) -> None:
     used, fresh = make(0), make(0)
-    play(used, used.begin(2, generator(0)), random_transitions(2, 9, seed=1), deterministic=deterministic)
+    play(used, used.begin(2, generator(0)), random_transitions(used, 2, 9, seed=1), deterministic=deterministic)
     trials = [
-        play(agent, agent.begin(2, generator(1)), random_transitions(2, 9, seed=2), deterministic=deterministic)
+        play(agent, agent.begin(2, generator(1)), random_transitions(agent, 2, 9, seed=2), deterministic=deterministic)
         for agent in (used, fresh)
     ]
     assert_identical(trials[0], trials[1])
 
 
 def test_two_interleaved_trials_equal_the_two_played_apart(agent: Any) -> None:
-    scripts = [random_transitions(2, 5, seed=seed) for seed in (1, 2)]
+    scripts = [random_transitions(agent, 2, 5, seed=seed) for seed in (1, 2)]
     memories = [agent.begin(2, generator(seed)) for seed in (1, 2)]
     for step in range(5):
         for trial, script in enumerate(scripts):
@@ -139,7 +147,7 @@ def test_two_interleaved_trials_equal_the_two_played_apart(agent: Any) -> None:
 
 def test_the_same_generator_gives_the_same_trial_and_another_gives_another(agent: Any) -> None:
     def trial(seed: int) -> tuple[list[torch.Tensor], Any]:
-        return play(agent, agent.begin(2, generator(seed)), random_transitions(2, 9), seed=seed)
+        return play(agent, agent.begin(2, generator(seed)), random_transitions(agent, 2, 9), seed=seed)
 
     first, again, other = trial(0), trial(0), trial(1)
     assert_identical(again, first)
@@ -149,18 +157,21 @@ def test_the_same_generator_gives_the_same_trial_and_another_gives_another(agent
 def test_deterministic_acting_does_not_depend_on_the_generator(agent: Any) -> None:
     def trial(seed: int) -> list[torch.Tensor]:
         memory = agent.begin(2, generator(seed))
-        return play(agent, memory, random_transitions(2, 9), seed=seed, deterministic=True)[0]
+        return play(agent, memory, random_transitions(agent, 2, 9), seed=seed, deterministic=True)[0]
 
     assert_identical(trial(1), trial(0))
 
 
 def test_each_task_is_deterministic_or_not_on_its_own(agent: Any) -> None:
-    memory, observation = agent.begin(2, generator(0)), torch.randn(2, OBSERVATION_DIM)
-    mixed = [agent.act(observation, memory, torch.tensor([True, False]), generator(seed)).action for seed in (1, 2)]
-    greedy = agent.act(observation, memory, all_of(2, True), generator(3)).action
-    assert torch.equal(mixed[0][0], greedy[0])
-    assert torch.equal(mixed[1][0], greedy[0])
-    assert not torch.equal(mixed[0][1], mixed[1][1])
+    # Many tasks: of a few actions, two draws of one task are often the same.
+    memory, observation = agent.begin(40, generator(0)), torch.randn(40, OBSERVATION_DIM)
+    flags = torch.tensor([True, False]).repeat(20)
+    mixed = [agent.act(observation, memory, flags, generator(seed)).action for seed in (1, 2)]
+    greedy = agent.act(observation, memory, all_of(40, True), generator(3)).action
+    assert torch.equal(mixed[0][flags], greedy[flags])
+    assert torch.equal(mixed[1][flags], greedy[flags])
+    assert not torch.equal(mixed[0][~flags], mixed[1][~flags])
+    assert not torch.equal(mixed[0][~flags], greedy[~flags])
 
 
 def test_the_same_generator_draws_the_same_initial_weights_and_another_draws_others(make: MakeAgent) -> None:
@@ -176,7 +187,7 @@ def test_the_global_random_state_is_neither_used_nor_changed_by_acting(make: Mak
         np.random.seed(seed)  # noqa: NPY002
         before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index] # noqa: NPY002
         agent = make(0)
-        trials.append(play(agent, agent.begin(2, generator(0)), random_transitions(2, 9)))
+        trials.append(play(agent, agent.begin(2, generator(0)), random_transitions(agent, 2, 9)))
         assert torch.equal(torch.get_rng_state(), before)
         assert (np.random.get_state()[1] == numpy_before).all()  # type: ignore[index] # noqa: NPY002
     assert_identical(trials[1], trials[0])
@@ -224,14 +235,16 @@ def test_learning_changes_every_learnt_parameter_and_keeps_all_finite(make_learn
 
 
 def test_learning_leaves_the_batch_as_it_was(make_learner: MakeAgent) -> None:
-    batch = random_batch()
+    agent = make_learner(0)
+    batch = random_batch(agent)
     before = snapshot(batch)
-    make_learner(0).update(batch, generator(0))
+    agent.update(batch, generator(0))
     assert_identical(batch, before)
 
 
 def test_learning_on_one_batch_again_and_again_fits_its_rewards(make_learner: MakeAgent) -> None:
-    agent, batch = make_learner(0), random_batch()
+    agent = make_learner(0)
+    batch = random_batch(agent)
     batch = batch._replace(transitions=batch.transitions._replace(terminated=torch.ones(3, 8)))
     agent.set_learning_rate(1e-2)
     losses = [float(agent.update(batch, generator(0))["critic_loss"]) for _ in range(60)]
@@ -242,7 +255,7 @@ def test_a_loaded_state_gives_equal_trials(make_learner: MakeAgent) -> None:
     agent, loaded = make_learner(0), make_learner(1)
     learn(agent, 2)
     loaded.load_state_dict(agent.state_dict())
-    trials = [play(each, each.begin(2, generator(0)), random_transitions(2, 9)) for each in (agent, loaded)]
+    trials = [play(each, each.begin(2, generator(0)), random_transitions(each, 2, 9)) for each in (agent, loaded)]
     assert_identical(trials[1], trials[0])
 
 
@@ -275,7 +288,7 @@ def test_resuming_without_the_optimizers_state_differs(make_learner: MakeAgent) 
 
 WRONG = {
     "observation": (3, 8, OBSERVATION_DIM + 1),
-    "action": (3, 8, 1),
+    "action": (3, 8, 7),
     "reward": (3, 8, 1),
     "next_observation": (3, 7, OBSERVATION_DIM),
     "terminated": (8,),
@@ -286,29 +299,31 @@ WRONG = {
 def test_a_batchs_field_of_the_wrong_shape_is_named(
     make_learner: MakeAgent, field: str, shape: tuple[int, ...]
 ) -> None:
-    batch = random_batch()
+    agent = make_learner(0)
+    batch = random_batch(agent)
     wrong = batch._replace(transitions=batch.transitions._replace(**{field: torch.zeros(shape)}))
     with pytest.raises(ValueError, match=rf"^Transitions\.{field} must have the shape \(3, 8.*, got ") as raised:
-        make_learner(0).update(wrong, generator(0))
+        agent.update(wrong, generator(0))
     assert str(shape) in str(raised.value)
 
 
 @pytest.mark.parametrize("field", ["observation", "action", "reward", "next_observation"])
 def test_an_observed_field_of_the_wrong_shape_is_named(agent: Any, field: str) -> None:
-    transition = at_step(random_transitions(2, 1), 0)
+    transition = at_step(random_transitions(agent, 2, 1), 0)
     values = getattr(transition, field)
-    wrong = transition._replace(**{field: values[:, :1] if values.dim() > 1 else values.unsqueeze(1)})
+    wrong = transition._replace(**{field: values.repeat(1, 2) if values.dim() > 1 else values.unsqueeze(1)})
     with pytest.raises(ValueError, match=rf"\.{field} must have the shape .*, got "):
         agent.observe(agent.begin(2, generator(0)), wrong, all_of(2, True))
 
 
 @pytest.mark.parametrize(
-    ("field", "shape"), [("observation", (3, 6, OBSERVATION_DIM + 1)), ("action", (3, 6, 1)), ("reward", (3, 6, 1))]
+    ("field", "shape"), [("observation", (3, 6, OBSERVATION_DIM + 1)), ("action", (3, 6, 7)), ("reward", (3, 6, 1))]
 )
 def test_a_contexts_field_of_the_wrong_shape_is_named(
     make_learner: MakeAgent, field: str, shape: tuple[int, ...]
 ) -> None:
-    batch = random_batch()
+    agent = make_learner(0)
+    batch = random_batch(agent)
     wrong = batch._replace(context=batch.context._replace(**{field: torch.zeros(shape)}))
     with pytest.raises(ValueError, match=rf"^Context\.{field} must have the shape .*, got "):
-        make_learner(0).update(wrong, generator(0))
+        agent.update(wrong, generator(0))

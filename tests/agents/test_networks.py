@@ -10,7 +10,8 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from torch.nn import functional
 
 from agents.losses import critic_loss
-from agents.networks import LOG_STDDEV_RANGE, Actor, CriticEnsemble, SquashedGaussian
+from agents.networks import Actor, CategoricalActor, CriticEnsemble, DiscreteCriticEnsemble
+from agents.policies import LOG_STDDEV_RANGE, SquashedGaussian
 
 
 def exact_log_prob(unsquashed: float, mean: float, log_stddev: float) -> float:
@@ -119,6 +120,14 @@ def test_the_actor_reads_every_part_of_the_observation_and_of_z() -> None:
     assert all((slope != 0).all() for slope in slopes)
 
 
+def test_a_categorical_actors_probabilities_sum_to_one_and_read_every_part_of_the_observation_and_of_z() -> None:
+    observation, z = torch.randn(1, 3, requires_grad=True), torch.randn(1, 4, requires_grad=True)
+    log_probs = CategoricalActor(3, 5, 4, (32,))(observation, z).log_probs
+    assert log_probs.shape == (1, 5)
+    assert log_probs.exp().sum().item() == pytest.approx(1.0)
+    assert all((slope != 0).all() for slope in torch.autograd.grad(log_probs[0, 0], [observation, z]))
+
+
 def critics(n_critics: int = 2, hidden_sizes: tuple[int, ...] = (16, 8)) -> CriticEnsemble:
     torch.manual_seed(0)
     return CriticEnsemble(n_critics, 3, 2, 4, hidden_sizes)
@@ -130,7 +139,7 @@ def inputs(tasks: int = 5, steps: int = 7) -> tuple[torch.Tensor, torch.Tensor, 
     return observation, action, z
 
 
-def as_perceptron(ensemble: CriticEnsemble, critic: int) -> nn.Sequential:
+def as_perceptron(ensemble: CriticEnsemble | DiscreteCriticEnsemble, critic: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
         linear = nn.Linear(*weight.shape[1:])
@@ -148,6 +157,39 @@ def test_the_batched_ensemble_equals_running_each_critic_alone(n_critics: int, h
     for critic in range(n_critics):
         alone = as_perceptron(ensemble, critic)(torch.cat(inputs(), dim=-1)).squeeze(-1)
         torch.testing.assert_close(q[critic], alone)
+
+
+@pytest.mark.parametrize("n_critics", [1, 3])
+def test_the_discrete_ensemble_gives_each_critics_value_of_every_action(n_critics: int) -> None:
+    ensemble = DiscreteCriticEnsemble(n_critics, 3, 6, 4, (16, 8))
+    observation, _, z = inputs()
+    q = ensemble(observation, z)
+    assert q.shape == (n_critics, 5, 7, 6)
+    for critic in range(n_critics):
+        alone = as_perceptron(ensemble, critic)(torch.cat([observation, z], dim=-1))
+        torch.testing.assert_close(q[critic], alone)
+
+
+def test_layer_norm_gives_each_hidden_layer_mean_0_and_variance_1_before_its_activation() -> None:
+    # Critic 1's hidden layer reads (1, 3, 5) from the input 1: less its mean 3, over sqrt(8 / 3), as max(0, .) then
+    # (0, 0, sqrt(3 / 2)); the last layer, weights (1, 1, 2) and bias 10, is not normalised. Critic 2 reads (4, 0, -4).
+    ensemble = CriticEnsemble(2, 1, 0, 0, (3,), layer_norm=True)
+    with torch.no_grad():
+        ensemble.weights[0].copy_(torch.tensor([[[1.0, 3.0, 5.0]], [[4.0, 0.0, -4.0]]]))
+        ensemble.biases[0].zero_()
+        ensemble.weights[1].copy_(torch.tensor([[[1.0], [1.0], [2.0]], [[1.0], [1.0], [2.0]]]))
+        ensemble.biases[1].fill_(10.0)
+    nothing = torch.zeros(1, 1, 0)
+    q = ensemble(torch.ones(1, 1, 1), nothing, nothing)
+    expected = torch.tensor([[[10.0 + 2 * math.sqrt(1.5)]], [[10.0 + math.sqrt(1.5)]]])
+    torch.testing.assert_close(q, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_layer_norm_the_same_layers_are_not_normalised() -> None:
+    plain, normalised = critics(), critics()
+    normalised.layer_norm = True
+    assert not plain.layer_norm
+    assert not torch.allclose(plain(*inputs()), normalised(*inputs()), atol=1e-3)
 
 
 def test_the_critics_differ_at_construction_and_after_updates() -> None:

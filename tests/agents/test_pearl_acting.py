@@ -1,4 +1,4 @@
-"""How PEARL acts and remembers: z, the belief, the action's units, the spaces it accepts."""
+"""How PEARL acts and remembers: z, the belief, the action's units."""
 
 from typing import Any
 
@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents import PEARLAgent, PEARLAgentConfig, PEARLMemory, Transitions
-from encoders import Context, EncoderConfig
+from agents import PEARLAgent, PEARLMemory, Transitions
+from encoders import Context
 from tests.agents.agent_tester import (
     ACTION_SPACE,
     HIGH,
     KINDS,
     LOW,
     OBSERVATION_DIM,
-    OBSERVATION_SPACE,
     all_of,
     as_context,
     at_step,
@@ -177,48 +176,6 @@ def test_loading_a_state_leaves_the_action_space_given_alone() -> None:
     assert np.array_equal(space.high, HIGH)
 
 
-BOX = gym.spaces.Box(-1.0, 1.0, (2,))
-INFINITY = np.float32(np.inf)
-
-
-@pytest.mark.parametrize(
-    ("role", "space"),
-    [
-        ("action", gym.spaces.Discrete(4)),
-        ("action", gym.spaces.MultiBinary(4)),
-        ("action", gym.spaces.Dict({"arm": BOX})),
-        ("action", gym.spaces.Box(-1.0, 1.0, (2, 2))),
-        ("action", gym.spaces.Box(-1.0, 1.0, ())),
-        ("action", gym.spaces.Box(0, 5, (2,), np.int64)),
-        ("observation", gym.spaces.Discrete(4)),
-        ("observation", gym.spaces.Dict({"arm": BOX})),
-        ("observation", gym.spaces.Tuple([BOX, BOX])),
-        ("observation", gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)),
-    ],
-)
-def test_a_space_of_an_unsupported_kind_is_refused_by_its_role(role: str, space: gym.Space[Any]) -> None:
-    observation_space, action_space = (space, BOX) if role == "observation" else (OBSERVATION_SPACE, space)
-    with pytest.raises(TypeError, match=rf"PEARL needs .*{role} space.*not supported") as raised:
-        PEARLAgent(observation_space, action_space, EncoderConfig(), PEARLAgentConfig(), generator(0))
-    assert str(space) in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("low", "high"),
-    [
-        (-INFINITY, INFINITY),
-        (-1.0, INFINITY),
-        (-INFINITY, 1.0),
-        (np.finfo(np.float32).min, np.finfo(np.float32).max),
-        (0.5, 0.5),
-    ],
-)
-def test_an_action_space_without_finite_bounds_or_without_room_is_refused_with_a_remedy(low: Any, high: Any) -> None:
-    space = gym.spaces.Box(np.array([-1.0, low], np.float32), np.array([1.0, high], np.float32))
-    with pytest.raises(ValueError, match=r"finite bounds, low under high, got .*RescaleAction"):
-        PEARLAgent(OBSERVATION_SPACE, space, EncoderConfig(), PEARLAgentConfig(), generator(0))
-
-
 def test_a_context_of_another_action_width_is_refused_before_it_broadcasts() -> None:
     context = as_context(random_transitions(2, 3))
     with pytest.raises(ValueError, match=r"Context\.action must have the shape \(2, 3, 2\), got \(2, 3, 1\)"):
@@ -228,4 +185,10 @@ def test_a_context_of_another_action_width_is_refused_before_it_broadcasts() -> 
 def test_the_agents_widths_are_the_spaces() -> None:
     assert (AGENT.observation_dim, AGENT.action_dim, AGENT.latent_dim) == (OBSERVATION_DIM, 2, 3)
     assert AGENT.device == torch.device("cpu")
-    assert ACTION_SPACE.contains(AGENT.low.numpy())
+    assert ACTION_SPACE.contains(AGENT.actions.low.numpy())
+
+
+def test_bounds_are_those_of_the_space_given_and_no_part_of_the_weights() -> None:
+    assert AGENT.actions.low.tolist() == LOW.tolist()
+    assert AGENT.actions.high.tolist() == HIGH.tolist()
+    assert not [name for name in AGENT.state_dict() if name.startswith("actions")]

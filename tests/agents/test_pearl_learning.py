@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import MetaBatch, PEARLAgent
-from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
+from agents.losses import actor_loss, critic_loss, soft_bellman_target, soft_value, temperature_loss
 from encoders import kl_to_unit_gaussian
 from tests.agents.agent_tester import (
     HIGH,
@@ -86,15 +86,16 @@ def written_out_gradients(agent: PEARLAgent, batch: MetaBatch, draws: Draws) -> 
         next_action, next_log_prob = agent.actor(data.next_observation, z).sample(draws.next_action)
         next_q = agent.target_critics(data.next_observation, next_action, z)
     reward = config.reward_scale * data.reward
-    target = soft_bellman_target(reward, data.terminated, next_q, next_log_prob, temperature, config.discount)
+    next_value = soft_value(next_q, next_log_prob, temperature)
+    target = soft_bellman_target(reward, data.terminated, next_value, config.discount)
     value = critic_loss(agent.critics(data.observation, to_unit(data.action), z), target)
     if agent.encoder.stochastic:
         value = value + config.kl_weight * kl_to_unit_gaussian(posterior)
     encoder, critics = list(agent.encoder.parameters()), list(agent.critics.parameters())
     gradients = torch.autograd.grad(value, [*encoder, *critics])
     action, log_prob = agent.actor(data.observation, z.detach()).sample(draws.new_action)
-    policy = actor_loss(log_prob, agent.critics(data.observation, action, z.detach()), temperature)
-    entropy = temperature_loss(agent.log_temperature, log_prob.detach(), agent.target_entropy)
+    policy = actor_loss(soft_value(agent.critics(data.observation, action, z.detach()), log_prob, temperature))
+    entropy = temperature_loss(agent.log_temperature, -log_prob.detach(), agent.target_entropy)
     return {
         "encoder": list(gradients[: len(encoder)]),
         "critics": list(gradients[len(encoder) :]),

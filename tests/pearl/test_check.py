@@ -184,9 +184,9 @@ def test_tasks_with_spaces_of_their_own_are_found():
 @pytest.mark.parametrize(
     ("name", "space", "message"),
     [
-        ("action_space", gym.spaces.Discrete(2), "PEARL needs a flat Box as its action space, got Discrete(2)"),
+        ("action_space", gym.spaces.Text(3), "Discrete, MultiDiscrete or MultiBinary as its action space, got Text"),
         ("action_space", gym.spaces.Box(-np.inf, np.inf, (1,)), "PEARL needs an action space with finite bounds"),
-        ("observation_space", gym.spaces.Box(0, 1, (2, 2)), "PEARL needs a flat Box as its observation space"),
+        ("observation_space", gym.spaces.Text(3), "PEARL cannot read the observation space Text"),
     ],
 )
 def test_spaces_that_pearl_does_not_support_are_found(name, space, message):

@@ -138,6 +138,25 @@ def test_a_wrong_item_of_a_list_is_named_by_its_place():
         from_mapping(PEARLConfig, {"agent": {"hidden_sizes": [64, 1.5]}})
 
 
+FLAGS = [(config, field.name) for config in SECTIONS for field in dataclasses.fields(config) if field.type is bool]
+
+
+def test_there_are_settings_that_are_true_or_false():
+    assert (PEARLAgentConfig, "critic_layer_norm") in FLAGS
+    assert (PEARLAgentConfig, "normalise_observations") in FLAGS
+
+
+@pytest.mark.parametrize(("config", "field"), FLAGS)
+def test_a_flag_is_true_or_false_and_nothing_else(config, field):
+    section = SECTIONS[config]
+    for text, value in (("true", True), ("false", False)):
+        read = getattr(read_yaml(f"{section}: {{{field}: {text}}}", "text"), section)
+        assert getattr(read, field) is value
+    for wrong in (0, 1, 1.0, "true", "yes", None, [True]):
+        with pytest.raises(ConfigError, match=rf"^{section}\.{field} must be true or false, got "):
+            from_mapping(PEARLConfig, {section: {field: wrong}})
+
+
 @pytest.mark.parametrize(("config", "field"), NUMBERS)
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_no_number(config, field, value):
@@ -185,6 +204,8 @@ def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, messa
         ("agent", "reward_scale", 0),
         ("agent", "temperature", -1),
         ("agent", "initial_temperature", 0),
+        ("agent", "image_channels", []),
+        ("agent", "image_channels", [16, 0]),
         ("agent", "kl_weight", -1),
         ("training", "total_steps", 0),
         ("training", "n_train_tasks", -1),
@@ -240,13 +261,15 @@ def test_an_optional_setting_is_reset_by_none():
 
 
 def all_changed():
-    """A config of which no number or list has its default."""
+    """A config of which no number, flag or list has its default."""
 
     def changed(config):
         values = {}
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
-            if type(value) is int:
+            if type(value) is bool:
+                values[field.name] = not value
+            elif type(value) is int:
                 values[field.name] = value + 1
             elif type(value) is float:
                 values[field.name] = value / 2

@@ -94,7 +94,7 @@ def test_the_posterior_path_ends_where_the_agents_memory_ended(played):
 def test_the_posterior_path_of_one_task_does_not_depend_on_the_others(played):
     model, outcome = played
     trial = outcome.trajectories
-    alone = Trajectories(*(field[1:2] for field in trial[:-1]), extras={})
+    alone = Trajectories(*(field[1:2] for field in trial[:-2]), extras={})
     together = posterior_path(model.agent, trial, [0, 4, 12])
     assert np.allclose(posterior_path(model.agent, alone, [0, 4, 12]).mean[0], together.mean[1], atol=1e-5)
 

@@ -1,0 +1,189 @@
+"""What soft actor-critic needs of an action space: networks, samples and soft values, continuous or discrete."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.config import PEARLAgentConfig
+from agents.losses import expected_soft_value, soft_value
+from agents.networks import Actor, CategoricalActor, CriticEnsemble, DiscreteCriticEnsemble
+from agents.policies import Categorical, SquashedGaussian
+from agents.spaces import discrete_actions, is_discrete
+
+
+class SoftValue(NamedTuple):
+    """The value of a policy, entropy counted in."""
+
+    value: Tensor
+    """(task, step)"""
+    entropy: Tensor
+    """(task, step), in nats; an estimate from one action where actions are continuous"""
+
+
+class Actions(nn.Module, ABC):
+    """One kind of action space. It holds no parameters: those are the actor's and the critics' that it makes."""
+
+    width: int
+    """Numbers in an action's row"""
+    encoded_width: int
+    """Numbers in an action as the networks read it"""
+    default_target_entropy: float
+    """What a learned temperature aims at, in nats, unless the settings say otherwise"""
+
+    @abstractmethod
+    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
+        """Build pi(a | s, z)."""
+
+    @abstractmethod
+    def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
+        """Build the ensemble of Q(s, a, z)."""
+
+    @abstractmethod
+    def encode(self, action: Tensor) -> Tensor:
+        """Return rows (…, width), in the space's units, as the networks read them, (…, encoded_width)."""
+
+    @abstractmethod
+    def choose(self, policy: Any, greedy: Tensor, rng: torch.Generator) -> Tensor:
+        """Return a row for each task, (task, width): the likeliest action where ``greedy`` (task,), else a sample."""
+
+    @abstractmethod
+    def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
+        """Return (critic, task, step), the values of given actions; arguments are (task, step, dim)."""
+
+    @abstractmethod
+    def soft_value(
+        self,
+        policy: Any,
+        critics: nn.Module,
+        observation: Tensor,
+        z: Tensor,
+        temperature: Tensor,
+        rng: torch.Generator,
+    ) -> SoftValue:
+        """Return the policy's soft value by ``critics``, with the gradient to the policy."""
+
+
+class ContinuousActions(Actions):
+    """A Box with finite bounds; networks read and give actions scaled to [-1, 1]."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, space: gym.spaces.Box) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.tensor(space.low, dtype=torch.float32).flatten(), persistent=False)
+        self.register_buffer("high", torch.tensor(space.high, dtype=torch.float32).flatten(), persistent=False)
+        self.width = self.encoded_width = len(self.low)
+        self.default_target_entropy = -float(self.width)
+
+    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> Actor:  # noqa: D102
+        return Actor(observation_dim, self.width, latent_dim, config.hidden_sizes)
+
+    def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> CriticEnsemble:  # noqa: D102
+        return CriticEnsemble(
+            config.n_critics,
+            observation_dim,
+            self.width,
+            latent_dim,
+            config.hidden_sizes,
+            layer_norm=config.critic_layer_norm,
+        )
+
+    def encode(self, action: Tensor) -> Tensor:  # noqa: D102
+        return 2.0 * (action - self.low) / (self.high - self.low) - 1.0
+
+    def decode(self, action: Tensor) -> Tensor:
+        """Return actions in [-1, 1] in the space's units."""
+        return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
+
+    def choose(self, policy: SquashedGaussian, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
+        if greedy.all():
+            return self.decode(policy.mode)
+        return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.sample(rng)[0]))
+
+    def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
+        values: Tensor = critics(observation, encoded_action, z)
+        return values
+
+    def soft_value(  # noqa: D102
+        self,
+        policy: SquashedGaussian,
+        critics: nn.Module,
+        observation: Tensor,
+        z: Tensor,
+        temperature: Tensor,
+        rng: torch.Generator,
+    ) -> SoftValue:
+        action, log_prob = policy.sample(rng)
+        return SoftValue(soft_value(critics(observation, action, z), log_prob, temperature), -log_prob)
+
+
+class DiscreteActions(Actions):
+    """A finite set (Christodoulou 2019): expectations over all actions take the place of samples.
+
+    Every combination of a MultiDiscrete or MultiBinary space is an action of its own, so that nothing need be assumed
+    independent of anything else.
+    """
+
+    table: Tensor
+    """(action, width), every action's row"""
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.from_numpy(discrete_actions(space)), persistent=False)
+        self.encoded_width, self.width = self.table.shape
+        # As in the paper, a share of the largest entropy; its 98 % would leave the policy all but random.
+        self.default_target_entropy = 0.3 * math.log(self.encoded_width)
+
+    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> CategoricalActor:  # noqa: D102
+        return CategoricalActor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
+
+    def make_critics(  # noqa: D102
+        self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig
+    ) -> DiscreteCriticEnsemble:
+        return DiscreteCriticEnsemble(
+            config.n_critics,
+            observation_dim,
+            self.encoded_width,
+            latent_dim,
+            config.hidden_sizes,
+            layer_norm=config.critic_layer_norm,
+        )
+
+    def encode(self, action: Tensor) -> Tensor:
+        """Return each action's row as one-hot over the whole set; a row that is no action of the space gives zeros."""
+        return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
+
+    def choose(self, policy: Categorical, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
+        number = policy.mode if greedy.all() else torch.where(greedy, policy.mode, policy.sample(rng))
+        return functional.embedding(number, self.table)
+
+    def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
+        values: Tensor = (critics(observation, z) * encoded_action).sum(-1)
+        return values
+
+    def soft_value(  # noqa: D102
+        self,
+        policy: Categorical,
+        critics: nn.Module,
+        observation: Tensor,
+        z: Tensor,
+        temperature: Tensor,
+        rng: torch.Generator,
+    ) -> SoftValue:
+        with torch.no_grad():
+            q = critics(observation, z)
+        return SoftValue(expected_soft_value(q, policy.log_probs, temperature), policy.entropy())
+
+
+def make_actions(space: gym.Space[Any]) -> Actions:
+    """Return what soft actor-critic needs of ``space``, which ``check_spaces`` has accepted."""
+    if is_discrete(space):
+        return DiscreteActions(space)
+    assert isinstance(space, gym.spaces.Box)
+    return ContinuousActions(space)

@@ -1,0 +1,127 @@
+"""What networks read of an observation: the vector itself, normalised, or features of an image."""
+
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from agents.config import PEARLAgentConfig
+from agents.spaces import is_image
+
+CLIP = 10.0
+"""Normalised observations are clipped to this many standard deviations."""
+
+
+class VectorFeatures(nn.Module):
+    """Observations as they are."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the observations, (…, dim)."""
+        return observation
+
+    def see(self, observation: Tensor) -> None:
+        """Learn nothing from observations (row, dim)."""
+
+
+class NormalisedFeatures(VectorFeatures):
+    """Observations less their running mean, over their running standard deviation, both part of the agent's weights.
+
+    They move with what meta-training collects, all tasks together, and with nothing else: at adaptation they stand.
+    """
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(dim, dtype=torch.float64))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return normalised observations, (…, dim), within ``CLIP``."""
+        scale = (self.variance + 1e-8).rsqrt()
+        return ((observation - self.mean.float()) * scale.float()).clamp(-CLIP, CLIP)
+
+    @torch.no_grad()
+    def see(self, observation: Tensor) -> None:
+        """Fold observations (row, dim) into the running mean and variance (Chan et al. 1979)."""
+        rows = observation.double()
+        total = self.count + len(rows)
+        delta = rows.mean(0) - self.mean
+        squares = (
+            self.variance * self.count
+            + rows.var(0, correction=0) * len(rows)
+            + delta.square() * self.count * len(rows) / total
+        )
+        self.mean += delta * len(rows) / total
+        self.variance.copy_(squares / total)
+        self.count.copy_(total)
+
+
+class ImageFeatures(nn.Module):
+    """Features of an image, shared by encoder, actor and critics. They learn from the critics' loss, as the encoder.
+
+    A convolution of stride 4 over patches of 8 pixels, then ones of stride 2 over patches of 4: much of what small
+    strides see twice is left out, which is most of the cost on a CPU.
+
+    Args:
+        shape: (height, width, channel).
+        channels: of the convolutions.
+        dim: width of the features.
+
+    Raises:
+        ValueError: the image is too small for so many convolutions.
+    """
+
+    def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dim = dim
+        layers: list[nn.Module] = []
+        height, width, depth = shape
+        for number, out in enumerate(channels):
+            stride = 2 if number else 4
+            layers += [nn.Conv2d(depth, out, 2 * stride, stride=stride, padding=stride // 2), nn.ReLU()]
+            height, width, depth = height // stride, width // stride, out
+        if min(height, width) < 1:
+            raise ValueError(
+                f"Images of {shape[0]} x {shape[1]} pixels are too small for {len(channels)} convolutions, which "
+                f"shrink them {2 ** (len(channels) + 1)} times. Give agent.image_channels fewer numbers."
+            )
+        self.network = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(height * width * depth, dim), nn.LayerNorm(dim), nn.Tanh()
+        )
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return features (…, dim) of flattened uint8 images (…, height * width * channel)."""
+        # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
+        images = (observation.reshape(-1, *self.shape).float() * (1 / 255) - 0.5).permute(0, 3, 1, 2)
+        features: Tensor = self.network(images)
+        return features.view(*observation.shape[:-1], self.dim)
+
+    def see(self, observation: Tensor) -> None:
+        """Learn nothing outside of gradient steps."""
+
+
+def make_features(space: gym.Space[Any], config: PEARLAgentConfig) -> VectorFeatures | ImageFeatures:
+    """Return what networks read of observations of ``space``.
+
+    Raises:
+        ValueError: images are to be normalised.
+    """
+    if is_image(space):
+        if config.normalise_observations:
+            raise ValueError(
+                "agent.normalise_observations is for vectors; images are scaled as they are. Leave it out."
+            )
+        assert space.shape is not None
+        return ImageFeatures(space.shape, config.image_channels, config.image_features)
+    dim = gym.spaces.flatdim(space)
+    return NormalisedFeatures(dim) if config.normalise_observations else VectorFeatures(dim)

@@ -1,0 +1,61 @@
+"""Distributions over actions."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LOG_STDDEV_RANGE = (-20.0, 2.0)
+
+
+class SquashedGaussian(NamedTuple):
+    """tanh of a diagonal Gaussian: a distribution over actions in [-1, 1] (Haarnoja et al. 2018, appendix C)."""
+
+    mean: Tensor
+    """(…, action_dim), before tanh"""
+    log_stddev: Tensor
+    """(…, action_dim), before tanh"""
+
+    @property
+    def mode(self) -> Tensor:
+        """The policy mean, squashed: (…, action_dim)."""
+        return self.mean.tanh()
+
+    def sample(self, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw reparameterised actions (…, action_dim) and their log-probabilities (…,)."""
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
+        unsquashed = self.mean + self.log_stddev.exp() * noise
+        return unsquashed.tanh(), self.log_prob(unsquashed)
+
+    def log_prob(self, unsquashed: Tensor) -> Tensor:
+        """Return log pi(tanh(u)) for ``u`` (…, action_dim): exact at saturated actions too, where 1 - tanh(u)^2 is 0.
+
+        Uses log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
+        """
+        normalised = (unsquashed - self.mean) * (-self.log_stddev).exp()
+        gaussian = -0.5 * normalised.square() - self.log_stddev - 0.5 * math.log(2 * math.pi)
+        log_jacobian = 2.0 * (math.log(2.0) - unsquashed - functional.softplus(-2.0 * unsquashed))
+        return (gaussian - log_jacobian).sum(-1)
+
+
+class Categorical(NamedTuple):
+    """A distribution over a finite set of actions."""
+
+    log_probs: Tensor
+    """(…, action)"""
+
+    @property
+    def mode(self) -> Tensor:
+        """The likeliest action's number: (…,) int64."""
+        return self.log_probs.argmax(-1)
+
+    def sample(self, rng: torch.Generator | None = None) -> Tensor:
+        """Draw numbers of actions, (…,) int64, by the Gumbel-max trick."""
+        uniform = torch.rand(self.log_probs.shape, generator=rng, device=self.log_probs.device)
+        return (self.log_probs - (-uniform.clamp(min=1e-20).log()).log()).argmax(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats, (…,)."""
+        return -(self.log_probs.exp() * self.log_probs).sum(-1)

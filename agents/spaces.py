@@ -1,0 +1,187 @@
+"""Gymnasium's spaces as agents see them: rows of numbers, one per task."""
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
+from numpy.typing import NDArray
+
+MAX_DISCRETE_ACTIONS = 512
+
+_COMPOSITE = (spaces.Dict, spaces.Tuple)
+_FLATTENED = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete, *_COMPOSITE)
+_DISCRETE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def is_image(space: gym.Space[Any]) -> bool:
+    """Whether observations are images: uint8 of shape (height, width, channel)."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def is_discrete(space: gym.Space[Any]) -> bool:
+    """Whether actions are chosen from a finite set."""
+    return isinstance(space, _DISCRETE)
+
+
+def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> tuple[int, int]:
+    """Return the widths of an observation's row and of an action's row.
+
+    Raises:
+        TypeError: a space is of a kind that is not supported.
+        ValueError: an action space without finite bounds, or with no room between them, or with too many actions; an
+            image whose channels come first.
+    """
+    _check_observations(observation_space, "observation")
+    if isinstance(action_space, _DISCRETE):
+        n_actions = len(_choices(action_space)) and math.prod(_choices(action_space))
+        if n_actions > MAX_DISCRETE_ACTIONS:
+            raise ValueError(
+                f"{action_space} has {n_actions} actions; PEARL takes every combination as an action of its own, up to "
+                f"{MAX_DISCRETE_ACTIONS}. Leave combinations out with a wrapper, or make the action a Box."
+            )
+        return spaces.flatdim(observation_space), len(_choices(action_space))
+    if not isinstance(action_space, spaces.Box):
+        raise TypeError(
+            f"PEARL needs a Box, Discrete, MultiDiscrete or MultiBinary as its action space, got {action_space}."
+        )
+    if action_space.dtype.kind != "f":
+        raise TypeError(
+            f"PEARL needs an action space of floats, got {action_space}; describe whole numbers as MultiDiscrete."
+        )
+    low, high = action_space.low.astype(np.float32), action_space.high.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bounded = np.isfinite(high - low) & (high > low)
+    if not bounded.all():
+        raise ValueError(
+            f"PEARL needs an action space with finite bounds, low under high, got {action_space}. "
+            "Bound it with gymnasium.wrappers.RescaleAction or a Box with finite low and high."
+        )
+    return spaces.flatdim(observation_space), spaces.flatdim(action_space)
+
+
+def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
+    """Return a copy of a batch of observations as rows: float32 (row, observation_dim), uint8 where they are images.
+
+    Args:
+        space: of one observation. Dict, Tuple and discrete ones are flattened as Gymnasium flattens them.
+        observations: as a vector environment of that space returns them.
+
+    Raises:
+        ValueError: images that are not uint8.
+    """
+    if is_image(space) and np.asarray(observations).dtype != np.uint8:
+        raise ValueError(
+            f"observation must be uint8 as its space {space}, got {np.asarray(observations).dtype}: other values would "
+            "be cut to bytes."
+        )
+    if isinstance(space, spaces.Box):
+        array = np.array(observations, np.uint8 if is_image(space) else np.float32)
+        return array.reshape(len(array), -1)
+    batch = batch_space(space, _rows_of(space, observations))
+    return np.stack([np.asarray(spaces.flatten(space, row), np.float32) for row in iterate(batch, observations)])
+
+
+def observation_row(space: gym.Space[Any], observation: Any, name: str = "observation") -> NDArray[Any]:
+    """Return one observation as a row (1, observation_dim); ``name`` names it in errors.
+
+    Raises:
+        ValueError: it does not have the space's form.
+    """
+    if isinstance(space, spaces.Box):
+        if np.shape(observation) != space.shape:
+            raise ValueError(f"{name} must have the shape {space.shape}, got {np.shape(observation)}.")
+        return observation_rows(space, np.asarray(observation)[None])
+    if not space.contains(observation):
+        raise ValueError(f"{name} must be one of {space}, got {observation!r}.")
+    return np.asarray(spaces.flatten(space, observation), np.float32)[None]
+
+
+def is_single(space: gym.Space[Any], observation: Any) -> bool:
+    """Whether an observation is one of the space, not a batch of them."""
+    if isinstance(space, spaces.Dict):
+        name = next(iter(space.spaces))
+        return is_single(space.spaces[name], observation[name])
+    if isinstance(space, spaces.Tuple):
+        return is_single(space.spaces[0], observation[0])
+    return bool(np.ndim(observation) == len(space.shape or ()))
+
+
+def action_rows(space: gym.Space[Any], actions: Any) -> NDArray[np.float32]:
+    """Return a batch of the space's actions as float32 rows (row, action_dim)."""
+    array = np.asarray(actions, np.float32)
+    return array.reshape(len(array), -1)
+
+
+def env_actions(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
+    """Return rows of actions (row, action_dim) as an environment of that space takes them, one per row."""
+    actions: NDArray[Any] = rows.reshape(len(rows), *(space.shape or ())).astype(space.dtype)
+    # A bound in double precision can lie inside its own rounding to single.
+    return actions.clip(space.low, space.high) if isinstance(space, spaces.Box) else actions
+
+
+def check_action(space: gym.Space[Any], action: Any) -> None:
+    """Check that an action has the space's shape, and is one of it where it is a finite set.
+
+    Raises:
+        ValueError: it has not, or is not; networks would read it as no action at all.
+    """
+    if np.shape(action) != (space.shape or ()):
+        raise ValueError(f"action must have the shape {space.shape}, got {np.shape(action)}.")
+    if (
+        is_discrete(space)
+        and not (discrete_actions(space) == action_rows(space, np.asarray(action)[None])).all(1).any()
+    ):
+        raise ValueError(f"action must be one of {space}, got {action!r}.")
+
+
+def discrete_actions(space: gym.Space[Any]) -> NDArray[np.float32]:
+    """Return every action of a finite space as a row, (n_actions, action_dim)."""
+    return np.stack(np.meshgrid(*_choices(space, values=True), indexing="ij"), -1).reshape(-1, len(_choices(space)))
+
+
+def _choices(space: gym.Space[Any], values: bool = False) -> list[Any]:
+    """For each number of an action, how many values it has, or those values."""
+    if isinstance(space, spaces.Discrete):
+        starts, counts = [int(space.start)], [int(space.n)]
+    elif isinstance(space, spaces.MultiDiscrete):
+        starts, counts = space.start.ravel().tolist(), space.nvec.ravel().tolist()
+    else:
+        assert isinstance(space, spaces.MultiBinary)
+        starts, counts = [0] * math.prod(space.shape), [2] * math.prod(space.shape)
+    if not values:
+        return counts
+    return [np.arange(start, start + n, dtype=np.float32) for start, n in zip(starts, counts, strict=True)]
+
+
+def _check_observations(space: gym.Space[Any], where: str) -> None:
+    if isinstance(space, spaces.Dict):
+        for name, part in space.spaces.items():
+            _check_observations(part, f"{where}[{name!r}]")
+    elif isinstance(space, spaces.Tuple):
+        for index, part in enumerate(space.spaces):
+            _check_observations(part, f"{where}[{index}]")
+    elif not isinstance(space, _FLATTENED):
+        raise TypeError(
+            f"PEARL cannot read the {where} space {space}. Boxes, Discrete, MultiDiscrete and MultiBinary spaces, and "
+            "Dict and Tuple of these, are flattened into one vector; uint8 Boxes (height, width, channel) are images."
+        )
+    elif is_image(space) and where != "observation":
+        raise TypeError(
+            f"{where} is an image ({space}) among other observations, which PEARL does not read. Make the image the "
+            "whole observation, or turn it into features with a wrapper."
+        )
+    elif is_image(space) and space.shape is not None and space.shape[0] <= 4 < space.shape[2]:
+        raise ValueError(
+            f"The image space {space} seems to have its channels first; PEARL reads (height, width, channel). "
+            "Transpose it, for example with gymnasium.wrappers.TransformObservation."
+        )
+
+
+def _rows_of(space: gym.Space[Any], observations: Any) -> int:
+    while isinstance(space, _COMPOSITE):
+        name = next(iter(space.spaces)) if isinstance(space, spaces.Dict) else 0
+        space, observations = space[name], observations[name]  # type: ignore[index]
+    return len(observations)

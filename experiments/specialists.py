@@ -1,0 +1,95 @@
+"""Train stable-baselines3's SAC from nothing on each of some held-out tasks, beside a meta-trained agent on the same.
+
+    python experiments/specialists.py results/varying-pendulum --steps 10000 --tasks 10
+
+It answers what a user would do without meta-learning, and what that costs. The tasks are the first test tasks of the
+first seed; the others' agents have seen none of them in training either, which is checked.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from stable_baselines3 import SAC
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import pearl
+from pearl.evaluation import check_disjoint
+from pearl.tasks import Task, TaskDistribution, find
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Train a specialist per task and compare."""
+
+    runs: Annotated[list[Path], tyro.conf.Positional]
+    """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
+    out: Path
+    """JSON file for the figures."""
+    tasks: int = 10
+    """Test tasks."""
+    steps: int = 10_000
+    """Environment steps that each specialist learns for."""
+    episodes: int = 10
+    """Episodes that measure a specialist."""
+
+
+def train_specialist(distribution: TaskDistribution, task: Task, *, steps: int, episodes: int, seed: int) -> float:
+    """Return the mean return of SAC after ``steps`` environment steps on one task, acting deterministically."""
+    env = distribution.make_env(task)
+    specialist = SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
+    specialist.learn(steps)
+    mean, _ = evaluate_policy(specialist, env, n_eval_episodes=episodes, deterministic=True, warn=False)
+    env.close()
+    assert isinstance(mean, float)
+    return mean
+
+
+def main(arguments: Arguments) -> int:
+    """Compare, and return the process's exit code."""
+    torch.set_num_threads(1)
+    console = Console()
+    models = [pearl.load(path) for path in arguments.runs]
+    distribution = find(models[0].family)
+    tasks = models[0].test_tasks[: arguments.tasks]
+    for model in models:
+        check_disjoint(model.train_tasks, tasks)
+    adapted = [model.evaluate(tasks, seed=0) for model in models]
+    begun = time.perf_counter()
+    specialists = []
+    for number, task in enumerate(tasks):
+        specialists.append(
+            train_specialist(distribution, task, steps=arguments.steps, episodes=arguments.episodes, seed=number)
+        )
+        meta = np.mean([evaluation.returns[number, -1] for evaluation in adapted])
+        console.print(f"{task}: specialist {specialists[-1]:.1f}, adapted {meta:.1f}", highlight=False)
+    figures = {
+        "family": models[0].family,
+        "tasks": [task.to_json() for task in tasks],
+        "specialist_steps_per_task": arguments.steps,
+        "specialist_seconds_per_task": (time.perf_counter() - begun) / len(tasks),
+        "specialist_return": specialists,
+        "specialist_mean": float(np.mean(specialists)),
+        "adapted_runs": [str(path) for path in arguments.runs],
+        "adapted_return": [evaluation.returns.tolist() for evaluation in adapted],
+        "adapted_mean_per_episode": np.mean([evaluation.return_per_episode for evaluation in adapted], 0).tolist(),
+    }
+    arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+    console.print(
+        f"specialists {figures['specialist_mean']:.1f} after {arguments.steps:,} steps each; adapted "
+        f"{np.mean([evaluation.returns[:, -1].mean() for evaluation in adapted]):.1f} after "
+        f"{adapted[0].exploration_episodes} episodes",
+        highlight=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Arguments)))

@@ -1,0 +1,97 @@
+"""Task distributions in half of whose tasks actions work the other way round."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from pearl.tasks.distribution import Task, TaskDistribution, family_name
+
+ACTION_SIGN = "action_sign"
+"""The parameter that mirroring adds to a task: 1 as the environment has it, -1 mirrored"""
+
+
+class Mirrored(TaskDistribution):
+    """Another distribution's tasks, every second one with mirrored actions: a steering wheel that was built in reverse.
+
+    No single policy serves both halves, so what an agent does well here it does by adapting. A mirrored Box action is
+    reflected at the middle of its bounds; of n discrete actions the first becomes the last.
+
+    Args:
+        distribution: whose tasks and environments to mirror.
+        name: of the family; "mirrored-" and the distribution's where None.
+
+    Raises:
+        ValueError: its tasks have a parameter called ``action_sign`` already.
+    """
+
+    def __init__(self, distribution: TaskDistribution, *, name: str | None = None) -> None:
+        self.distribution = distribution
+        self.name = f"mirrored-{family_name(distribution)}" if name is None else name
+        self.same_tasks = distribution.same_tasks
+        if ACTION_SIGN in distribution.sample(1, np.random.default_rng(0))[0].params:
+            raise ValueError(f"The tasks of {family_name(distribution)!r} have a parameter {ACTION_SIGN!r} already.")
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
+        """Draw ``n`` tasks, mirrored ones and others in turn; the generator says which come first."""
+        first = int(rng.integers(2))
+        return _in_turn(self.distribution.sample(n, rng), first)
+
+    def split(self, n_train: int, n_test: int, rng: np.random.Generator) -> tuple[list[Task], list[Task]]:
+        """Draw training and test tasks as the distribution does, and mirror every second one of each."""
+        first = int(rng.integers(2))
+        train, test = self.distribution.split(n_train, n_test, rng)
+        return _in_turn(train, first), _in_turn(test, first)
+
+    def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        """Build the environment of one task.
+
+        Raises:
+            ValueError: the task's ``action_sign`` is neither 1 nor -1, or not given.
+        """
+        params = task.to_json()
+        sign = params.pop(ACTION_SIGN, None)
+        if sign not in (1, -1):
+            raise ValueError(f"{ACTION_SIGN} must be 1 or -1, got {sign!r} in the task ({task}).")
+        env = self.distribution.make_env(Task(params), render_mode=render_mode)
+        return env if sign == 1 else MirroredActions(env)
+
+
+class MirroredActions(gym.ActionWrapper[Any, Any, Any]):
+    """Gives the environment each action's mirror image.
+
+    Raises:
+        TypeError: the actions have no mirror image (a Dict, say).
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._low, self._high = _bounds(env.action_space)
+
+    def action(self, action: Any) -> Any:
+        """Reflect an action at the middle of the space."""
+        # Rounding could lead past a bound.
+        return np.clip(self._low + self._high - action, self._low, self._high).astype(self.action_space.dtype)
+
+
+def _in_turn(tasks: list[Task], first: int) -> list[Task]:
+    return [Task({**task.to_json(), ACTION_SIGN: 1 if (first + index) % 2 else -1}) for index, task in enumerate(tasks)]
+
+
+def _bounds(space: gym.Space[Any]) -> tuple[Any, Any]:
+    match space:
+        case spaces.Box():
+            return space.low, space.high
+        case spaces.Discrete():
+            return space.start, space.start + space.n - 1
+        case spaces.MultiDiscrete():
+            return space.start, space.start + space.nvec - 1
+        case spaces.MultiBinary():
+            return np.zeros(space.shape), np.ones(space.shape)
+    raise TypeError(f"Actions of {space} have no mirror image; Box and discrete actions have.")
+
+
+def mirrored(distribution: TaskDistribution, *, name: str | None = None) -> Mirrored:
+    """Mirror the actions in half of a distribution's tasks: ``mirrored(perturbed("Pendulum-v1", …))``."""
+    return Mirrored(distribution, name=name)

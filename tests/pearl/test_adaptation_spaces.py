@@ -1,0 +1,245 @@
+"""Whatever the spaces, models train, survive a checkpoint, and adapt in the environment's own terms."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import pearl
+from pearl import Task, TaskDistribution, check_task_distribution
+from tests.pearl.small import differences, everything_learnt, small_model
+
+HORIZON = 6
+BOX = spaces.Box(-9.0, 9.0, (3,))
+IMAGES = spaces.Box(0, 255, (16, 18, 3), np.uint8)
+OBSERVATIONS = {
+    "vector": BOX,
+    "matrix": spaces.Box(-9.0, 9.0, (2, 2)),
+    "discrete": spaces.Discrete(7, start=-3),
+    "dict": spaces.Dict({"arm": BOX, "gear": spaces.Discrete(3), "doors": spaces.MultiBinary(2)}),
+    "tuple": spaces.Tuple([spaces.MultiDiscrete([2, 3]), BOX]),
+    "image": IMAGES,
+}
+ACTIONS = {
+    "discrete": spaces.Discrete(3, start=2),
+    "multi-discrete": spaces.MultiDiscrete([3, 2], start=[1, -1]),
+    "multi-binary": spaces.MultiBinary(2),
+    "matrix": spaces.Box(-1.0, 1.0, (2, 2)),
+}
+
+
+class Sampler(gym.Env):
+    """Observes samples of a space, seeded; the reward is the task's number if the action is in its space."""
+
+    def __init__(self, number, observation_space, action_space):
+        self.number = number
+        self.observation_space, self.action_space = copy.deepcopy(observation_space), action_space
+        self.actions = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.actions.append(action)
+        return self.observation_space.sample(), self.number, False, False, {}
+
+
+class Samplers(TaskDistribution):
+    def __init__(self, observation_space, action_space):
+        self.spaces = observation_space, action_space
+
+    def sample(self, n, rng):
+        return [Task({"number": number}) for number in rng.uniform(-1, 1, n).tolist()]
+
+    def make_env(self, task, *, render_mode=None):
+        return gym.wrappers.TimeLimit(Sampler(task.params["number"], *self.spaces), HORIZON)
+
+
+def model_of(observations, actions):
+    agent = {"hidden_sizes": (8,), "image_channels": (3,), "image_features": 4}
+    return small_model(Samplers(OBSERVATIONS[observations], ACTIONS[actions]), agent=agent)
+
+
+@pytest.fixture(
+    params=[
+        *((observations, "discrete") for observations in OBSERVATIONS),
+        *(("vector", actions) for actions in ACTIONS if actions != "discrete"),
+    ],
+    ids=lambda param: f"{param[0]} to {param[1]}",
+)
+def model(request):
+    return model_of(*request.param)
+
+
+def env_of(model, number=0.5):
+    return model.tasks.make_env(Task({"number": number}))
+
+
+def tensors(memory):
+    return [memory] if isinstance(memory, torch.Tensor) else [leaf for part in memory for leaf in tensors(part)]
+
+
+def same(one, other):
+    return all(torch.equal(mine, theirs) for mine, theirs in zip(tensors(one), tensors(other), strict=True))
+
+
+def play_by_hand(session, env, *, episodes, seed):
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=seed if episode == 0 else None)
+        ended = False
+        while not ended:
+            action = session.act(observation)
+            following, reward, terminated, truncated, _ = env.step(action)
+            session.observe(observation, action, reward, following, terminated, truncated)
+            observation, ended = following, terminated or truncated
+
+
+def batch(space, n):
+    """Observations of a space as a vector environment hands them out, and the same one by one."""
+    space = copy.deepcopy(space)
+    space.seed(0)
+    single = [space.sample() for _ in range(n)]
+    together = gym.vector.utils.create_empty_array(space, n)
+    return gym.vector.utils.concatenate(space, single, together), single
+
+
+def test_a_session_equals_adapt_for_the_same_seed_and_environment(model):
+    policy = model.adapt(env_of(model), episodes=2, seed=7)
+    session = model.session(seed=7)
+    play_by_hand(session, env_of(model), episodes=2, seed=7)
+    assert same(session.memory, policy.memory)
+    assert policy.trial.n_transitions == 2 * HORIZON
+
+
+def test_adapting_moves_the_posterior(model):
+    one, other = (model.adapt(env_of(model, number), seed=0).posterior for number in (0.9, -0.9))
+    assert not torch.equal(one.mean, other.mean)
+
+
+def test_predict_gives_an_action_of_the_space_for_one_observation_and_a_row_for_each_of_many(model):
+    policy = model.adapt(env_of(model), episodes=1, seed=0)
+    together, single = batch(model.observation_space, 3)
+    rows, _ = policy.predict(together, deterministic=True)
+    alone = [policy.predict(observation, deterministic=True)[0] for observation in single]
+    assert len(rows) == 3
+    for row, action in zip(rows, alone, strict=True):
+        assert model.action_space.contains(row)
+        assert model.action_space.contains(action)
+        np.testing.assert_allclose(row, action, atol=1e-5)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_stable_baselines3_evaluates_the_adapted_policy_of_every_space_that_it_has(model, deterministic):
+    if isinstance(model.observation_space, spaces.Tuple):
+        pytest.skip("stable-baselines3 has no Tuple observations")
+    policy = model.adapt(env_of(model), episodes=1, seed=0)
+    envs = DummyVecEnv([lambda number=number: env_of(model, number) for number in (0.25, 0.5)])
+    returns, lengths = evaluate_policy(
+        policy, envs, 4, deterministic=deterministic, return_episode_rewards=True, warn=False
+    )
+    assert sorted(returns) == pytest.approx([HORIZON * 0.25] * 2 + [HORIZON * 0.5] * 2, abs=1e-4)
+    assert lengths == [HORIZON] * 4
+
+
+def test_a_model_meta_trains_and_evaluates_in_every_space(model):
+    model.learn(60)
+    assert model.num_timesteps >= 60
+    assert model.training.gradient_steps > 0
+    assert np.isfinite(model.evaluate().returns).all()
+
+
+def test_a_saved_model_goes_on_bit_for_bit_in_every_space(model, tmp_path):
+    model.learn(60)
+    model.save(tmp_path / "saved")
+    loaded = pearl.load(tmp_path / "saved", distribution=model.tasks)
+    for each in (model, loaded):
+        each.training.iterate()
+    assert differences(everything_learnt(loaded), everything_learnt(model)) == []
+
+
+def test_the_checker_accepts_every_space(model):
+    check_task_distribution(model.tasks)
+
+
+WRONG = [
+    ("vector", np.zeros(4), r"must have the shape \(3,\), got \(4,\)"),
+    ("vector", np.array([0.0, np.nan, 0.0]), "must be finite"),
+    ("matrix", np.zeros(4), r"must have the shape \(2, 2\), got \(4,\)"),
+    ("discrete", 9, r"must be one of Discrete\(7, start=-3\), got 9"),
+    ("dict", {"arm": np.zeros(3, np.float32), "gear": 1}, "must be one of Dict"),
+    ("dict", {"arm": np.zeros(4, np.float32), "gear": 1, "doors": np.zeros(2, np.int8)}, "must be one of Dict"),
+    ("tuple", (np.zeros(2, np.int64),), "must be one of Tuple"),
+    ("image", np.zeros((3, 16, 18), np.uint8), r"must have the shape \(16, 18, 3\), got \(3, 16, 18\)"),
+    ("image", np.zeros((1, 16, 18, 3), np.uint8), r"must have the shape \(16, 18, 3\), got \(1, 16, 18, 3\)"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "message"), WRONG)
+def test_a_session_refuses_an_observation_that_is_not_of_the_space_and_keeps_its_belief(name, wrong, message):
+    model = model_of(name, "discrete")
+    session = model.session(seed=0)
+    right, before = batch(model.observation_space, 1)[1][0], session.memory
+    with pytest.raises(ValueError, match=f"^observation {message}"):
+        session.act(wrong)
+    with pytest.raises(ValueError, match=f"^observation {message}"):
+        session.observe(wrong, 2, 0.0, right, False, False)
+    with pytest.raises(ValueError, match=f"^next_observation {message}"):
+        session.observe(right, 2, 0.0, wrong, False, False)
+    assert session.memory is before
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("discrete", [2], r"^action must have the shape \(\), got \(1,\)"),
+        ("multi-discrete", [1], r"^action must have the shape \(2,\), got \(1,\)"),
+        ("matrix", np.zeros(4), r"^action must have the shape \(2, 2\), got \(4,\)"),
+        ("matrix", np.full((2, 2), np.nan), "^action must be finite"),
+        ("discrete", 1, "^action must"),
+        ("discrete", 2.5, "^action must"),
+        ("multi-discrete", [4, 0], "^action must"),
+        ("multi-binary", [2, 0], "^action must"),
+    ],
+)
+def test_a_session_refuses_an_action_that_is_not_of_the_space_and_keeps_its_belief(name, wrong, message):
+    session = model_of("vector", name).session(seed=0)
+    before = session.memory
+    with pytest.raises(ValueError, match=message):
+        session.observe(np.zeros(3), wrong, 0.0, np.zeros(3), False, False)
+    assert session.memory is before
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan, 300.0, -1.0])
+def test_an_image_of_other_values_than_bytes_is_refused_and_not_rounded(wrong):
+    model = model_of("image", "discrete")
+    with pytest.raises(ValueError, match=r"^observation must"):
+        model.session(seed=0).act(np.full(IMAGES.shape, wrong))
+    with pytest.raises(ValueError, match=r"^observation must"):
+        model.predict(np.full((2, *IMAGES.shape), wrong))
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 4)), np.zeros((2, 3, 1))])
+def test_predict_refuses_a_batch_of_another_form(wrong):
+    with pytest.raises(ValueError, match=r"observation must have the shape \(3,\)"):
+        model_of("vector", "discrete").predict(wrong)
+
+
+def test_a_cartpole_policy_is_adapted_and_evaluated_by_stable_baselines3():
+    model = small_model("varying-cartpole")
+    tasks = model.tasks.sample(2, np.random.default_rng(0))
+    policy = model.adapt(model.tasks.make_env(tasks[0]), episodes=2, seed=0)
+    assert policy.trial.terminated.sum() == 2
+    action, _ = policy.predict(np.zeros(4, np.float32), deterministic=True)
+    assert model.action_space.contains(action)
+    mean, deviation = evaluate_policy(policy, DummyVecEnv([lambda: model.tasks.make_env(tasks[0])]), 3, warn=False)
+    assert 1 <= mean <= 500
+    assert np.isfinite(deviation)

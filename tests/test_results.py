@@ -1,0 +1,59 @@
+"""Published results are of held-out tasks, and say how they came about."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pearl.config import PEARLConfig, from_mapping
+from pearl.tasks import Task, make
+
+RESULTS = Path(__file__).parent.parent / "results"
+RUNS = sorted(path.parent for path in RESULTS.glob("*/*seed*/tasks.json"))
+
+
+def read(path: Path):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}/{run.name}")
+def test_no_test_task_reached_training(run):
+    tasks = read(run / "tasks.json")
+    train, test = ([Task(params) for params in tasks[part]] for part in ("train", "test"))
+    config = read(run / "config.json")
+    assert len(train) == config["training"]["n_train_tasks"]
+    assert len(test) == config["evaluation"]["n_test_tasks"]
+    if make(run.parent.name).same_tasks:
+        assert set(train) == set(test)
+        assert read(run / "result.json")["test"]["same_tasks"]
+    else:
+        assert not set(train) & set(test)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}/{run.name}")
+def test_no_number_of_a_held_out_task_occurs_in_training(run):
+    if make(run.parent.name).same_tasks:
+        pytest.skip("this family's test tasks are its training tasks")
+    tasks = read(run / "tasks.json")
+    numbers = [set(drawn_numbers(tasks[part])) for part in ("train", "test")]
+    assert numbers[1]
+    assert not numbers[0] & numbers[1]
+
+
+def drawn_numbers(tasks):
+    """Every number of the tasks that was drawn from a continuum; a sign of 1 or -1 is in half of them all."""
+    for task in tasks:
+        for value in task.values():
+            yield from (
+                number for number in (value if isinstance(value, list) else [value]) if isinstance(number, float)
+            )
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}/{run.name}")
+def test_a_result_names_its_settings_its_seed_and_its_commit(run):
+    config, result = read(run / "config.json"), read(run / "result.json")
+    assert run.name.endswith(f"seed{config['seed']}")
+    assert len(result["commit"].removesuffix("-dirty")) == 40
+    settings = {name: config[name] for name in ("encoder", "agent", "training", "evaluation")}
+    assert from_mapping(PEARLConfig, settings) is not None
+    assert result["env_steps"] >= config["training"]["total_steps"]
