@@ -37,7 +37,7 @@ def test_the_own_task_example_runs(monkeypatch):
 def test_the_perturbed_example_runs():
     namespace = {}
     exec(EXAMPLES[2], namespace)
-    assert namespace["tasks"].name == "perturbed-Pendulum-v1"
+    assert namespace["tasks"].name == "mirrored-perturbed-Pendulum-v1"
 
 
 def test_every_link_and_picture_exists():

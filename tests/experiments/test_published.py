@@ -1,0 +1,106 @@
+"""The scripts behind what is published: specialists beside adapted agents, reference runs, pretrained agents."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import pearl
+from experiments import publish, reproduce, specialists
+from pearl import PEARLConfig, TrainingConfig
+from pearl.config import EvaluationConfig
+from pearl.tasks import make
+
+SMALL = PEARLConfig(
+    agent=dataclasses.replace(PEARLConfig().agent, hidden_sizes=(8,)),
+    encoder=dataclasses.replace(PEARLConfig().encoder, hidden_sizes=(8,), latent_dim=2),
+    training=TrainingConfig(
+        n_train_tasks=2,
+        meta_batch=2,
+        batch_size=8,
+        max_context=16,
+        episodes_per_trial=1,
+        total_steps=400,
+        gradient_steps_per_env_step=0.01,
+    ),
+    evaluation=EvaluationConfig(n_test_tasks=2, exploration_episodes=1, episodes=2, interval=400),
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two seeds of an agent that was hardly trained."""
+    paths = [tmp_path_factory.mktemp("agents") / f"seed{seed}" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        pearl.PEARL("varying-pendulum", SMALL, seed=seed).save(path, training_state=False)
+    return paths
+
+
+def arguments(runs, out, **others):
+    return specialists.Arguments(runs=list(runs), out=out, tasks=1, steps=120, episodes=1, **others)
+
+
+def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, tmp_path):
+    assert specialists.main(arguments(saved, tmp_path / "specialists.json")) == 0
+    found = json.loads((tmp_path / "specialists.json").read_text())
+    models = [pearl.load(path) for path in saved]
+    task = models[0].test_tasks[0]
+    assert found["tasks"] == [task.to_json()]
+    own = [model.evaluate([task], seed=0).returns.tolist() for model in models]
+    assert found["adapted_return"] == own
+    assert found["adapted_mean_per_episode"] == pytest.approx(np.mean(own, axis=(0, 1)).tolist())
+    again = specialists.train_specialist(make("varying-pendulum"), task, steps=120, episodes=1, seed=0)
+    assert found["specialist_return"] == [again]
+
+
+def test_a_task_that_an_agent_was_trained_on_is_refused(saved, tmp_path):
+    trained_on_it = pearl.PEARL(
+        "varying-pendulum", SMALL, seed=5, tasks=(pearl.load(saved[0]).test_tasks, pearl.load(saved[1]).test_tasks)
+    )
+    trained_on_it.save(tmp_path / "agent", training_state=False)
+    with pytest.raises(ValueError, match="training tasks too"):
+        specialists.main(arguments([saved[0], tmp_path / "agent"], tmp_path / "specialists.json"))
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """A family without a score, reproduced in small, with its blind reference."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "load_preset", lambda family: SMALL)
+        for blind in (False, True):
+            reproduce.main("varying-pendulum", seeds=(0,), out=folder / "results", runs=folder / "runs", blind=blind)
+    return folder
+
+
+def test_a_result_without_a_score_has_returns_probes_and_a_curve(reproduced):
+    results = reproduced / "results" / "varying-pendulum"
+    summary = json.loads((results / "summary.json").read_text())
+    single = json.loads((results / "seed0" / "result.json").read_text())
+    assert summary["score_mean"] is None
+    assert summary["last_return"] == [single["test"]["return_per_episode"][-1]]
+    assert set(summary["probes_mean"]) == {"usual", "zero_z", "other_tasks_z", "random_context"}
+    assert summary["probes_mean"]["usual"] == pytest.approx(summary["last_return"][0])
+    assert (results / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_the_blind_reference_has_the_same_settings_but_for_the_encoder(reproduced):
+    results = reproduced / "results" / "varying-pendulum"
+    own, blind = (json.loads((results / run / "config.json").read_text()) for run in ("seed0", "blind-seed0"))
+    assert blind["encoder"].pop("kind") == "blind"
+    assert own["encoder"].pop("kind") == "linear_gaussian"
+    assert own == blind
+    assert json.loads((results / "blind-summary.json").read_text())["probes_mean"] == {}
+    tasks = [json.loads((results / run / "tasks.json").read_text()) for run in ("seed0", "blind-seed0")]
+    assert tasks[0] == tasks[1]
+
+
+def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(reproduced, tmp_path):
+    publish.main(reproduced / "runs" / "varying-pendulum-seed0", out=tmp_path)
+    folder = tmp_path / "varying-pendulum"
+    card = (folder / "README.md").read_text()
+    assert "| random policy |" in card
+    assert "score" not in card
+    assert not any("replay" in path.name for path in folder.iterdir())
+    assert pearl.load(folder).family == "varying-pendulum"
