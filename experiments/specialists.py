@@ -38,7 +38,7 @@ class Arguments:
     steps: int = 10_000
     """Environment steps that each specialist learns for."""
     episodes: int = 10
-    """Episodes that measure a specialist."""
+    """Episodes that measure a specialist, and trials that measure an adapted agent."""
 
 
 def train_specialist(distribution: TaskDistribution, task: Task, *, steps: int, episodes: int, seed: int) -> float:
@@ -61,14 +61,17 @@ def main(arguments: Arguments) -> int:
     tasks = models[0].test_tasks[: arguments.tasks]
     for model in models:
         check_disjoint(model.train_tasks, tasks)
-    adapted = [model.evaluate(tasks, seed=0) for model in models]
+    # (agent, trial, task, episode)
+    adapted = np.array(
+        [[model.evaluate(tasks, seed=trial).returns for trial in range(arguments.episodes)] for model in models]
+    )
     begun = time.perf_counter()
     specialists = []
     for number, task in enumerate(tasks):
         specialists.append(
             train_specialist(distribution, task, steps=arguments.steps, episodes=arguments.episodes, seed=number)
         )
-        meta = np.mean([evaluation.returns[number, -1] for evaluation in adapted])
+        meta = adapted[:, :, number, -1].mean()
         console.print(f"{task}: specialist {specialists[-1]:.1f}, adapted {meta:.1f}", highlight=False)
     figures = {
         "family": models[0].family,
@@ -78,14 +81,14 @@ def main(arguments: Arguments) -> int:
         "specialist_return": specialists,
         "specialist_mean": float(np.mean(specialists)),
         "adapted_runs": [str(path) for path in arguments.runs],
-        "adapted_return": [evaluation.returns.tolist() for evaluation in adapted],
-        "adapted_mean_per_episode": np.mean([evaluation.return_per_episode for evaluation in adapted], 0).tolist(),
+        "trials_per_task": arguments.episodes,
+        "adapted_return": adapted.mean(1).tolist(),
+        "adapted_mean_per_episode": adapted.mean((0, 1, 2)).tolist(),
     }
     arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
     console.print(
-        f"specialists {figures['specialist_mean']:.1f} after {arguments.steps:,} steps each; adapted "
-        f"{np.mean([evaluation.returns[:, -1].mean() for evaluation in adapted]):.1f} after "
-        f"{adapted[0].exploration_episodes} episodes",
+        f"specialists {np.mean(specialists):.1f} after {arguments.steps:,} steps each; adapted "
+        f"{adapted[..., -1].mean():.1f} in episode {adapted.shape[-1]}",
         highlight=False,
     )
     return 0

@@ -38,7 +38,7 @@ def saved(tmp_path_factory):
 
 
 def arguments(runs, out, **others):
-    return specialists.Arguments(runs=list(runs), out=out, tasks=1, steps=120, episodes=1, **others)
+    return specialists.Arguments(runs=list(runs), out=out, tasks=1, steps=120, episodes=2, **others)
 
 
 def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, tmp_path):
@@ -47,10 +47,10 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
     models = [pearl.load(path) for path in saved]
     task = models[0].test_tasks[0]
     assert found["tasks"] == [task.to_json()]
-    own = [model.evaluate([task], seed=0).returns.tolist() for model in models]
-    assert found["adapted_return"] == own
+    own = [np.mean([model.evaluate([task], seed=trial).returns for trial in (0, 1)], axis=0) for model in models]
+    assert np.allclose(found["adapted_return"], own)
     assert found["adapted_mean_per_episode"] == pytest.approx(np.mean(own, axis=(0, 1)).tolist())
-    again = specialists.train_specialist(make("varying-pendulum"), task, steps=120, episodes=1, seed=0)
+    again = specialists.train_specialist(make("varying-pendulum"), task, steps=120, episodes=2, seed=0)
     assert found["specialist_return"] == [again]
 
 
