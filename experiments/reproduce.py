@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ def main(
     config = load_preset(family)
     if blind:
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
-    results = {}
     for seed in seeds:
         folder = runs / f"{family}-{prefix}seed{seed}"
         console.print(f"{family}, {prefix}seed {seed}")
@@ -74,15 +74,15 @@ def main(
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
         result["commit"] = commit()
         write_json(folder / "result.json", result)
-        results[seed] = result
         kept = out / family / f"{prefix}seed{seed}"
         kept.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             shutil.copy(folder / name, kept / name)
         shutil.copytree(folder / "plots", kept / "plots", dirs_exist_ok=True)
-    write_json(out / family / f"{prefix}summary.json", summary(family, results))
+    found = summary(family, sorted((out / family).glob(f"{prefix}seed*")))
+    write_json(out / family / f"{prefix}summary.json", found)
     draw_curves(family, out / family)
-    console.print_json(data=summary(family, results))
+    console.print_json(data=found)
 
 
 def draw_curves(family: str, folder: Path) -> None:
@@ -105,15 +105,15 @@ def draw_curves(family: str, folder: Path) -> None:
     )
 
 
-def summary(family: str, results: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Return what the seeds' results come to."""
-    runs = list(results.values())
+def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what the results in ``folders``, one per seed, come to; they may stem from several calls."""
+    runs = [json.loads((folder / "result.json").read_text()) for folder in folders]
     scores = None if runs[0]["test"]["score"] is None else [run["test"]["score"] for run in runs]
     probes, calibrations = ([run.get(name, {}) for run in runs] for name in ("probes", "calibration"))
     return {
         "family": family,
-        "seeds": list(results),
-        "commit": commit(),
+        "seeds": [run["seed"] for run in runs],
+        "commit": ", ".join(sorted({run["commit"] for run in runs})),
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "threads": 1},
         "env_steps": [run["env_steps"] for run in runs],
         "gradient_steps": [run["gradient_steps"] for run in runs],
