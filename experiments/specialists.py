@@ -32,7 +32,7 @@ class Arguments:
     runs: Annotated[list[Path], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
     out: Path
-    """JSON file for the figures."""
+    """JSON file for the figures; specialists of the same tasks and steps that it holds are not trained again."""
     tasks: int = 10
     """Test tasks."""
     steps: int = 10_000
@@ -65,19 +65,26 @@ def main(arguments: Arguments) -> int:
     adapted = np.array(
         [[model.evaluate(tasks, seed=trial).returns for trial in range(arguments.episodes)] for model in models]
     )
-    begun = time.perf_counter()
-    specialists = []
-    for number, task in enumerate(tasks):
-        specialists.append(
-            train_specialist(distribution, task, steps=arguments.steps, episodes=arguments.episodes, seed=number)
-        )
-        meta = adapted[:, :, number, -1].mean()
-        console.print(f"{task}: specialist {specialists[-1]:.1f}, adapted {meta:.1f}", highlight=False)
-    figures = {
+    setting = {
         "family": models[0].family,
         "tasks": [task.to_json() for task in tasks],
         "specialist_steps_per_task": arguments.steps,
-        "specialist_seconds_per_task": (time.perf_counter() - begun) / len(tasks),
+    }
+    held = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    if setting.items() <= held.items():
+        specialists, seconds = held["specialist_return"], held["specialist_seconds_per_task"]
+    else:
+        begun = time.perf_counter()
+        specialists = [
+            train_specialist(distribution, task, steps=arguments.steps, episodes=arguments.episodes, seed=number)
+            for number, task in enumerate(tasks)
+        ]
+        seconds = (time.perf_counter() - begun) / len(tasks)
+    for number, task in enumerate(tasks):
+        meta = adapted[:, :, number, -1].mean()
+        console.print(f"{task}: specialist {specialists[number]:.1f}, adapted {meta:.1f}", highlight=False)
+    figures = setting | {
+        "specialist_seconds_per_task": seconds,
         "specialist_return": specialists,
         "specialist_mean": float(np.mean(specialists)),
         "adapted_runs": [str(path) for path in arguments.runs],

@@ -54,6 +54,18 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
     assert found["specialist_return"] == [again]
 
 
+def test_specialists_that_are_known_are_not_trained_again(saved, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(specialists, "train_specialist", lambda _, task, **settings: trained.append(task) or -1.5)
+    for steps in (120, 120, 130):
+        settings = specialists.Arguments(
+            runs=list(saved), out=tmp_path / "specialists.json", tasks=2, steps=steps, episodes=1
+        )
+        specialists.main(settings)
+        assert json.loads((tmp_path / "specialists.json").read_text())["specialist_return"] == [-1.5, -1.5]
+    assert trained == 2 * pearl.load(saved[0]).test_tasks[:2]
+
+
 def test_a_task_that_an_agent_was_trained_on_is_refused(saved, tmp_path):
     trained_on_it = pearl.PEARL(
         "varying-pendulum", SMALL, seed=5, tasks=(pearl.load(saved[0]).test_tasks, pearl.load(saved[1]).test_tasks)
