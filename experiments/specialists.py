@@ -87,7 +87,7 @@ def main(arguments: Arguments) -> int:
         "specialist_seconds_per_task": seconds,
         "specialist_return": specialists,
         "specialist_mean": float(np.mean(specialists)),
-        "adapted_runs": [str(path) for path in arguments.runs],
+        "adapted_runs": [path.name for path in arguments.runs],
         "trials_per_task": arguments.episodes,
         "adapted_return": adapted.mean(1).tolist(),
         "adapted_mean_per_episode": adapted.mean((0, 1, 2)).tolist(),

@@ -1,6 +1,7 @@
 """What is shown of an evaluation is what happened in it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,10 +47,10 @@ def point_robot(few_reference_episodes):
     return model, model.evaluate()
 
 
-def evaluation_of(returns, oracle, *, exploring=1):
+def evaluation_of(returns, oracle, *, exploring=1, successes=None):
     return Evaluation(
         returns=np.asarray(returns, np.float64),
-        trajectories=None,
+        trajectories=SimpleNamespace(episode_successes=lambda episodes: successes),
         memory=None,
         references=References(random=-20.0, oracle=oracle),
         exploration_episodes=exploring,
@@ -206,6 +207,14 @@ def test_the_table_has_a_row_per_episode_and_one_per_reference():
         ("", "random policy", "-20.00", "", ""),
         ("", "task known", "0.00", "", ""),
     ]
+
+
+def test_success_rates_take_the_scores_place_in_the_table_and_stand_in_the_summary():
+    solved = evaluation_of([[-20, -15], [-10, -5]], oracle=None, successes=np.array([[False, True], [False, False]]))
+    table = evaluation_table(solved, "a title")
+    assert table.columns[4].header == "success"
+    assert [row[4] for row in cells(table)] == ["0%", "50%", ""]
+    assert evaluation_summary(solved)["success_per_episode"] == [0.0, 0.5]
 
 
 def test_the_table_without_an_oracle_has_neither_scores_nor_that_row():
