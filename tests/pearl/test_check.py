@@ -52,7 +52,7 @@ def assert_found(distribution, *messages, n_tasks=4):
         assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot"])
+@pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "image-point-robot"])
 def test_the_families_that_come_with_the_framework_pass(family):
     check_task_distribution(make(family))
 

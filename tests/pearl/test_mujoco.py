@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl.config import PEARLConfig, load_preset
+from pearl.tasks.check import check_task_distribution
 from pearl.tasks.distribution import Task
 from pearl.tasks.mujoco import (
     AntDir,
@@ -347,3 +348,8 @@ def run_python(code, folder, **environment):
         text=True,
         timeout=120,
     )
+
+
+@every_family
+def test_the_family_passes_its_examination(family):
+    check_task_distribution(family(), n_tasks=2)
