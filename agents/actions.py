@@ -32,16 +32,25 @@ class Actions(nn.Module, ABC):
     """Numbers in an action's row"""
     encoded_width: int
     """Numbers in an action as the networks read it"""
+    _actor: type[Actor] | type[CategoricalActor]
+    _critics: type[CriticEnsemble] | type[DiscreteCriticEnsemble]
     default_target_entropy: float
     """What a learned temperature aims at, in nats, unless the settings say otherwise"""
 
-    @abstractmethod
     def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
         """Build pi(a | s, z)."""
+        return self._actor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
 
-    @abstractmethod
     def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
         """Build the ensemble of Q(s, a, z)."""
+        return self._critics(
+            config.n_critics,
+            observation_dim,
+            self.encoded_width,
+            latent_dim,
+            config.hidden_sizes,
+            layer_norm=config.critic_layer_norm,
+        )
 
     @abstractmethod
     def encode(self, action: Tensor) -> Tensor:
@@ -71,6 +80,8 @@ class Actions(nn.Module, ABC):
 class ContinuousActions(Actions):
     """A Box with finite bounds; networks read and give actions scaled to [-1, 1]."""
 
+    _actor = Actor
+    _critics = CriticEnsemble
     low: Tensor
     high: Tensor
 
@@ -80,19 +91,6 @@ class ContinuousActions(Actions):
         self.register_buffer("high", torch.tensor(space.high, dtype=torch.float32).flatten(), persistent=False)
         self.width = self.encoded_width = len(self.low)
         self.default_target_entropy = -float(self.width)
-
-    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> Actor:  # noqa: D102
-        return Actor(observation_dim, self.width, latent_dim, config.hidden_sizes)
-
-    def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> CriticEnsemble:  # noqa: D102
-        return CriticEnsemble(
-            config.n_critics,
-            observation_dim,
-            self.width,
-            latent_dim,
-            config.hidden_sizes,
-            layer_norm=config.critic_layer_norm,
-        )
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0
@@ -130,6 +128,8 @@ class DiscreteActions(Actions):
     independent of anything else.
     """
 
+    _actor = CategoricalActor
+    _critics = DiscreteCriticEnsemble
     table: Tensor
     """(action, width), every action's row"""
 
@@ -139,21 +139,6 @@ class DiscreteActions(Actions):
         self.encoded_width, self.width = self.table.shape
         # As in the paper, a share of the largest entropy; its 98 % would leave the policy all but random.
         self.default_target_entropy = 0.3 * math.log(self.encoded_width)
-
-    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> CategoricalActor:  # noqa: D102
-        return CategoricalActor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
-
-    def make_critics(  # noqa: D102
-        self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig
-    ) -> DiscreteCriticEnsemble:
-        return DiscreteCriticEnsemble(
-            config.n_critics,
-            observation_dim,
-            self.encoded_width,
-            latent_dim,
-            config.hidden_sizes,
-            layer_norm=config.critic_layer_norm,
-        )
 
     def encode(self, action: Tensor) -> Tensor:
         """Return each action's row as one-hot over the whole set; a row that is no action of the space gives zeros."""
