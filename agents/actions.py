@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from agents.config import PEARLAgentConfig
 from agents.losses import expected_soft_value, soft_value
-from agents.networks import Actor, CategoricalActor, CriticEnsemble, DiscreteCriticEnsemble
+from agents.networks import Actor, CategoricalActor, CriticEnsemble
 from agents.policies import Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
@@ -33,7 +33,10 @@ class Actions(nn.Module, ABC):
     encoded_width: int
     """Numbers in an action as the networks read it"""
     _actor: type[Actor] | type[CategoricalActor]
-    _critics: type[CriticEnsemble] | type[DiscreteCriticEnsemble]
+    _critics_read: int
+    """Numbers of an action that the critics read; none where they value every action of a set"""
+    _critics_give: int
+    """Values that a critic gives"""
     default_target_entropy: float
     """What a learned temperature aims at, in nats, unless the settings say otherwise"""
 
@@ -43,12 +46,11 @@ class Actions(nn.Module, ABC):
 
     def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
         """Build the ensemble of Q(s, a, z)."""
-        return self._critics(
+        return CriticEnsemble(
             config.n_critics,
-            observation_dim,
-            self.encoded_width,
-            latent_dim,
+            observation_dim + self._critics_read + latent_dim,
             config.hidden_sizes,
+            self._critics_give,
             layer_norm=config.critic_layer_norm,
         )
 
@@ -81,7 +83,6 @@ class ContinuousActions(Actions):
     """A Box with finite bounds; networks read and give actions scaled to [-1, 1]."""
 
     _actor = Actor
-    _critics = CriticEnsemble
     low: Tensor
     high: Tensor
 
@@ -89,7 +90,8 @@ class ContinuousActions(Actions):
         super().__init__()
         self.register_buffer("low", torch.tensor(space.low, dtype=torch.float32).flatten(), persistent=False)
         self.register_buffer("high", torch.tensor(space.high, dtype=torch.float32).flatten(), persistent=False)
-        self.width = self.encoded_width = len(self.low)
+        self.width = self.encoded_width = self._critics_read = len(self.low)
+        self._critics_give = 1
         self.default_target_entropy = -float(self.width)
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
@@ -106,7 +108,7 @@ class ContinuousActions(Actions):
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)
-        return values
+        return values.squeeze(-1)
 
     def soft_value(  # noqa: D102
         self,
@@ -118,7 +120,7 @@ class ContinuousActions(Actions):
         rng: torch.Generator,
     ) -> SoftValue:
         action, log_prob = policy.sample(rng)
-        return SoftValue(soft_value(critics(observation, action, z), log_prob, temperature), -log_prob)
+        return SoftValue(soft_value(self.q(critics, observation, action, z), log_prob, temperature), -log_prob)
 
 
 class DiscreteActions(Actions):
@@ -129,7 +131,6 @@ class DiscreteActions(Actions):
     """
 
     _actor = CategoricalActor
-    _critics = DiscreteCriticEnsemble
     table: Tensor
     """(action, width), every action's row"""
 
@@ -137,6 +138,7 @@ class DiscreteActions(Actions):
         super().__init__()
         self.register_buffer("table", torch.from_numpy(discrete_actions(space)), persistent=False)
         self.encoded_width, self.width = self.table.shape
+        self._critics_read, self._critics_give = 0, self.encoded_width
         # As in the paper, a share of the largest entropy; its 98 % would leave the policy all but random.
         self.default_target_entropy = 0.3 * math.log(self.encoded_width)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,9 @@ class PEARLAgentConfig:
     """Adam's step size for every network and the temperature, at the start."""
     final_learning_rate: float | None = None
     """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
+    Weights, outputs, losses and acting stay in float32."""
     discount: float = 0.99
     """Discount per environment step."""
     target_update_rate: float = 0.005
@@ -54,6 +58,8 @@ class PEARLAgentConfig:
             raise ValueError(f"agent.image_features must be at least 1, got {self.image_features}.")
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
             raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"agent.precision must be float32 or bfloat16, got {self.precision!r}.")
         for name in ("learning_rate", "reward_scale", "initial_temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")

@@ -24,9 +24,6 @@ class VectorFeatures(nn.Module):
         """Return the observations, (…, dim)."""
         return observation
 
-    def see(self, observation: Tensor) -> None:
-        """Learn nothing from observations (row, dim)."""
-
 
 class NormalisedFeatures(VectorFeatures):
     """Observations less their running mean, over their running standard deviation, both part of the agent's weights.
@@ -103,11 +100,8 @@ class ImageFeatures(nn.Module):
         """Return features (…, dim) of flattened uint8 images (…, height * width * channel)."""
         # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
         images = (observation.reshape(-1, *self.shape).float() * (1 / 255) - 0.5).permute(0, 3, 1, 2)
-        features: Tensor = self.network(images)
+        features: Tensor = self.network(images).float()
         return features.view(*observation.shape[:-1], self.dim)
-
-    def see(self, observation: Tensor) -> None:
-        """Learn nothing outside of gradient steps."""
 
 
 def make_features(space: gym.Space[Any], config: PEARLAgentConfig) -> VectorFeatures | ImageFeatures:

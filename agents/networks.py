@@ -51,19 +51,27 @@ class CategoricalActor(nn.Module):
         return Categorical(self.network(torch.cat([observation, z], dim=-1)).log_softmax(-1))
 
 
-class _Ensemble(nn.Module):
-    """Independent perceptrons of one shape, evaluated in one batched product per layer.
+class CriticEnsemble(nn.Module):
+    """Independent critics of one shape, evaluated in one batched product per layer.
+
+    They read Q_i(s, a, z) as one value, or give Q_i(s, ·, z) as a value for each action of a finite set.
 
     Args:
-        n_members: size of the ensemble.
-        input_dim: width of the input.
+        n_critics: size of the ensemble.
+        input_dim: width of everything a critic reads, joined.
         hidden_sizes: widths of the hidden layers.
-        output_dim: width of the output.
+        output_dim: values that a critic gives.
         layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
     """
 
     def __init__(
-        self, n_members: int, input_dim: int, hidden_sizes: Sequence[int], output_dim: int, layer_norm: bool
+        self,
+        n_critics: int,
+        input_dim: int,
+        hidden_sizes: Sequence[int],
+        output_dim: int = 1,
+        *,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.layer_norm = layer_norm
@@ -71,76 +79,20 @@ class _Ensemble(nn.Module):
         self.biases = nn.ParameterList()
         for fan_in, fan_out in pairwise([input_dim, *hidden_sizes, output_dim]):
             bound = 1.0 / math.sqrt(fan_in)
-            self.weights.append(nn.Parameter(torch.empty(n_members, fan_in, fan_out).uniform_(-bound, bound)))
-            self.biases.append(nn.Parameter(torch.empty(n_members, 1, fan_out).uniform_(-bound, bound)))
+            self.weights.append(nn.Parameter(torch.empty(n_critics, fan_in, fan_out).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(n_critics, 1, fan_out).uniform_(-bound, bound)))
 
-    def outputs(self, *inputs: Tensor) -> Tensor:
-        """Return (member, task, step, output_dim) for inputs (task, step, dim), joined."""
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return (critic, task, step, output_dim), in single precision, for inputs (task, step, dim), joined."""
         joined = torch.cat(inputs, dim=-1)
         tasks, steps, width = joined.shape
         hidden = joined.reshape(1, tasks * steps, width).expand(self.weights[0].shape[0], -1, -1)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        *layers, last = zip(self.weights, self.biases, strict=True)
+        for weight, bias in layers:
             hidden = torch.baddbmm(bias, hidden, weight)
-            if layer < len(self.weights) - 1:
-                if self.layer_norm:
-                    hidden = functional.layer_norm(hidden, hidden.shape[-1:])
-                hidden = functional.relu(hidden)
-        return hidden.view(len(hidden), tasks, steps, -1)
-
-
-class CriticEnsemble(_Ensemble):
-    """Independent critics Q_i(s, a, z).
-
-    Args:
-        n_critics: size of the ensemble.
-        observation_dim: width of an observation.
-        action_dim: width of an action.
-        latent_dim: width of z.
-        hidden_sizes: widths of the hidden layers.
-        layer_norm: normalise hidden layers.
-    """
-
-    def __init__(
-        self,
-        n_critics: int,
-        observation_dim: int,
-        action_dim: int,
-        latent_dim: int,
-        hidden_sizes: Sequence[int],
-        *,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__(n_critics, observation_dim + action_dim + latent_dim, hidden_sizes, 1, layer_norm)
-
-    def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """Return (critic, task, step) values for observations, actions and z, each (task, step, dim)."""
-        return self.outputs(observation, action, z).squeeze(-1)
-
-
-class DiscreteCriticEnsemble(_Ensemble):
-    """Independent critics Q_i(s, ·, z) of every action of a finite set.
-
-    Args:
-        n_critics: size of the ensemble.
-        observation_dim: width of an observation.
-        n_actions: size of the set.
-        latent_dim: width of z.
-        hidden_sizes: widths of the hidden layers.
-        layer_norm: normalise hidden layers.
-    """
-
-    def __init__(
-        self,
-        n_critics: int,
-        observation_dim: int,
-        n_actions: int,
-        latent_dim: int,
-        hidden_sizes: Sequence[int],
-        *,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__(n_critics, observation_dim + latent_dim, hidden_sizes, n_actions, layer_norm)
-
-    def forward(self, observation: Tensor, z: Tensor) -> Tensor:
-        """Return (critic, task, step, action) values for observations and z, each (task, step, dim)."""
-        return self.outputs(observation, z)
+            if self.layer_norm:
+                hidden = functional.layer_norm(hidden, hidden.shape[-1:])
+            hidden = functional.relu(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):  # values need more than 8 bits
+            output = torch.baddbmm(last[1], hidden.float(), last[0])
+        return output.view(len(output), tasks, steps, -1)

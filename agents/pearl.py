@@ -24,7 +24,7 @@ from encoders import (
     kl_to_unit_gaussian,
     make_encoder,
 )
-from encoders.types import check_context
+from encoders.types import check_context, where_present
 
 
 class PEARLMemory(NamedTuple):
@@ -40,6 +40,17 @@ class PEARLMemory(NamedTuple):
     """The noise that the trial's samples are made of"""
     steps: Tensor
     """(task,) int64, steps since the episode's start"""
+
+
+class _Losses(NamedTuple):
+    """What one gradient step descends."""
+
+    inference: Tensor
+    """The critics' loss and the KL bounds, for features, encoder and critics"""
+    policy: Tensor
+    """For the actor"""
+    temperature: Tensor | None
+    """For the temperature; None where it is fixed"""
 
 
 class PEARLAgent(nn.Module):
@@ -148,9 +159,9 @@ class PEARLAgent(nn.Module):
     def infer(self, context: Context, belief: Any = None) -> Any:
         """Fold a context, in the spaces' units, into a belief (the prior where None)."""
         check_context(context, self.observation_dim, self.action_dim)
-        observation = self.features(context.observation)
+        observation = where_present(self.features, context.observation, context.mask)
         if "next_observation" in self.encoder.context_fields:
-            next_observation = self.features(context.next_observation)
+            next_observation = where_present(self.features, context.next_observation, context.mask)
         else:  # Nobody reads them, and features of images are dear.
             next_observation = torch.zeros_like(observation)
         encoded = Context(
@@ -184,6 +195,25 @@ class PEARLAgent(nn.Module):
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
             early_kl where it has a weight.
         """
+        lower = self.config.precision == "bfloat16"
+        # Without the cache: what is cast under no_grad would be cached as a constant.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
+            losses, metrics = self._losses(batch, rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        inference = [*self.features.parameters(), *self.encoder.parameters(), *self.critics.parameters()]
+        losses.inference.backward(inputs=inference)
+        losses.policy.backward(inputs=list(self.actor.parameters()))
+        if losses.temperature is not None:
+            losses.temperature.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.target_update_rate
+            )
+        return metrics
+
+    def _losses(self, batch: MetaBatch, rng: torch.Generator) -> tuple[_Losses, dict[str, Tensor]]:
+        """Return the losses at the present parameters, and the scalars for logging."""
         transitions = batch.transitions
         check_transitions(transitions, self.observation_dim, self.action_dim)
         observation = self.features(transitions.observation)
@@ -211,19 +241,14 @@ class PEARLAgent(nn.Module):
             self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
         )
         policy = actor_loss(policy_value)
-
-        self.optimizer.zero_grad(set_to_none=True)
-        inference = [*self.features.parameters(), *self.encoder.parameters(), *self.critics.parameters()]
-        (bellman + sum(weight * kl for weight, kl in bounds.values())).backward(inputs=inference)
-        policy.backward(inputs=list(self.actor.parameters()))
-        if self.config.temperature is None:
-            temperature_loss(self.log_temperature, entropy.detach(), self.target_entropy).backward()
-        self.optimizer.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.target_update_rate
-            )
-        return {
+        losses = _Losses(
+            inference=bellman + sum(weight * kl for weight, kl in bounds.values()),
+            policy=policy,
+            temperature=None
+            if self.config.temperature is not None
+            else temperature_loss(self.log_temperature, entropy.detach(), self.target_entropy),
+        )
+        metrics = {
             "critic_loss": bellman.detach(),
             "actor_loss": policy.detach(),
             "q_mean": q.detach().mean(),
@@ -232,6 +257,7 @@ class PEARLAgent(nn.Module):
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: kl.detach() for name, (_, kl) in bounds.items()}
+        return losses, metrics
 
     def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""

@@ -1,14 +1,14 @@
 """The encoder interface: q(z | c) over explicit beliefs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from encoders.types import CONTEXT_FIELDS, BeliefT, Context, check_context
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, check_context, where_present
 
 
 class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
@@ -65,6 +65,14 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
         values = context._replace(reward=context.reward.unsqueeze(-1))
         joined = torch.cat([getattr(values, field) for field in self.context_fields], dim=-1)
         return torch.where(context.mask.unsqueeze(-1), joined, 0.0)
+
+    def read_each(self, network: Callable[[Tensor], Tensor], context: Context) -> Tensor:
+        """Return what ``network`` makes of each transition, (task, step, width); zero for masked steps.
+
+        Raises:
+            ValueError: a field has the wrong shape.
+        """
+        return where_present(network, self.inputs(context), context.mask)
 
     @abstractmethod
     def prior(self, n_tasks: int) -> BeliefT:

@@ -42,7 +42,7 @@ class ProductOfGaussians(ContextEncoder[GaussianBelief]):
 
     def factors(self, context: Context) -> tuple[Tensor, Tensor]:
         """Return each transition's precision and precision times mean, (task, step, latent_dim); zero where masked."""
-        mean, raw_variance = self.network(self.inputs(context)).chunk(2, dim=-1)
+        mean, raw_variance = self.read_each(self.network, context).chunk(2, dim=-1)
         precision = 1.0 / (functional.softplus(raw_variance) + self.min_stddev**2)
         precision = torch.where(context.mask.unsqueeze(-1), precision, 0.0)
         return precision, precision * mean

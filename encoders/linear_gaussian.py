@@ -54,8 +54,7 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         The products are summed in double precision: rounded to single they can outweigh the prior, and the precision
         stops being positive definite. No transition is a surer measurement than ``min_stddev``, for the same reason.
         """
-        output = self.network(self.inputs(context))
-        measurement = torch.where(context.mask.unsqueeze(-1), output, 0.0).double()
+        measurement = self.read_each(self.network, context).double()
         longest = 1.0 / self.min_stddev
         length = measurement[..., : self.latent_dim].norm(dim=-1, keepdim=True)
         measurement = measurement * (longest / length.clamp(min=longest))

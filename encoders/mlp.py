@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def mlp(
@@ -13,5 +15,16 @@ def mlp(
     for width in hidden_sizes:
         layers += [nn.Linear(input_dim, width), activation()]
         input_dim = width
-    layers.append(nn.Linear(input_dim, output_dim))
+    layers.append(OutputLinear(input_dim, output_dim))
     return nn.Sequential(*layers)
+
+
+class OutputLinear(nn.Linear):
+    """A linear layer in single precision, under autocast too: values and log-probabilities need more than 8 bits."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (…, output) in single precision for (…, input) of any."""
+        if not torch.is_autocast_enabled(input.device.type):
+            return functional.linear(input, self.weight, self.bias)
+        with torch.autocast(input.device.type, enabled=False):
+            return functional.linear(input.float(), self.weight, self.bias)

@@ -69,7 +69,7 @@ class PooledFeatures(FeatureEncoder[PooledBelief]):
         return PooledBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
 
     def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
-        return add_features(belief, self.features(self.inputs(context)), context.mask)
+        return add_features(belief, self.read_each(self.features, context), context.mask)
 
     def posterior(self, belief: PooledBelief) -> Normal:  # noqa: D102
         amount = torch.log1p(belief.n_seen).unsqueeze(-1)
@@ -88,8 +88,7 @@ class MaxPooledFeatures(FeatureEncoder[MaxPooledBelief]):
         return MaxPooledBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
 
     def update(self, belief: MaxPooledBelief, context: Context) -> MaxPooledBelief:  # noqa: D102
-        features = functional.relu(self.features(self.inputs(context)))
-        features = torch.where(context.mask.unsqueeze(-1), features, 0.0)
+        features = functional.relu(self.read_each(self.features, context))
         stacked = torch.cat([belief.feature_max.unsqueeze(1), features], dim=1)
         return MaxPooledBelief(stacked.amax(1), belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype))
 
@@ -127,7 +126,7 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
         return PooledBelief(parameter.new_zeros(n_tasks, self.latent_dim), parameter.new_zeros(n_tasks))
 
     def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
-        return add_features(belief, self.features(self.inputs(context)), context.mask)
+        return add_features(belief, self.read_each(self.features, context), context.mask)
 
     def posterior(self, belief: PooledBelief) -> Normal:
         """Return the mean embedding as a Normal with zero spread; zero for an empty context."""
@@ -136,9 +135,8 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
 
 
 def add_features(belief: PooledBelief, features: Tensor, mask: Tensor) -> PooledBelief:
-    """Add features (task, step, feature_dim) to a running sum where ``mask`` (task, step) is True."""
-    added = torch.where(mask.unsqueeze(-1), features, 0.0).sum(1)
-    return PooledBelief(belief.feature_sum + added, belief.n_seen + mask.sum(1, dtype=belief.n_seen.dtype))
+    """Add features (task, step, feature_dim), zero where ``mask`` (task, step) is False, to a running sum."""
+    return PooledBelief(belief.feature_sum + features.sum(1), belief.n_seen + mask.sum(1, dtype=belief.n_seen.dtype))
 
 
 def mean_feature(belief: PooledBelief) -> Tensor:

@@ -1,5 +1,6 @@
 """What encoders read and what they return: contexts and beliefs."""
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -61,6 +62,29 @@ def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:
         torch.where(mask.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(first, second, strict=True)
     )
     return type(first)(*rows)
+
+
+def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tensor) -> Tensor:
+    """Apply a function of single rows where ``mask`` (task, step) is True; padding gives zeros and costs nothing.
+
+    Contexts of random length are mostly padding: computing only what is there is several times as fast.
+
+    Args:
+        function: maps (row, width) to (row, new width).
+        rows: (task, step, width).
+        mask: (task, step) bool.
+
+    Returns:
+        (task, step, new width).
+    """
+    flat = rows.flatten(0, 1)
+    if mask.all():
+        every: Tensor = function(flat).unflatten(0, mask.shape)
+        return every
+    present = mask.flatten().nonzero().squeeze(1)
+    found = function(flat.index_select(0, present))
+    padded: Tensor = found.new_zeros(len(flat), found.shape[-1]).index_copy(0, present, found).unflatten(0, mask.shape)
+    return padded
 
 
 def check_context(context: Context, observation_dim: int, action_dim: int) -> None:

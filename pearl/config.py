@@ -83,6 +83,11 @@ class TrainingConfig:
         _at_least(0, "training", "workers", self.workers)
         _at_least(0, "training", "relabel_candidates", self.relabel_candidates)
         _at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
+        if self.random_context_length and self.relabel_candidates > 0:
+            raise ConfigError(
+                "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
+                "transition. Set it to false, or training.relabel_candidates to 0."
+            )
         if self.recent_context is not None:
             _at_least(1, "training", "recent_context", self.recent_context)
         if self.tasks_per_iteration is not None:

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import MetaAgent, PEARLAgent
+from agents.features import NormalisedFeatures
 from agents.spaces import is_image
 from pearl.config import PEARLConfig
 from pearl.random_state import random_state_to_json, restore_random_state
@@ -132,7 +133,8 @@ class MetaTraining:
         if envs is not self.envs:
             envs.close()
         self.replay.add(chosen, trajectories)
-        self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
+        if isinstance(self.agent.features, NormalisedFeatures):
+            self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         return make_envs(self.distribution, tasks, self.config.training.workers)

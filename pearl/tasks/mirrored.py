@@ -92,6 +92,5 @@ def _bounds(space: gym.Space[Any]) -> tuple[Any, Any]:
     raise TypeError(f"Actions of {space} have no mirror image; Box and discrete actions have.")
 
 
-def mirrored(distribution: TaskDistribution, *, name: str | None = None) -> Mirrored:
-    """Mirror the actions in half of a distribution's tasks: ``mirrored(perturbed("Pendulum-v1", …))``."""
-    return Mirrored(distribution, name=name)
+mirrored = Mirrored
+"""Mirror the actions in half of a distribution's tasks: ``mirrored(perturbed("Pendulum-v1", …))``."""

@@ -44,8 +44,8 @@ class _Rewarded(MujocoEnv):
         return observation, reward, terminated, truncated, terms
 
     def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
-        """Return the ``reward_...`` terms that differ from the v5 environment's."""
-        raise NotImplementedError
+        """Return the ``reward_...`` terms that differ from the v5 environment's; none where a robot has none."""
+        return {}
 
 
 class CheetahVelEnv(_Rewarded, HalfCheetahEnv):
@@ -153,14 +153,12 @@ class HumanoidDirEnv(_Rewarded, HumanoidEnv):
         return {"reward_forward": 1.25 * _along(self.heading, info), "reward_survive": 5.0}
 
 
-class WalkerRandParamsEnv(_Rewarded, Walker2dEnv):
-    """Walker2d-v5 with scaled parameters, rewarded with v - 0.001 |action|² + 1.
-
-    It terminates when the torso's height leaves (0.8, 2) or its angle (-1, 1), as in the field's environment.
+class _RandParams(_Rewarded, EzPickle):
+    """A v5 environment with scaled parameters, paid one for each step that it is alive.
 
     Args:
         factors: factors on the model's parameters, see `scale_parameters`; unscaled where None.
-        kwargs: for Walker2d-v5.
+        kwargs: for the v5 environment.
     """
 
     def __init__(self, factors: Mapping[str, Sequence[float]] | None = None, **kwargs: Any) -> None:
@@ -172,24 +170,19 @@ class WalkerRandParamsEnv(_Rewarded, Walker2dEnv):
         return {"reward_survive": 1.0}
 
 
-class HopperRandParamsEnv(_Rewarded, HopperEnv):
+class WalkerRandParamsEnv(_RandParams, Walker2dEnv):
+    """Walker2d-v5 with scaled parameters, rewarded with v - 0.001 |action|² + 1.
+
+    It terminates when the torso's height leaves (0.8, 2) or its angle (-1, 1), as in the field's environment.
+    """
+
+
+class HopperRandParamsEnv(_RandParams, HopperEnv):
     """Hopper-v5 with scaled parameters, rewarded with v - 0.001 |action|² + 1.
 
     It terminates when the torso's height falls to 0.7, its angle leaves (-0.2, 0.2) or a state exceeds 100, as in the
     field's environment.
-
-    Args:
-        factors: factors on the model's parameters, see `scale_parameters`; unscaled where None.
-        kwargs: for Hopper-v5.
     """
-
-    def __init__(self, factors: Mapping[str, Sequence[float]] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        EzPickle.__init__(self, factors, **kwargs)
-        self.factor_counts = scale_parameters(self.model, self.data, factors)
-
-    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
-        return {"reward_survive": 1.0}
 
 
 def scale_parameters(model: Any, data: Any, factors: Mapping[str, Sequence[float]] | None) -> dict[str, int]:

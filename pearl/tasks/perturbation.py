@@ -151,27 +151,8 @@ class Perturbed(TaskDistribution):
         env.close()
 
 
-def perturbed(
-    env_id: str,
-    parameters: Mapping[str, Sampler] | None = None,
-    *,
-    tasks: Sequence[Mapping[str, Any] | Task] | None = None,
-    name: str | None = None,
-    make_kwargs: Mapping[str, Any] | None = None,
-    max_episode_steps: int | None = None,
-) -> Perturbed:
-    """Turn a Gymnasium environment's own attributes into a task distribution.
-
-    ``perturbed("Pendulum-v1", {"g": Uniform(5, 15), "m": LogUniform(0.5, 2)})``. See `Perturbed` for the arguments.
-    """
-    return Perturbed(
-        env_id,
-        parameters,
-        tasks=tasks,
-        name=name,
-        make_kwargs=make_kwargs,
-        max_episode_steps=max_episode_steps,
-    )
+perturbed = Perturbed
+"""Turn an environment's attributes into a distribution: ``perturbed("Pendulum-v1", {"g": Uniform(5, 15)})``."""
 
 
 def _checked_parameters(parameters: Mapping[str, Sampler]) -> dict[str, Sampler]:

@@ -130,6 +130,16 @@ def assert_identical(found: Any, expected: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def assert_gradients(agent: PEARLAgent, expected: dict[str, list[Tensor]]) -> None:
+    """The named parts have these gradients, none of them zero; the target critics, which follow, have none."""
+    for name, gradients in expected.items():
+        found = agent.get_submodule(name).parameters() if name != "log_temperature" else [agent.log_temperature]
+        for parameter, gradient in zip(found, gradients, strict=True):
+            assert gradient.abs().max() > 0
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+    assert all(parameter.grad is None for parameter in agent.target_critics.parameters())
+
+
 def all_of(n_tasks: int, value: bool) -> Tensor:
     return torch.full((n_tasks,), value)
 

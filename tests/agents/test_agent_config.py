@@ -17,6 +17,7 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
         ("hidden_sizes", [(), (0,), (16, -1)], r"agent\.hidden_sizes must be one or more positive widths, got "),
         ("image_channels", [(), (0,), (16, -1)], r"agent\.image_channels must be one or more positive numbers, got "),
         ("image_features", [0, -1], r"agent\.image_features must be at least 1, got "),
+        ("precision", ["float16", "bf16", ""], r"agent\.precision must be float32 or bfloat16, got "),
         ("learning_rate", [0.0, -1e-3], r"agent\.learning_rate must be positive, got "),
         ("final_learning_rate", [-1e-9], r"agent\.final_learning_rate must not be negative, got "),
         ("reward_scale", [0.0, -5.0], r"agent\.reward_scale must be positive, got "),

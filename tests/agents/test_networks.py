@@ -10,7 +10,7 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from torch.nn import functional
 
 from agents.losses import critic_loss
-from agents.networks import Actor, CategoricalActor, CriticEnsemble, DiscreteCriticEnsemble
+from agents.networks import Actor, CategoricalActor, CriticEnsemble
 from agents.policies import LOG_STDDEV_RANGE, SquashedGaussian
 
 
@@ -130,7 +130,7 @@ def test_a_categorical_actors_probabilities_sum_to_one_and_read_every_part_of_th
 
 def critics(n_critics: int = 2, hidden_sizes: tuple[int, ...] = (16, 8)) -> CriticEnsemble:
     torch.manual_seed(0)
-    return CriticEnsemble(n_critics, 3, 2, 4, hidden_sizes)
+    return CriticEnsemble(n_critics, 3 + 2 + 4, hidden_sizes)
 
 
 def inputs(tasks: int = 5, steps: int = 7) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -139,7 +139,7 @@ def inputs(tasks: int = 5, steps: int = 7) -> tuple[torch.Tensor, torch.Tensor, 
     return observation, action, z
 
 
-def as_perceptron(ensemble: CriticEnsemble | DiscreteCriticEnsemble, critic: int) -> nn.Sequential:
+def as_perceptron(ensemble: CriticEnsemble, critic: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
         linear = nn.Linear(*weight.shape[1:])
@@ -153,15 +153,15 @@ def as_perceptron(ensemble: CriticEnsemble | DiscreteCriticEnsemble, critic: int
 def test_the_batched_ensemble_equals_running_each_critic_alone(n_critics: int, hidden_sizes: tuple[int, ...]) -> None:
     ensemble = critics(n_critics, hidden_sizes)
     q = ensemble(*inputs())
-    assert q.shape == (n_critics, 5, 7)
+    assert q.shape == (n_critics, 5, 7, 1)
     for critic in range(n_critics):
-        alone = as_perceptron(ensemble, critic)(torch.cat(inputs(), dim=-1)).squeeze(-1)
+        alone = as_perceptron(ensemble, critic)(torch.cat(inputs(), dim=-1))
         torch.testing.assert_close(q[critic], alone)
 
 
 @pytest.mark.parametrize("n_critics", [1, 3])
 def test_the_discrete_ensemble_gives_each_critics_value_of_every_action(n_critics: int) -> None:
-    ensemble = DiscreteCriticEnsemble(n_critics, 3, 6, 4, (16, 8))
+    ensemble = CriticEnsemble(n_critics, 3 + 4, (16, 8), 6)
     observation, _, z = inputs()
     q = ensemble(observation, z)
     assert q.shape == (n_critics, 5, 7, 6)
@@ -173,15 +173,14 @@ def test_the_discrete_ensemble_gives_each_critics_value_of_every_action(n_critic
 def test_layer_norm_gives_each_hidden_layer_mean_0_and_variance_1_before_its_activation() -> None:
     # Critic 1's hidden layer reads (1, 3, 5) from the input 1: less its mean 3, over sqrt(8 / 3), as max(0, .) then
     # (0, 0, sqrt(3 / 2)); the last layer, weights (1, 1, 2) and bias 10, is not normalised. Critic 2 reads (4, 0, -4).
-    ensemble = CriticEnsemble(2, 1, 0, 0, (3,), layer_norm=True)
+    ensemble = CriticEnsemble(2, 1, (3,), layer_norm=True)
     with torch.no_grad():
         ensemble.weights[0].copy_(torch.tensor([[[1.0, 3.0, 5.0]], [[4.0, 0.0, -4.0]]]))
         ensemble.biases[0].zero_()
         ensemble.weights[1].copy_(torch.tensor([[[1.0], [1.0], [2.0]], [[1.0], [1.0], [2.0]]]))
         ensemble.biases[1].fill_(10.0)
-    nothing = torch.zeros(1, 1, 0)
-    q = ensemble(torch.ones(1, 1, 1), nothing, nothing)
-    expected = torch.tensor([[[10.0 + 2 * math.sqrt(1.5)]], [[10.0 + math.sqrt(1.5)]]])
+    q = ensemble(torch.ones(1, 1, 1))
+    expected = torch.tensor([10.0 + 2 * math.sqrt(1.5), 10.0 + math.sqrt(1.5)]).view(2, 1, 1, 1)
     torch.testing.assert_close(q, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -200,13 +199,13 @@ def test_the_critics_differ_at_construction_and_after_updates() -> None:
         assert not torch.allclose(q[0], q[1], atol=1e-3)
         assert all(not torch.allclose(weight[0], weight[1]) for weight in ensemble.weights)
         optimizer.zero_grad()
-        critic_loss(q, goal).backward()
+        critic_loss(q.squeeze(-1), goal).backward()
         optimizer.step()
 
 
 def test_one_critics_loss_does_not_reach_another() -> None:
     ensemble = critics()
-    functional.mse_loss(ensemble(*inputs())[0], torch.randn(5, 7)).backward()
+    functional.mse_loss(ensemble(*inputs())[0], torch.randn(5, 7, 1)).backward()
     for parameter in ensemble.parameters():
         assert parameter.grad is not None
         assert parameter.grad[0].abs().max() > 0

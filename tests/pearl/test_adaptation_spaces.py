@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
 from pearl import Task, TaskDistribution, check_task_distribution
+from tests.pearl.sessions import play_by_hand, same
 from tests.pearl.small import differences, everything_learnt, small_model
 
 HORIZON = 6
@@ -82,25 +83,6 @@ def model(request):
 
 def env_of(model, number=0.5):
     return model.tasks.make_env(Task({"number": number}))
-
-
-def tensors(memory):
-    return [memory] if isinstance(memory, torch.Tensor) else [leaf for part in memory for leaf in tensors(part)]
-
-
-def same(one, other):
-    return all(torch.equal(mine, theirs) for mine, theirs in zip(tensors(one), tensors(other), strict=True))
-
-
-def play_by_hand(session, env, *, episodes, seed):
-    for episode in range(episodes):
-        observation, _ = env.reset(seed=seed if episode == 0 else None)
-        ended = False
-        while not ended:
-            action = session.act(observation)
-            following, reward, terminated, truncated, _ = env.step(action)
-            session.observe(observation, action, reward, following, terminated, truncated)
-            observation, ended = following, terminated or truncated
 
 
 def batch(space, n):

@@ -239,6 +239,11 @@ def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
             {"tasks_per_iteration": 5, "n_train_tasks": 4, "meta_batch": 2},
             r"tasks_per_iteration \(5\) must not exceed .*n_train_tasks \(4\)",
         ),
+        (
+            "training",
+            {"random_context_length": True, "relabel_candidates": 16},
+            r"random_context_length has no effect on relabelled contexts.*relabel_candidates to 0",
+        ),
         ("evaluation", {"exploration_episodes": 3, "episodes": 3}, r"episodes \(3\) must exceed .*\(3\)"),
     ],
 )
@@ -277,6 +282,7 @@ def all_changed():
                 values[field.name] = 1
             elif isinstance(value, tuple):
                 values[field.name] = value[:1]
+        values.pop("relabel_candidates", None)  # excludes random_context_length
         return dataclasses.replace(config, **values)
 
     return PEARLConfig(

@@ -1,10 +1,6 @@
-"""The MuJoCo families: rewards worked out from the simulator's state, ends of episodes, and parameters that differ."""
+"""The MuJoCo families: tasks from a generator, spaces and observations, seeded episodes, quiet processes."""
 
-import math
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,72 +10,10 @@ pytest.importorskip("mujoco")
 from pearl.config import PEARLConfig, load_preset
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.distribution import Task
-from pearl.tasks.mujoco import (
-    AntDir,
-    AntForwardBackward,
-    AntGoal,
-    CheetahDir,
-    CheetahVel,
-    HopperRandParams,
-    HumanoidDir,
-    WalkerRandParams,
-)
+from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
 from pearl.tasks.registry import families, make
-
-SPACES = {
-    CheetahVel: (17, 6),
-    CheetahDir: (17, 6),
-    AntForwardBackward: (27, 8),
-    AntDir: (27, 8),
-    AntGoal: (29, 8),
-    HumanoidDir: (348, 17),
-    WalkerRandParams: (17, 6),
-    HopperRandParams: (11, 3),
-}
-FAMILIES = list(SPACES)
-RAND_PARAMS = [WalkerRandParams, HopperRandParams]
-NEVER_TERMINATE = [CheetahVel, CheetahDir, AntGoal]
-every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-
-
-def tasks_of(family, n=3, seed=0):
-    return family().sample(n, np.random.default_rng(seed))
-
-
-def torso(env):
-    return env.unwrapped.data.body("torso").xpos[:2].copy()
-
-
-def centre_of_mass(env):
-    model, data = env.unwrapped.model, env.unwrapped.data
-    return (model.body_mass[:, None] * data.xipos).sum(axis=0)[:2] / model.body_mass.sum()
-
-
-def x_of_root(env):
-    return env.unwrapped.data.qpos[:1].copy()
-
-
-def played(family, task, position, steps=5):
-    """Yield a step's velocity, reward, action and environment, after a few random steps."""
-    env = family().make_env(task)
-    env.reset(seed=1)
-    env.action_space.seed(1)
-    for _ in range(steps):
-        action = env.action_space.sample()
-        before = position(env)
-        _, reward, terminated, _, info = env.step(action)
-        assert not terminated
-        yield (position(env) - before) / env.unwrapped.dt, reward, action.astype(np.float64), env, info
-    env.close()
-
-
-def approximately(reward):
-    """Equal but for the v5 models' squares of actions, which are taken in float32."""
-    return pytest.approx(reward, abs=1e-5)
-
-
-def square(values):
-    return float(np.square(np.asarray(values, np.float64)).sum())
+from tests.pearl.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
+from tests.pearl.processes import can_render, run_python, run_rendering
 
 
 @every_family
@@ -136,95 +70,11 @@ def test_velocities_angles_and_goals_cover_their_ranges():
     assert goal.mean(axis=0) == pytest.approx([0, 0], abs=0.15)
 
 
-def test_a_cheetah_pays_for_the_difference_to_its_velocity_and_for_its_action():
-    for velocity, reward, action, _, info in played(CheetahVel, Task({"velocity": 1.5}), x_of_root):
-        assert info["x_velocity"] == pytest.approx(velocity[0])
-        assert reward == approximately(-abs(velocity[0] - 1.5) - 0.05 * square(action))
-
-
-@pytest.mark.parametrize("direction", [1, -1])
-def test_a_cheetah_earns_its_velocity_in_its_direction(direction):
-    for velocity, reward, action, _, _ in played(CheetahDir, Task({"direction": direction}), x_of_root):
-        assert reward == approximately(direction * velocity[0] - 0.05 * square(action))
-
-
-@pytest.mark.parametrize(
-    ("family", "task", "heading"),
-    [
-        (AntForwardBackward, {"direction": 1}, (1, 0)),
-        (AntForwardBackward, {"direction": -1}, (-1, 0)),
-        (AntDir, {"angle": 0.5}, (math.cos(0.5), math.sin(0.5))),
-        (AntDir, {"angle": 4.0}, (math.cos(4.0), math.sin(4.0))),
-    ],
-)
-def test_an_ant_earns_its_velocity_along_its_heading_and_one_for_surviving(family, task, heading):
-    contacts = []
-    for velocity, reward, action, env, _ in played(family, Task(task), torso, steps=30):
-        contact = square(np.clip(env.unwrapped.data.cfrc_ext, -1, 1))
-        contacts.append(contact)
-        assert reward == approximately(velocity @ heading - 0.5 * square(action) - 0.0005 * contact + 1)
-    assert max(contacts) > 0, "it touches the ground"
-
-
-def test_an_ant_pays_the_distance_along_both_axes_to_its_goal():
-    for _, reward, action, env, _ in played(AntGoal, Task({"goal": [-1.0, 2.0]}), torso, steps=30):
-        x, y = env.unwrapped.data.qpos[:2]
-        contact = square(np.clip(env.unwrapped.data.cfrc_ext, -1, 1))
-        assert reward == approximately(-abs(x + 1) - abs(y - 2) - 0.1 * square(action) - 0.0005 * contact)
-
-
 def test_an_ant_that_has_a_goal_observes_where_it_is():
     env = AntGoal().make_env(Task({"goal": [1.0, 0.0]}))
     env.reset(seed=0)
     observation, *_ = env.step(np.ones(8, np.float32))
     assert np.array_equal(observation[:2], env.unwrapped.data.qpos[:2])
-
-
-def test_a_humanoid_earns_its_centre_of_masss_velocity_along_its_heading_and_five_for_being_alive():
-    heading = math.cos(2.0), math.sin(2.0)
-    for velocity, reward, action, env, _ in played(HumanoidDir, Task({"angle": 2.0}), centre_of_mass):
-        contact = min(5e-7 * square(env.unwrapped.data.cfrc_ext), 10)
-        assert reward == approximately(1.25 * velocity @ heading - 0.1 * square(action) - contact + 5)
-
-
-@pytest.mark.parametrize("family", RAND_PARAMS)
-def test_a_walker_with_other_parameters_earns_its_velocity_and_one_for_being_alive(family):
-    for velocity, reward, action, _, _ in played(family, tasks_of(family)[0], x_of_root):
-        assert reward == approximately(velocity[0] - 0.001 * square(action) + 1)
-
-
-@pytest.mark.parametrize(
-    ("family", "bonus"), [(AntDir, 1), (AntForwardBackward, 1), (HumanoidDir, 5), *((f, 1) for f in RAND_PARAMS)]
-)
-def test_a_robot_that_leaves_its_heights_terminates_and_its_last_step_has_the_bonus_too(family, bonus):
-    env = family().make_env(tasks_of(family)[0])
-    env.reset(seed=0)
-    outside = env.unwrapped.data.qpos.copy()
-    outside[1 if family in RAND_PARAMS else 2] = 0.1 if family in RAND_PARAMS else 9.0
-    env.unwrapped.set_state(outside, np.zeros_like(env.unwrapped.data.qvel))
-    _, _, terminated, truncated, info = env.step(np.zeros(env.action_space.shape, np.float32))
-    assert (terminated, truncated) == (True, False)
-    assert info["reward_survive"] == bonus
-
-
-@pytest.mark.parametrize("family", NEVER_TERMINATE)
-def test_an_episode_is_truncated_after_200_steps_and_does_not_terminate(family):
-    env = family().make_env(tasks_of(family)[0])
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    for step in range(1, 201):
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
-        assert not terminated
-        assert truncated == (step == 200)
-
-
-def test_an_ant_that_has_a_goal_plays_on_when_its_torso_is_high():
-    env = AntGoal().make_env(Task({"goal": [1.0, 0.0]}))
-    env.reset(seed=0)
-    high = env.unwrapped.data.qpos.copy()
-    high[2] = 5.0
-    env.unwrapped.set_state(high, np.zeros(14))
-    assert env.step(np.zeros(8, np.float32))[2:4] == (False, False)
 
 
 @pytest.mark.parametrize(("family", "width"), [(AntDir, 105), (AntForwardBackward, 105), (AntGoal, 107)])
@@ -329,25 +179,10 @@ env.close()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="renders off screen through EGL, which is Linux's")
+@can_render
 def test_an_environment_renders_frames(tmp_path):
-    done = run_python(RENDER, tmp_path, MUJOCO_GL=os.environ.get("MUJOCO_GL", "egl"))
-    if "no OpenGL" in done.stdout or (not done.stdout and "mujoco/egl/" in done.stderr):
-        pytest.skip(f"MuJoCo finds no OpenGL to render with here: {done.stdout or done.stderr[-200:]}")
+    done = run_rendering(RENDER, tmp_path)
     assert (done.stdout, done.stderr) == ("(480, 480, 3) uint8 True\n", "")
-
-
-def run_python(code, folder, **environment):
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = {"PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**os.environ, **path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 @every_family

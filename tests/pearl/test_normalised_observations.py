@@ -42,6 +42,14 @@ def test_meta_training_normalises_by_everything_that_it_collected(model):
     np.testing.assert_allclose(found["variance"].numpy(), rows.numpy().var(0), rtol=1e-9)
 
 
+def test_a_model_that_does_not_normalise_reads_observations_as_they_are_after_training_too():
+    model = small_model()
+    model.learn(20)
+    rows = torch.randn(5, model.agent.observation_dim)
+    assert statistics(model) == {}
+    assert torch.equal(model.agent.features(rows), rows)
+
+
 def test_every_iteration_moves_the_statistics(model):
     before = statistics(model)
     model.training.iterate()

@@ -1,11 +1,7 @@
-"""A run folder: what it holds, when it is refused, and that a run that is stopped loses nothing."""
+"""A run folder: what it holds, when it is refused, and that a run stopped and resumed equals one that was not."""
 
 import csv
-import errno
 import json
-import os
-import signal
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +9,29 @@ import pytest
 import torch
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
-from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint, evaluation
+from pearl import CheckpointError
 from pearl.checkpoint import has_checkpoint
 from pearl.run import Run, RunError, differences, output_folder, read_progress, resume, write_json
 from pearl.tasks import make
 from tests.pearl import small
-from tests.pearl.small import Counting, everything_learnt, small_model
-
-INTERVAL = 32
-SETTINGS = {"agent": {"final_learning_rate": 1e-4}, "evaluation": {"interval": INTERVAL}}
-
+from tests.pearl.run_folders import (
+    INTERVAL,
+    finished_run,
+    go_on,
+    model_of,
+    quickly,  # noqa: F401  (a fixture for every test here)
+    rows,
+    run_in,
+    steps_of,
+)
+from tests.pearl.small import Counting, everything_learnt
 
 draw = Run.draw
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quickly():
-    """Drawing and measuring what a random policy earns take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
-        patch.setattr(Run, "draw", lambda run, evaluation: [])
-        yield
-
-
-def model_of(family=None, **sections):
-    merged = {section: SETTINGS.get(section, {}) | sections.get(section, {}) for section in SETTINGS | sections}
-    return small_model(family, **merged)
-
-
-def run_in(folder, model=None, **options):
-    return Run(model_of() if model is None else model, folder, wandb="disabled", **options)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return finished_run(tmp_path_factory.mktemp("whole"))
 
 
 def stop_at(run, env_steps):
@@ -55,38 +44,12 @@ def stop_at(run, env_steps):
     return run
 
 
-def go_on(folder, **expected):
-    return run_in(folder, resume(folder, distribution=Counting(), **expected), resume=True)
-
-
 class Killed(BaseException):
     """What no code catches, as nothing catches kill -9."""
 
 
 def killed():
     raise Killed
-
-
-def rows(folder):
-    """The rows of progress.csv without what wall-clock time decides."""
-    with (folder / "progress.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "wall_s" and not name.startswith("time/")}
-            for row in csv.DictReader(file)
-        ]
-
-
-def steps_of(folder):
-    return [int(row["env_steps"]) for row in rows(folder)]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, quickly):
-    """A run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    run = run_in(folder)
-    run.train()
-    return run
 
 
 def test_a_run_folder_holds_settings_tasks_progress_checkpoint_and_result(whole):
@@ -225,9 +188,6 @@ def test_callbacks_of_stable_baselines3_run_along(tmp_path):
     assert callback.n_episodes >= 4
 
 
-# Refusals
-
-
 def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(whole):
     before = {path: path.read_bytes() for path in whole.folder.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=r"already holds a run.*--resume.*--run-dir"):
@@ -305,120 +265,6 @@ def test_differences_are_named_by_their_dotted_path():
         "inner.b: [1, 2], now [1, 3]",
         "inner.c: None, now 0.5",
     ]
-
-
-# Signals and failures
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_training_with_a_checkpoint(tmp_path, number):
-    usual = signal.getsignal(number)
-    run = run_in(tmp_path)
-
-    def evaluated(metrics):
-        if metrics["env_steps"] == 80:
-            os.kill(os.getpid(), number)
-
-    assert run.train(on_evaluation=evaluated) is None
-    assert resume(tmp_path, distribution=Counting()).num_timesteps == run.model.num_timesteps == 80
-    assert signal.getsignal(number) is usual
-
-
-def test_a_signal_in_the_middle_of_an_iteration_ends_training_after_it(whole, tmp_path):
-    run = run_in(tmp_path)
-
-    def step(local, _):
-        if local["self"].num_timesteps == 92:
-            os.kill(os.getpid(), signal.SIGINT)
-        return True
-
-    assert run.train(callback=step) is None
-    assert run.model.num_timesteps == 112
-    resumed = go_on(tmp_path)
-    resumed.train()
-    assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []
-    assert rows(tmp_path) == rows(whole.folder)
-
-
-@pytest.fixture
-def usual():
-    """Python's own handler of SIGINT, also where the tests were started in the background with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_second_signal_ends_training_at_once_and_the_last_checkpoint_stands(tmp_path, usual):
-    run = run_in(tmp_path)
-
-    def step(local, _):
-        if local["self"].num_timesteps > 90:
-            os.kill(os.getpid(), signal.SIGINT)
-        return True
-
-    with pytest.raises(KeyboardInterrupt):
-        run.train(callback=step)
-    assert resume(tmp_path, distribution=Counting()).num_timesteps == 80
-    assert signal.getsignal(signal.SIGINT) is usual
-
-
-def test_a_run_trains_in_a_thread_that_may_not_handle_signals(tmp_path):
-    run, outcome = run_in(tmp_path), []
-    thread = threading.Thread(target=lambda: outcome.append(run.train()))
-    thread.start()
-    thread.join(60)
-    assert outcome[0] is not None
-    assert (tmp_path / "result.json").exists()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_reward_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stands(tmp_path, value):
-    family = Counting(broken=("reward", 17, value))
-    run = run_in(tmp_path, model_of(family))
-    with pytest.raises(NonFiniteError, match=rf"task \d+ \(number=.*returned reward {value} at step \d+"):
-        run.train()
-    model = resume(tmp_path, distribution=Counting())
-    assert model.num_timesteps == steps_of(tmp_path)[-1]
-    assert not (tmp_path / "result.json").exists()
-
-
-def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path):
-    run = run_in(tmp_path)
-    finite = run.model.agent.update
-
-    def update(batch, rng):
-        metrics = finite(batch, rng)
-        if run.model.num_timesteps > 100:
-            metrics = metrics | {"critic_loss": torch.tensor(float("nan"))}
-        return metrics
-
-    run.model.agent.update = update
-    with pytest.raises(DivergedError, match="critic_loss is not finite"):
-        run.train()
-    kept = everything_learnt(resume(tmp_path, distribution=Counting()))
-    assert kept["env_steps"] == 80
-
-
-def test_a_full_disk_ends_the_run_and_the_last_good_checkpoint_stands(whole, tmp_path, monkeypatch):
-    run = run_in(tmp_path)
-    write = checkpoint._write_file
-
-    def full(path, chunks, tensors):
-        if run.model.num_timesteps >= 112 and path.name.startswith("replay"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, chunks, tensors)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write_file", full)
-        with pytest.raises(CheckpointError, match=r"No space left.*last good checkpoint .* stands.*Free some space"):
-            run.train()
-    resumed = go_on(tmp_path)
-    assert resumed.model.num_timesteps == 80
-    resumed.train()
-    assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []
-
-
-# Files
 
 
 def test_what_is_made_of_an_agent_goes_to_its_run_folder_but_never_into_a_bare_checkpoint(whole, tmp_path, monkeypatch):

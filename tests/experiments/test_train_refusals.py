@@ -1,0 +1,255 @@
+"""The training script: which settings and folders it takes, what it refuses, and how it says what failed."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+import pearl
+from experiments import train
+from pearl.config import load_preset, to_mapping
+from pearl.tasks import registry
+from tests.experiments.runs import SHORT, SHORTEST, contents, rows, same_weights
+from tests.pearl.small import Counting
+
+DISABLED = ["--wandb", "disabled"]
+
+
+def printed_by(capsys, *argv):
+    """The exit code of the script, and all that it printed, without line breaks and boxes."""
+    try:
+        code = train.main(list(map(str, argv)))
+    except SystemExit as exit_:
+        code = exit_.code
+    output = capsys.readouterr()
+    text = "".join(" " if letter in "│╭╮╰╯─" else letter for letter in output.out + output.err)
+    return code, " ".join(text.split())
+
+
+def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
+    _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
+    preset = load_preset("point-robot")
+    assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
+    assert config.encoder == preset.encoder
+    assert config.agent.temperature == preset.agent.temperature
+
+
+def test_every_setting_of_a_config_can_be_given_in_yaml(tmp_path, finished):
+    config = pearl.load(finished.folder).config
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(to_mapping(config)))
+    assert train.parse(["sparse-point-robot", "--config", str(tmp_path / "all.yaml")])[2] == config
+
+
+def test_total_steps_is_short_for_the_training_setting():
+    assert train.parse(["point-robot", "--total-steps", "123"])[2].training.total_steps == 123
+    assert train.parse(["point-robot", "--training.total-steps", "123"])[2].training.total_steps == 123
+
+
+def test_the_run_folder_is_named_after_family_and_seed():
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
+    assert str(train.folder_of(distribution, arguments)) == "runs/sparse-point-robot-seed7"
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
+    assert str(train.folder_of(distribution, arguments)) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--training.meta-bach", "3"], "--training.meta-batch"),
+        (["--total-step", "3"], "--total-steps"),
+        (["--sead", "3"], "--seed"),
+        (["--agent.discount", "high"], "--agent.discount: could not convert string to float: 'high'"),
+        (["--training.meta-batch", "1.5"], "--training.meta-batch: invalid literal for int()"),
+        (["--wandb", "perhaps"], "invalid choice 'perhaps'"),
+        (["--encoder.kind", "magic"], "invalid choice 'magic'"),
+        (["--training.meta-batch", "-3"], "training.meta_batch must be at least 1, got -3"),
+        (["--agent.hidden-sizes", "-8"], "agent.hidden_sizes must be one or more positive widths, got (-8,)"),
+        (["--training.meta-batch", "81"], "training.meta_batch (81) must not exceed training.n_train_tasks (80)"),
+        (["--training.replay-budget-mb", "1"], "training.replay_budget_mb"),
+        (["--total-steps", "0"], "training.total_steps must be at least 1, got 0"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--threads", "0"], "--threads must be at least 1, got 0"),
+        (["and-more"], "Unrecognized options: and-more"),
+        (["--config", "nowhere.yaml"], "Cannot read the config file nowhere.yaml"),
+    ],
+)
+def test_a_wrong_flag_is_named_and_starts_no_run(capsys, own_working_directory, flags, message):
+    code, printed = printed_by(capsys, "point-robot", *flags)
+    assert code == 2
+    assert message in printed
+    assert "Traceback" not in printed
+    assert list(own_working_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {meta_bach: 3}", "Unknown setting 'training.meta_bach'. Did you mean 'meta_batch'?"),
+        ("trainin: {}", "Unknown setting 'trainin'. Did you mean 'training'?"),
+        ("training: {meta_batch: many}", "training.meta_batch must be a whole number, got 'many'"),
+        ("training: {meta_batch: -3}", "training.meta_batch must be at least 1, got -3"),
+        ("training: {meta_batch: 81}", "training.meta_batch (81) must not exceed training.n_train_tasks (80)"),
+        ("agent: {hidden_sizes: [-8]}", "agent.hidden_sizes must be one or more positive widths, got (-8,)"),
+        ("encoder: {kind: magic}", "encoder.kind must be one of"),
+        ("[]", "must be a mapping of settings"),
+        ("a: [", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_setting_in_yaml_is_named_with_its_file_and_starts_no_run(capsys, tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text)
+    code, printed = printed_by(capsys, "point-robot", "--config", tmp_path / "mine.yaml")
+    assert code == 2
+    assert message in printed
+    assert "mine.yaml" in printed
+    assert not (tmp_path / "cwd" / "runs").exists()
+
+
+def test_an_unknown_family_names_the_nearest(capsys):
+    code, printed = printed_by(capsys, "point-robt")
+    assert code == 2
+    assert "Unknown family 'point-robt'. Did you mean 'point-robot'" in printed
+
+
+@pytest.mark.parametrize("argv", [[], ["--seed", "1"], ["--resume"]])
+def test_without_a_family_the_families_are_listed(capsys, argv):
+    code, printed = printed_by(capsys, *argv)
+    assert code == 2
+    assert "Name a task family first: train.py FAMILY [flags]." in printed
+    assert all(name in printed for name in pearl.families())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["point-robot", "--help"]])
+def test_help_shows_every_setting_with_its_preset(capsys, argv):
+    code, printed = printed_by(capsys, *argv)
+    assert code == 0
+    for flag in ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--evaluation.interval"):
+        assert flag in printed
+    assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_untouched(capsys, finished):
+    before = contents(finished.folder)
+    code, printed = printed_by(capsys, *SHORT, "--run-dir", finished.folder)
+    assert code == 2
+    assert "already holds a run" in printed
+    assert "--resume" in printed
+    assert "--run-dir" in printed
+    assert contents(finished.folder) == before
+
+
+def test_resuming_without_a_checkpoint_says_to_start_anew(capsys, own_working_directory):
+    code, printed = printed_by(capsys, *SHORT, "--resume")
+    assert code == 2
+    assert "runs/point-robot-seed0 holds no checkpoint to resume from. Start the run anew" in printed
+    assert list(own_working_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([*SHORT, "--agent.discount", "0.5"], "agent.discount: 0.9, now 0.5"),
+        ([*SHORT, "--evaluation.interval", "50"], "evaluation.interval: 300, now 50"),
+        ([*SHORT, "--config", "changed.yaml"], "training.max_context: 60, now 30"),
+        ([*SHORT, "--seed", "1"], "has seed 0, not 1"),
+        (["sparse-point-robot"], "is of the family 'point-robot', not 'sparse-point-robot'"),
+    ],
+)
+def test_resuming_as_another_run_names_what_differs_and_changes_nothing(
+    capsys, finished, own_working_directory, argv, message
+):
+    (own_working_directory / "changed.yaml").write_text("training: {max_context: 30}\n")
+    before = contents(finished.folder)
+    code, printed = printed_by(capsys, *argv, "--run-dir", finished.folder, "--resume")
+    assert code == 2
+    assert message in printed
+    assert contents(finished.folder) == before
+
+
+def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):
+    argv = ["point-robot", "--run-dir", str(finished.folder), "--resume"]
+    assert train.parse(argv)[2] == pearl.load(finished.folder).config
+    assert train.parse([*argv, "--total-steps", "4000"])[2].training.total_steps == 4000
+
+
+def test_resuming_a_finished_run_with_a_larger_total_goes_on(capsys, finished, copied, no_pictures):
+    code, _ = printed_by(capsys, "point-robot", "--run-dir", copied, "--resume", "--total-steps", "3500", *DISABLED)
+    assert code == 0
+    assert rows(copied)[: len(rows(finished.folder))] == rows(finished.folder)
+    assert 3500 <= json.loads((copied / "result.json").read_text())["env_steps"] < 3740
+    assert pearl.load(copied).num_timesteps == int(rows(copied)[-1]["env_steps"])
+
+
+def test_resuming_a_finished_run_does_it_no_harm(capsys, finished, copied, no_pictures):
+    code, printed = printed_by(capsys, *SHORT, "--run-dir", copied, "--resume")
+    assert code == 0
+    assert json.loads((finished.folder / "result.json").read_text())["headline"] in printed
+    assert (copied / "progress.csv").read_bytes() == (finished.folder / "progress.csv").read_bytes()
+    assert same_weights(copied, finished.folder)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """A function that registers families for one test."""
+    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    return lambda name, family: pearl.register(name, lambda: family, "of a test")
+
+
+COUNTING = [
+    "--training.episodes-per-trial",
+    "2",
+    "--evaluation.exploration-episodes",
+    "1",
+    "--evaluation.episodes",
+    "2",
+]
+
+
+def test_a_reward_that_is_nan_ends_training_and_names_task_step_and_value(capsys, registered, tmp_path):
+    registered("counting", Counting(broken=("reward", 60, float("nan"))))
+    family = ["counting", *SHORTEST[1:], *COUNTING, "--evaluation.interval", "64"]
+    code, printed = printed_by(capsys, *family, "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert "Training ended: The environment of task" in printed
+    assert "(number=" in printed
+    assert "returned reward nan at step" in printed
+    assert "Traceback" not in printed
+    model = pearl.load(tmp_path / "run")
+    assert model.num_timesteps == int(rows(tmp_path / "run")[-1]["env_steps"]) > 0
+
+
+def test_a_setting_that_the_family_cannot_serve_is_refused_with_the_remedy(capsys, registered, own_working_directory):
+    registered("counting", Counting())
+    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--training.relabel-candidates", "2")
+    assert code == 2
+    assert list(own_working_directory.iterdir()) == []
+    assert "training.relabel_candidates needs a family that can compute its rewards" in printed
+
+
+def test_a_family_that_repeats_its_tasks_is_refused(capsys, registered, own_working_directory):
+    class One(Counting):
+        def sample(self, n, rng):
+            return Counting.sample(self, 1, np.random.default_rng(0)) * n
+
+    registered("one", One())
+    code, printed = printed_by(capsys, "one", *SHORTEST[1:])
+    assert code == 2
+    assert "4 of 4 test tasks are training tasks too" in printed
+    assert list(own_working_directory.iterdir()) == []
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(capsys, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    code, printed = printed_by(capsys, *SHORTEST, "--run-dir", tmp_path / "taken" / "run")
+    assert code == 2
+    assert "Cannot write the run folder" in printed
+    assert "--run-dir" in printed
+
+
+def test_a_replay_beyond_its_budget_is_refused_before_it_is_taken(capsys, own_working_directory):
+    code, printed = printed_by(capsys, "point-robot", "--training.replay-capacity", "10000000", *DISABLED)
+    assert code == 2
+    assert "training.replay_budget_mb" in printed
+    assert list(own_working_directory.iterdir()) == []

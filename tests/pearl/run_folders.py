@@ -1,0 +1,54 @@
+"""Runs of a small model in folders of their own: started, resumed, finished and read back, without pictures."""
+
+import csv
+
+import pytest
+
+from pearl import evaluation
+from pearl.run import Run, resume
+from tests.pearl.small import Counting, small_model
+
+INTERVAL = 32
+SETTINGS = {"agent": {"final_learning_rate": 1e-4}, "evaluation": {"interval": INTERVAL}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quickly():
+    """Drawing and measuring what a random policy earns take longer than all else here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
+        patch.setattr(Run, "draw", lambda run, evaluation: [])
+        yield
+
+
+def model_of(family=None, **sections):
+    merged = {section: SETTINGS.get(section, {}) | sections.get(section, {}) for section in SETTINGS | sections}
+    return small_model(family, **merged)
+
+
+def run_in(folder, model=None, **options):
+    return Run(model_of() if model is None else model, folder, wandb="disabled", **options)
+
+
+def go_on(folder, **expected):
+    return run_in(folder, resume(folder, distribution=Counting(), **expected), resume=True)
+
+
+def finished_run(folder):
+    """A run that nothing disturbed."""
+    run = run_in(folder)
+    run.train()
+    return run
+
+
+def rows(folder):
+    """The rows of progress.csv without what wall-clock time decides."""
+    with (folder / "progress.csv").open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name != "wall_s" and not name.startswith("time/")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def steps_of(folder):
+    return [int(row["env_steps"]) for row in rows(folder)]

@@ -1,0 +1,136 @@
+"""A run that a signal, a failing environment, divergence or a full disk ends keeps its last good checkpoint."""
+
+import errno
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint
+from pearl.run import resume
+from tests.pearl import small
+from tests.pearl.run_folders import (
+    finished_run,
+    go_on,
+    model_of,
+    quickly,  # noqa: F401  (a fixture for every test here)
+    rows,
+    run_in,
+    steps_of,
+)
+from tests.pearl.small import Counting, everything_learnt
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return finished_run(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_with_a_checkpoint(tmp_path, number):
+    usual = signal.getsignal(number)
+    run = run_in(tmp_path)
+
+    def evaluated(metrics):
+        if metrics["env_steps"] == 80:
+            os.kill(os.getpid(), number)
+
+    assert run.train(on_evaluation=evaluated) is None
+    assert resume(tmp_path, distribution=Counting()).num_timesteps == run.model.num_timesteps == 80
+    assert signal.getsignal(number) is usual
+
+
+def test_a_signal_in_the_middle_of_an_iteration_ends_training_after_it(whole, tmp_path):
+    run = run_in(tmp_path)
+
+    def step(local, _):
+        if local["self"].num_timesteps == 92:
+            os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    assert run.train(callback=step) is None
+    assert run.model.num_timesteps == 112
+    resumed = go_on(tmp_path)
+    resumed.train()
+    assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []
+    assert rows(tmp_path) == rows(whole.folder)
+
+
+@pytest.fixture
+def usual():
+    """Python's own handler of SIGINT, also where the tests were started in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_training_at_once_and_the_last_checkpoint_stands(tmp_path, usual):
+    run = run_in(tmp_path)
+
+    def step(local, _):
+        if local["self"].num_timesteps > 90:
+            os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        run.train(callback=step)
+    assert resume(tmp_path, distribution=Counting()).num_timesteps == 80
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_a_run_trains_in_a_thread_that_may_not_handle_signals(tmp_path):
+    run, outcome = run_in(tmp_path), []
+    thread = threading.Thread(target=lambda: outcome.append(run.train()))
+    thread.start()
+    thread.join(60)
+    assert outcome[0] is not None
+    assert (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reward_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stands(tmp_path, value):
+    family = Counting(broken=("reward", 17, value))
+    run = run_in(tmp_path, model_of(family))
+    with pytest.raises(NonFiniteError, match=rf"task \d+ \(number=.*returned reward {value} at step \d+"):
+        run.train()
+    model = resume(tmp_path, distribution=Counting())
+    assert model.num_timesteps == steps_of(tmp_path)[-1]
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path):
+    run = run_in(tmp_path)
+    finite = run.model.agent.update
+
+    def update(batch, rng):
+        metrics = finite(batch, rng)
+        if run.model.num_timesteps > 100:
+            metrics = metrics | {"critic_loss": torch.tensor(float("nan"))}
+        return metrics
+
+    run.model.agent.update = update
+    with pytest.raises(DivergedError, match="critic_loss is not finite"):
+        run.train()
+    kept = everything_learnt(resume(tmp_path, distribution=Counting()))
+    assert kept["env_steps"] == 80
+
+
+def test_a_full_disk_ends_the_run_and_the_last_good_checkpoint_stands(whole, tmp_path, monkeypatch):
+    run = run_in(tmp_path)
+    write = checkpoint._write_file
+
+    def full(path, chunks, tensors):
+        if run.model.num_timesteps >= 112 and path.name.startswith("replay"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, chunks, tensors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write_file", full)
+        with pytest.raises(CheckpointError, match=r"No space left.*last good checkpoint .* stands.*Free some space"):
+            run.train()
+    resumed = go_on(tmp_path)
+    assert resumed.model.num_timesteps == 80
+    resumed.train()
+    assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []

@@ -1,0 +1,201 @@
+"""What goes wrong in worker processes is told by task and cause, and no worker outlives its parent."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pearl.workers import WorkerError, WorkerVectorEnv
+from tests.pearl.worker_envs import DrawnTasks, FailingTasks, MixedTasks, Unpicklable, Unreadable
+from tests.pearl.worker_processes import (
+    PATIENCE_S,
+    alive,
+    ended,
+    eventually,
+    needs_proc,
+    start_and_close,  # noqa: F401  (the fixture "started")
+)
+
+ROOT = Path(__file__).parents[2]
+pytestmark = needs_proc
+
+
+def fail(distribution, start):
+    """Use the environments until they fail; what was built, and the message."""
+    envs, pids = None, []
+    try:
+        envs, pids = start(distribution)
+        envs.reset(seed=0)
+        envs.step(envs.action_space.sample())
+    except WorkerError as error:
+        return envs, pids, str(error)
+    pytest.fail("nothing failed")
+
+
+def test_no_tasks_or_no_workers_are_refused():
+    with pytest.raises(ValueError, match="0 tasks and 2 workers"):
+        WorkerVectorEnv(DrawnTasks(), [], 2)
+    with pytest.raises(ValueError, match="1 tasks and 0 workers"):
+        WorkerVectorEnv(DrawnTasks(), DrawnTasks().sample(1, None), 0)
+
+
+def test_a_distribution_that_cannot_be_pickled_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"Unpicklable cannot be pickled.*lambda.*make_vec_env"):
+        WorkerVectorEnv(Unpicklable(), Unpicklable().sample(4, None), 2)
+
+
+def test_a_distribution_that_cannot_be_read_in_the_worker_shows_why(started):
+    with pytest.raises(WorkerError, match=r"(?s)Worker \d \(task \d: number=1.*failed to build.*ZeroDivisionError"):
+        started(Unreadable())
+    assert ended([])
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [("divide", "in divide"), ("exit", "SystemExit: 7"), ("end-of-file", "EOFError: the simulator is gone")],
+)
+@pytest.mark.parametrize("when", ["build", "reset", "step"])
+def test_an_exception_names_its_task_and_shows_its_traceback(when, how, shown, started):
+    envs, pids, error = fail(FailingTasks(when, how), started)
+    assert f"Task 3 (number=13) failed to {when}" in error
+    assert shown in error
+    assert ended(pids)
+    if when != "build":
+        with pytest.raises(WorkerError, match=r"(?s)closed: WorkerError Task 3 \(number=13\)"):
+            envs.reset(seed=0)
+
+
+@pytest.mark.parametrize(("how", "shown"), [("kill", "signal 9, Killed"), ("os-exit", "exit code 3")])
+@pytest.mark.parametrize("when", ["build", "step"])
+def test_a_worker_that_dies_is_named_by_its_tasks_and_its_end(when, how, shown, started):
+    _, pids, error = fail(FailingTasks(when, how), started)
+    assert f"Worker 1 (task 2: number=12; task 3: number=13) died ({shown}) when asked to {when}" in error
+    assert ended(pids)
+
+
+def test_a_worker_that_was_killed_between_two_steps_is_noticed(started):
+    envs, pids = started(FailingTasks("never"))
+    envs.reset(seed=0)
+    os.kill(pids[0], signal.SIGKILL)
+    assert eventually(lambda: not alive(pids[0]))
+    with pytest.raises(WorkerError, match=r"Worker 0 \(task 0: number=10; task 1: number=11\) died \(signal 9"):
+        envs.step(envs.action_space.sample())
+    assert ended(pids)
+
+
+def test_a_death_is_noticed_while_another_worker_hangs_and_that_one_is_killed(started, monkeypatch):
+    monkeypatch.setattr("pearl.workers.GRACE_S", 0.5)
+    envs, pids = started(FailingTasks("step", "hang", failing=(10,)))
+    envs.reset(seed=0)
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises(WorkerError, match=r"Worker 1 .* died"):
+        envs.step(envs.action_space.sample())
+    assert ended(pids)
+
+
+def test_tasks_of_different_spaces_are_refused(started):
+    with pytest.raises(WorkerError, match="spaces"):
+        started(MixedTasks(), 4, 2)
+    with pytest.raises(WorkerError, match="The tasks' spaces differ: task 0 has"):
+        started(MixedTasks(), 4, 4)
+    assert ended([])
+
+
+def parent(connection, then):
+    """Hold workers, tell their ids, and end. It needs a fork server of its own, whose start takes seconds."""
+    # Where tests run in the background, Ctrl-C is ignored from the start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    tasks = FailingTasks("never")
+    envs = WorkerVectorEnv(tasks, tasks.sample(4, None), 2)
+    envs.reset(seed=0)
+    connection.send([worker.process.pid for worker in envs._workers])
+    if then == "raise":
+        raise RuntimeError("the parent's own")
+    while then == "go on":
+        envs.step(envs.action_space.sample())
+
+
+@pytest.mark.parametrize(
+    ("then", "number", "code"),
+    [
+        ("end", None, 0),
+        pytest.param("raise", None, 1, marks=pytest.mark.slow),
+        pytest.param("go on", signal.SIGINT, 1, marks=pytest.mark.slow),
+        pytest.param("go on", signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.slow),
+        ("go on", signal.SIGKILL, -signal.SIGKILL),
+    ],
+    ids=["exit", "exception", "ctrl-c", "terminated", "killed"],
+)
+def test_however_the_parent_ends_no_worker_is_left(then, number, code):
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    process = context.Process(target=parent, args=(there, then))
+    process.start()
+    pids = here.recv()
+    if number == signal.SIGINT:
+        for pid in [*pids, process.pid]:
+            os.kill(pid, number)
+    elif number is not None:
+        os.kill(process.pid, number)
+    process.join(PATIENCE_S)
+    assert process.exitcode == code
+    assert ended(pids)
+
+
+SCRIPT = """
+import signal
+from pearl.workers import WorkerVectorEnv
+from tests.pearl.worker_envs import FailingTasks
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    tasks = FailingTasks("never")
+    idle, stepped = (WorkerVectorEnv(tasks, tasks.sample(2, None), 2) for _ in range(2))
+    stepped.reset(seed=0)
+    print("started", flush=True)
+    while True:
+        stepped.step(stepped.action_space.sample())
+"""
+
+
+def session(leader):
+    """The processes of a session, by number."""
+    members = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    members.append(int(folder.name))
+    return members
+
+
+def test_ctrl_c_ends_a_script_with_one_traceback_and_all_that_it_started(tmp_path):
+    script, complaints = tmp_path / "script.py", tmp_path / "stderr"
+    script.write_text(SCRIPT)
+    with complaints.open("w") as stderr:
+        running = subprocess.Popen(
+            [sys.executable, script],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        assert running.stdout.readline() == "started\n", complaints.read_text()
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(PATIENCE_S) == -signal.SIGINT
+        assert eventually(lambda: not session(running.pid))
+    finally:
+        for pid in session(running.pid):
+            os.kill(pid, signal.SIGKILL)
+        running.stdout.close()
+        running.wait()
+    assert complaints.read_text().count("Traceback") == 1
+    assert "KeyboardInterrupt" in complaints.read_text()
