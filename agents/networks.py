@@ -93,6 +93,8 @@ class CriticEnsemble(nn.Module):
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:])
             hidden = functional.relu(hidden)
+        # Products with few columns are several times as fast where the columns lie together in memory.
+        columns = last[0].mT.contiguous().mT
         with torch.autocast(hidden.device.type, enabled=False):  # values need more than 8 bits
-            output = torch.baddbmm(last[1], hidden.float(), last[0])
+            output = torch.baddbmm(last[1], hidden.float(), columns)
         return output.view(len(output), tasks, steps, -1)

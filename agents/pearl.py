@@ -43,14 +43,16 @@ class PEARLMemory(NamedTuple):
 
 
 class _Losses(NamedTuple):
-    """What one gradient step descends."""
+    """Soft actor-critic's losses in one gradient step, with what the step and its log need beside them."""
 
-    inference: Tensor
-    """The critics' loss and the KL bounds, for features, encoder and critics"""
-    policy: Tensor
-    """For the actor"""
-    temperature: Tensor | None
-    """For the temperature; None where it is fixed"""
+    critic: Tensor
+    """With the gradient to features, encoder and critics"""
+    actor: Tensor
+    """With the gradient to the actor"""
+    entropy: Tensor
+    """(task, step), detached"""
+    temperature: Tensor
+    q_mean: Tensor
 
 
 class PEARLAgent(nn.Module):
@@ -195,31 +197,40 @@ class PEARLAgent(nn.Module):
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
             early_kl where it has a weight.
         """
+        check_transitions(batch.transitions, self.observation_dim, self.action_dim)
+        # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
+        early = None if batch.early_context is None else self.infer(batch.early_context)
+        posterior = self.encoder.posterior(self.infer(batch.context, early))
+        bounds = self._information_bounds(posterior, early)
         lower = self.config.precision == "bfloat16"
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
-            losses, metrics = self._losses(batch, rng)
+            losses = self._soft_actor_critic(batch.transitions, posterior, rng)
         self.optimizer.zero_grad(set_to_none=True)
         inference = [*self.features.parameters(), *self.encoder.parameters(), *self.critics.parameters()]
-        losses.inference.backward(inputs=inference)
-        losses.policy.backward(inputs=list(self.actor.parameters()))
-        if losses.temperature is not None:
-            losses.temperature.backward()
+        (losses.critic + sum(weight * kl for weight, kl in bounds.values())).backward(inputs=inference)
+        losses.actor.backward(inputs=list(self.actor.parameters()))
+        if self.config.temperature is None:
+            temperature_loss(self.log_temperature, losses.entropy, self.target_entropy).backward()
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.target_update_rate
             )
-        return metrics
+        return {
+            "critic_loss": losses.critic.detach(),
+            "actor_loss": losses.actor.detach(),
+            "q_mean": losses.q_mean,
+            "temperature": losses.temperature,
+            "entropy": losses.entropy.mean(),
+            "posterior_stddev": posterior.stddev.detach().mean(),
+            "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
+        } | {name: kl.detach() for name, (_, kl) in bounds.items()}
 
-    def _losses(self, batch: MetaBatch, rng: torch.Generator) -> tuple[_Losses, dict[str, Tensor]]:
-        """Return the losses at the present parameters, and the scalars for logging."""
-        transitions = batch.transitions
-        check_transitions(transitions, self.observation_dim, self.action_dim)
+    def _soft_actor_critic(self, transitions: Transitions, posterior: Normal, rng: torch.Generator) -> _Losses:
+        """Return the losses at the present parameters; each transition has a sample of z of its own."""
         observation = self.features(transitions.observation)
         action = self.actions.encode(transitions.action)
-        early = None if batch.early_context is None else self.infer(batch.early_context)
-        posterior = self.encoder.posterior(self.infer(batch.context, early))
         noise = torch.randn((*observation.shape[:2], self.latent_dim), generator=rng, device=self.device)
         z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * noise
         temperature = self.log_temperature.detach().exp()
@@ -233,31 +244,14 @@ class PEARLAgent(nn.Module):
             reward = self.config.reward_scale * transitions.reward
             target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
         q = self.actions.q(self.critics, observation, action, z)
-        bellman = critic_loss(q, target)
-        bounds = self._information_bounds(posterior, early)
 
         fixed_observation, fixed_z = observation.detach(), z.detach()
         policy_value, entropy = self.actions.soft_value(
             self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
         )
-        policy = actor_loss(policy_value)
-        losses = _Losses(
-            inference=bellman + sum(weight * kl for weight, kl in bounds.values()),
-            policy=policy,
-            temperature=None
-            if self.config.temperature is not None
-            else temperature_loss(self.log_temperature, entropy.detach(), self.target_entropy),
+        return _Losses(
+            critic_loss(q, target), actor_loss(policy_value), entropy.detach(), temperature, q.detach().mean()
         )
-        metrics = {
-            "critic_loss": bellman.detach(),
-            "actor_loss": policy.detach(),
-            "q_mean": q.detach().mean(),
-            "temperature": temperature,
-            "entropy": entropy.detach().mean(),
-            "posterior_stddev": posterior.stddev.detach().mean(),
-            "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
-        } | {name: kl.detach() for name, (_, kl) in bounds.items()}
-        return losses, metrics
 
     def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
