@@ -99,7 +99,7 @@ class ImageFeatures(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Return features (…, dim) of flattened uint8 images (…, height * width * channel)."""
         # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
-        images = (observation.reshape(-1, *self.shape).float() * (1 / 255) - 0.5).permute(0, 3, 1, 2)
+        images = torch.mul(observation.reshape(-1, *self.shape), 1 / 255).sub_(0.5).permute(0, 3, 1, 2)
         features: Tensor = self.network(images).float()
         return features.view(*observation.shape[:-1], self.dim)
 

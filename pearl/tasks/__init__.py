@@ -5,7 +5,8 @@ from pearl.tasks import image_point_robot as _image_point_robot  # noqa: F401  (
 from pearl.tasks import metaworld as _metaworld  # noqa: F401  (registers its families)
 from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families)
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
-from pearl.tasks.check import TaskDistributionError, check_task_distribution
+from pearl.tasks.check import check_task_distribution
+from pearl.tasks.check_episodes import TaskDistributionError
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
 from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed

@@ -2,33 +2,38 @@
 
 import inspect
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 
 from agents import check_spaces
-from agents.spaces import action_rows, observation_row, observation_rows
+from agents.spaces import observation_rows
+from pearl.tasks.check_episodes import (
+    EPISODES,
+    Episode,
+    TaskDistributionError,
+    play,
+    require,
+)
 from pearl.tasks.distribution import Task, TaskDistribution, time_limit
 
-_EPISODES = 2
 _OTHER_SEEDS = 8
 _MANY_TASKS = 200
 _TOLERANCE = 1e-4
 
 
-class TaskDistributionError(ValueError):
-    """A task distribution breaks what meta-training relies on."""
-
-
-def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, seed: int = 0) -> None:
+def check_task_distribution(
+    distribution: TaskDistribution,
+    n_tasks: int = 4,
+    seed: int = 0,
+    *,
+    policy: Callable[[Any], Any] | None = None,
+) -> None:
     """Examine a task distribution before meta-training with it; returns where nothing is wrong.
 
     Draws tasks, builds their environments, and plays a few random episodes of each.
@@ -37,6 +42,8 @@ def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, se
         distribution: an instance.
         n_tasks: tasks to draw, at least 2; no more than there are.
         seed: of the tasks, the environments and the actions.
+        policy: chooses an action for an observation, deterministically; for tasks that only reward those who know how,
+            so that random actions cannot tell them apart.
 
     Raises:
         TaskDistributionError: says what is wrong, and what to do.
@@ -46,7 +53,7 @@ def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, se
         raise ValueError(f"n_tasks must be at least 2, to compare tasks with each other, got {n_tasks}.")
     _check_methods(distribution)
     tasks = _check_sampling(distribution, n_tasks, seed)
-    episodes: list[list[_Episode]] = []
+    episodes: list[list[Episode]] = []
     first: gym.Env[Any, Any] | None = None
     horizons = []
     for task in tasks:
@@ -54,10 +61,10 @@ def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, se
             first = env if first is None else first
             _check_spaces(env, first, task)
             horizons.append(_horizon(env, task))
-            episodes.append([_play(env, task, horizons[-1], seed, episode) for episode in range(_EPISODES)])
+            episodes.append([play(env, task, horizons[-1], seed, n, policy) for n in range(EPISODES)])
             if not (env.spec is not None and env.spec.nondeterministic):
-                again = _play(env, task, horizons[-1], seed, 0)
-                _require(
+                again = play(env, task, horizons[-1], seed, 0, policy)
+                require(
                     again.equals(episodes[-1][0]),
                     f"The environment of task ({task}) is not deterministic: after reset(seed={seed}) the same actions "
                     "led elsewhere. Draw from self.np_random only, and let reset forget the last episode.",
@@ -69,32 +76,8 @@ def check_task_distribution(distribution: TaskDistribution, n_tasks: int = 4, se
     _check_relabel(distribution, tasks, episodes)
 
 
-@dataclass(frozen=True)
-class _Episode:
-    observation: NDArray[Any]
-    """(step + 1, observation_dim)"""
-    action: NDArray[np.float32]
-    """(step, action_dim)"""
-    reward: NDArray[np.float32]
-    """(step,)"""
-    training_reward: NDArray[np.float32]
-    """(step,)"""
-    terminated: bool
-
-    def equals(self, other: "_Episode") -> bool:
-        return self.terminated == other.terminated and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("observation", "reward", "training_reward")
-        )
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise TaskDistributionError(message)
-
-
 def _check_methods(distribution: Any) -> None:
-    _require(
+    require(
         not isinstance(distribution, type),
         f"Pass an instance, not the class: {getattr(distribution, '__name__', '')}().",
     )
@@ -104,7 +87,7 @@ def _check_methods(distribution: Any) -> None:
         ("make_env", (Task({}),), {"render_mode": None}, "make_env(self, task, *, render_mode=None)"),
     ):
         method = getattr(distribution, name, None)
-        _require(callable(method), f"{kind} has no method {name!r}; define {signature}.")
+        require(callable(method), f"{kind} has no method {name!r}; define {signature}.")
         assert method is not None
         try:
             inspect.signature(method).bind(*arguments, **keywords)
@@ -112,7 +95,7 @@ def _check_methods(distribution: Any) -> None:
             raise TaskDistributionError(
                 f"{kind}.{name}{inspect.signature(method)} cannot be called as {signature} ({error})."
             ) from error
-    _require(
+    require(
         isinstance(distribution, TaskDistribution),
         f"{kind} must inherit from pearl.TaskDistribution, which provides make_vec_env and the other defaults.",
     )
@@ -129,26 +112,26 @@ def _sample(distribution: TaskDistribution, n: int, seed: int) -> list[Task]:
 
 def _check_sampling(distribution: TaskDistribution, n: int, seed: int) -> list[Task]:
     tasks = _sample(distribution, n, seed)
-    _require(
+    require(
         isinstance(tasks, list) and all(isinstance(task, Task) for task in tasks),
         f"sample(n, rng) must return a list of pearl.Task, got {tasks!r}.",
     )
-    _require(len(tasks) == n, f"sample({n}, rng) must return {n} tasks, got {len(tasks)}.")
+    require(len(tasks) == n, f"sample({n}, rng) must return {n} tasks, got {len(tasks)}.")
     for task in tasks:
         returned = Task(json.loads(json.dumps(task.to_json())))
-        _require(returned == task, f"Task ({task}) does not survive a JSON round trip; it came back as ({returned}).")
-    _require(
+        require(returned == task, f"Task ({task}) does not survive a JSON round trip; it came back as ({returned}).")
+    require(
         _sample(distribution, n, seed) == tasks,
         "sample(n, rng) gave other tasks with the same seed. Draw from the generator that is passed in, not from "
         "numpy.random or random, and keep no state between calls.",
     )
-    _require(len(set(tasks)) > 1, f"sample({n}, rng) gave the same task {n} times: ({tasks[0]}). Tasks must vary.")
+    require(len(set(tasks)) > 1, f"sample({n}, rng) gave the same task {n} times: ({tasks[0]}). Tasks must vary.")
     if all(_sample(distribution, n, seed + other) == tasks for other in range(1, _OTHER_SEEDS + 1)):
         try:
             more = distribution.sample(_MANY_TASKS, np.random.default_rng(seed))
         except ValueError:
             more = tasks
-        _require(
+        require(
             set(more) <= set(tasks),
             "sample(n, rng) gave the same tasks with every seed. Draw from the generator that is passed in.",
         )
@@ -160,14 +143,14 @@ def _make_env(distribution: TaskDistribution, task: Task) -> gym.Env[Any, Any]:
         env = distribution.make_env(task)
     except Exception as error:
         raise TaskDistributionError(f"make_env(({task})) raised {type(error).__name__}: {error}.") from error
-    _require(isinstance(env, gym.Env), f"make_env must return a gymnasium.Env, got {env!r}.")
+    require(isinstance(env, gym.Env), f"make_env must return a gymnasium.Env, got {env!r}.")
     return env
 
 
 def _check_spaces(env: gym.Env[Any, Any], first: gym.Env[Any, Any], task: Task) -> None:
     for name in ("observation_space", "action_space"):
         space, expected = getattr(env, name), getattr(first, name)
-        _require(
+        require(
             space == expected, f"All tasks must share one {name}; task ({task}) has {space}, the first has {expected}."
         )
     try:
@@ -183,99 +166,27 @@ def _horizon(env: gym.Env[Any, Any], task: Task) -> int:
         raise TaskDistributionError(str(error)) from error
 
 
-def _play(env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: int) -> _Episode:
-    """Play one episode: of new random actions each step, or, in later ones, of one held, which leads further."""
-    env.action_space.seed(_EPISODES * seed + number)
-    action = env.action_space.sample()
-    returned = _call(task, "reset", lambda: env.reset(seed=seed + number))
-    _require(
-        isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict),
-        f"reset must return (observation, info) with a dictionary as info, got {returned!r} of task ({task}).",
-    )
-    observations = [_checked_observation(env, returned[0], "reset", task)]
-    actions: list[NDArray[Any]] = []
-    rewards: list[float] = []
-    training_rewards: list[float] = []
-    terminated = truncated = False
-    while not (terminated or truncated):
-        _require(
-            len(rewards) < horizon,
-            f"An episode of task ({task}) went past its time limit of {horizon} steps without truncation. Wrap what "
-            "make_env returns in gymnasium.wrappers.TimeLimit.",
-        )
-        if number == 0:
-            action = env.action_space.sample()
-        step = _call(task, "step", lambda action=action: env.step(action.copy()))
-        _require(
-            isinstance(step, tuple) and len(step) == 5,
-            f"step must return (observation, reward, terminated, truncated, info), got {step!r} of task ({task}).",
-        )
-        observation, reward, terminated, truncated, info = step
-        observations.append(_checked_observation(env, observation, "step", task))
-        rewards.append(_checked_reward(reward, "reward", task))
-        for flag, value in (("terminated", terminated), ("truncated", truncated)):
-            _require(
-                isinstance(value, bool | np.bool_), f"{flag} must be True or False, got {value!r} of task ({task})."
-            )
-        _require(isinstance(info, dict), f"step must return a dictionary as info, got {info!r} of task ({task}).")
-        training_rewards.append(_checked_reward(info.get("training_reward", reward), "info['training_reward']", task))
-        actions.append(action)
-    return _Episode(
-        observation=np.stack(observations),
-        action=action_rows(env.action_space, actions),
-        reward=np.array(rewards, np.float32),
-        training_reward=np.array(training_rewards, np.float32),
-        terminated=bool(terminated),
-    )
-
-
-def _call(task: Task, method: str, function: Any) -> Any:
-    try:
-        return function()
-    except Exception as error:
-        raise TaskDistributionError(f"{method} of task ({task}) raised {type(error).__name__}: {error}") from error
-
-
-def _checked_observation(env: gym.Env[Any, Any], observation: Any, method: str, task: Task) -> NDArray[Any]:
-    contained = env.observation_space.contains(observation)
-    row = observation_row(env.observation_space, observation)[0] if contained else np.array([np.nan])
-    _require(
-        bool(np.isfinite(row).all()),
-        f"The observation that {method} returned for task ({task}) is not in the observation space "
-        f"{env.observation_space}: {observation!r}. Its type, shape and bounds must agree, and it must be finite.",
-    )
-    return row
-
-
-def _checked_reward(reward: Any, name: str, task: Task) -> float:
-    kind = int | float | np.integer | np.floating
-    _require(
-        isinstance(reward, kind) and not isinstance(reward, bool) and math.isfinite(reward),
-        f"{name} must be a finite number, got {reward!r} of task ({task}).",
-    )
-    return float(reward)
-
-
-def _check_time_limit(episodes: list[list[_Episode]], horizons: list[int]) -> None:
+def _check_time_limit(episodes: list[list[Episode]], horizons: list[int]) -> None:
     played = [(episode, horizon) for row, horizon in zip(episodes, horizons, strict=True) for episode in row]
-    _require(
+    require(
         not all(episode.terminated and len(episode.reward) == horizon for episode, horizon in played),
         "Every episode was terminated just at its time limit. A time limit truncates: return truncated=True and "
         "terminated=False, so that values are bootstrapped there.",
     )
 
 
-def _check_tasks_differ(episodes: list[list[_Episode]]) -> None:
+def _check_tasks_differ(episodes: list[list[Episode]]) -> None:
     differ = any(
         not one.equals(other)
         for row, column in combinations(episodes, 2)
         for one, other in zip(row, column, strict=True)
     )
-    _require(
+    require(
         differ,
         f"All {len(episodes)} tasks behaved the same: with the same seed and actions, no observation or reward "
-        f"differed in {_EPISODES} random episodes. make_env may not apply the task's parameters, or a reset undoes "
-        "them. Where rewards are too rare for random actions, put a denser one in info['training_reward'].",
+        f"differed in {EPISODES} random episodes. make_env may not apply the task's parameters, or a reset undoes "
+        "them. Where rewards are too rare for random actions, put a denser one in info['training_reward'], or give a "
+        "policy that meets them.",
     )
 
 
@@ -284,17 +195,17 @@ def _check_vector_env(distribution: TaskDistribution, tasks: Sequence[Task], env
         envs = distribution.make_vec_env(tasks)
     except Exception as error:
         raise TaskDistributionError(f"make_vec_env(tasks) raised {type(error).__name__}: {error}.") from error
-    _require(isinstance(envs, VectorEnv), f"make_vec_env must return a gymnasium.vector.VectorEnv, got {envs!r}.")
+    require(isinstance(envs, VectorEnv), f"make_vec_env must return a gymnasium.vector.VectorEnv, got {envs!r}.")
     with closing(envs):
         n = len(tasks)
-        _require(envs.num_envs == n, f"make_vec_env must build one environment per task, {n}, got {envs.num_envs}.")
+        require(envs.num_envs == n, f"make_vec_env must build one environment per task, {n}, got {envs.num_envs}.")
         for name in ("observation_space", "action_space"):
             single, own = getattr(envs, f"single_{name}"), getattr(env, name)
-            _require(
+            require(
                 single == own, f"make_vec_env's single_{name} is {single}, make_env's {name} is {own}; they must agree."
             )
         mode = envs.metadata.get("autoreset_mode")
-        _require(
+        require(
             mode is AutoresetMode.DISABLED,
             f"make_vec_env must use AutoresetMode.DISABLED (pass autoreset_mode to SyncVectorEnv), got {mode}.",
         )
@@ -306,20 +217,20 @@ def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], n:
     envs.action_space.seed(seed)
     before = observation_rows(env.observation_space, envs.step(envs.action_space.sample())[0])
     expected = (n, gym.spaces.flatdim(env.observation_space))
-    _require(
+    require(
         before.shape == expected,
         f"make_vec_env's step returned observations of the shape {before.shape}, not {expected}.",
     )
     mask = np.arange(n) == 0
     after = observation_rows(env.observation_space, envs.reset(options={"reset_mask": mask})[0])
-    _require(
+    require(
         np.array_equal(after[1:], before[1:]),
         "make_vec_env's environments must reset alone: reset(options={'reset_mask': mask}) moved one that was not "
         "chosen.",
     )
 
 
-def _check_relabel(distribution: TaskDistribution, tasks: Sequence[Task], episodes: list[list[_Episode]]) -> None:
+def _check_relabel(distribution: TaskDistribution, tasks: Sequence[Task], episodes: list[list[Episode]]) -> None:
     for task, row in zip(tasks, episodes, strict=True):
         for episode in row:
             observation, action = episode.observation[None], episode.action[None]
@@ -330,11 +241,11 @@ def _check_relabel(distribution: TaskDistribution, tasks: Sequence[Task], episod
                 ("reward", rewards[0], episode.reward[None]),
                 ("training reward", rewards[1], episode.training_reward[None]),
             ):
-                _require(
+                require(
                     np.shape(relabelled) == own.shape,
                     f"relabel must return each {name} as (task, step), {own.shape}, got {np.shape(relabelled)}.",
                 )
-                _require(
+                require(
                     np.allclose(relabelled, own, rtol=_TOLERANCE, atol=_TOLERANCE),
                     f"relabel must reproduce the environment's {name}; for task ({task}) they differ by up to "
                     f"{np.abs(relabelled - own).max():.3g}. Return None where it cannot be computed.",

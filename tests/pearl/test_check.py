@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from pearl.tasks import Task, TaskDistribution, make
-from pearl.tasks.check import TaskDistributionError, check_task_distribution
+from pearl.tasks import Task, TaskDistribution, TaskDistributionError, check_task_distribution, make
 
 HORIZON = 5
 
@@ -299,6 +298,27 @@ def test_tasks_that_differ_in_the_training_reward_alone_pass():
             return observation, 0.0, terminated, truncated, {"training_reward": reward}
 
     check_task_distribution(type("Sparsely", (Walks,), {"env": Sparse})())
+
+
+class Locked(Walk):
+    """Pays for nothing but full steps forward, which random actions all but never are."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward * float(action[0] == 1.0), terminated, truncated, info
+
+
+def test_tasks_that_random_actions_cannot_tell_apart_pass_with_a_policy_that_can():
+    locked = type("Locks", (Walks,), {"env": Locked})()
+    assert_found(locked, "All 4 tasks behaved the same", "give a policy that meets them")
+    seen = []
+
+    def forward(observation):
+        seen.append(observation)
+        return [1.0]
+
+    check_task_distribution(locked, policy=forward)
+    assert all(observation.shape == (1,) for observation in seen)
 
 
 def vectorised(tasks, mode=AutoresetMode.DISABLED):
