@@ -37,9 +37,7 @@ class TrainingConfig:
     episodes_per_trial: int = 2
     """Episodes in a collected trial: the first acts on the prior, the next on the posterior."""
     initial_episodes: int = 1
-    """Episodes of a random policy per initial task before the first gradient step."""
-    initial_tasks: int | None = None
-    """Training tasks that a random policy starts with; all where None. The others are met as they are chosen."""
+    """Episodes of a random policy per training task before the first gradient step."""
     initial_policy: Literal["random", "steady"] = "random"
     """What acts in the initial episodes: a new uniform action at each step, or one that is held for an episode."""
     gradient_steps_per_env_step: float = 0.1
@@ -92,15 +90,18 @@ class TrainingConfig:
             )
         if self.recent_context is not None:
             _at_least(1, "training", "recent_context", self.recent_context)
-        for name in ("tasks_per_iteration", "initial_tasks", "meta_batch"):
-            n_tasks = getattr(self, name)
-            if n_tasks is None:
-                continue
-            _at_least(1, "training", name, n_tasks)
-            if n_tasks > self.n_train_tasks:
+        if self.tasks_per_iteration is not None:
+            _at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
+            if self.tasks_per_iteration > self.n_train_tasks:
                 raise ConfigError(
-                    f"training.{name} ({n_tasks}) must not exceed training.n_train_tasks ({self.n_train_tasks})."
+                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
+                    f"training.n_train_tasks ({self.n_train_tasks})."
                 )
+        if self.meta_batch > self.n_train_tasks:
+            raise ConfigError(
+                f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
+                f"({self.n_train_tasks})."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,14 +92,12 @@ class MetaTraining:
         training = self.config.training
         begun = time.perf_counter()
         steps_before = self.env_steps
-        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
-        order = order[(self.replay.n_added[order] > 0).int().argsort(stable=True)]  # tasks never met come first
-        if int(self.replay.n_added.max()) == 0 and training.initial_episodes > 0:
-            initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
-            chosen = order[: training.initial_tasks].sort().values.tolist()
-            self._collect(initial, chosen, training.initial_episodes, on_step)
+        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
+            initial = INITIAL_POLICIES[training.initial_policy](self.envs.single_action_space)
+            self._collect(initial, range(len(self.tasks)), training.initial_episodes, on_step)
         else:
-            chosen = order[: training.tasks_per_iteration].sort().values.tolist()
+            n_chosen = training.tasks_per_iteration or len(self.tasks)
+            chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
             self._collect(self.agent, chosen, training.episodes_per_trial, on_step)
         collected = time.perf_counter()
         self._owed_gradient_steps += training.gradient_steps_per_env_step * (self.env_steps - steps_before)

@@ -210,7 +210,6 @@ def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, messa
         ("training", "total_steps", 0),
         ("training", "n_train_tasks", -1),
         ("training", "tasks_per_iteration", 0),
-        ("training", "initial_tasks", 0),
         ("training", "episodes_per_trial", 0),
         ("training", "initial_episodes", -1),
         ("training", "gradient_steps_per_env_step", -0.1),
@@ -235,11 +234,6 @@ def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
     ("section", "settings", "message"),
     [
         ("training", {"meta_batch": 5, "n_train_tasks": 4}, r"meta_batch \(5\) must not exceed .*n_train_tasks \(4\)"),
-        (
-            "training",
-            {"initial_tasks": 5, "n_train_tasks": 4, "meta_batch": 2},
-            r"initial_tasks \(5\) must not exceed ",
-        ),
         (
             "training",
             {"tasks_per_iteration": 5, "n_train_tasks": 4, "meta_batch": 2},

@@ -245,17 +245,6 @@ def test_the_initial_episodes_are_those_of_a_random_policy_in_every_task():
     assert model.training.replay.size().tolist() == [3 * LENGTH] * 4
 
 
-def test_the_random_policy_starts_with_the_initial_tasks_and_the_others_are_met_before_any_is_met_again():
-    model = small_model(training={"initial_tasks": 2, "tasks_per_iteration": 1}).learn(1)
-    assert model.num_timesteps == 2 * LENGTH
-    first = model.training.replay.size()
-    assert sorted(first.tolist()) == [0, 0, LENGTH, LENGTH]
-    for n_met in (3, 4):
-        model.learn(1)
-        assert int((model.training.replay.size() > 0).sum()) == n_met
-    assert torch.equal(model.training.replay.size()[first > 0], first[first > 0])
-
-
 def test_an_iteration_collects_from_as_many_tasks_as_are_asked_for():
     model = small_model(training={"tasks_per_iteration": 2}).learn(INITIAL)
     for _ in range(12):
