@@ -93,7 +93,7 @@ class MetaTraining:
         begun = time.perf_counter()
         steps_before = self.env_steps
         if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
-            initial = INITIAL_POLICIES[training.initial_policy](self.envs.single_action_space)
+            initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
             self._collect(initial, range(len(self.tasks)), training.initial_episodes, on_step)
         else:
             n_chosen = training.tasks_per_iteration or len(self.tasks)
