@@ -184,9 +184,8 @@ class PEARLAgent(nn.Module):
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
         The encoder's gradient, and that of an image's features, comes from the critics' loss and the KL; the actor sees
-        both detached. Every loss is
-        evaluated at the same parameters, then one optimizer step moves them all and the targets follow. Each transition
-        has a sample of z of its own, the same for its value and its target.
+        both detached. Every loss is evaluated at the same parameters, then one optimizer step moves them all and the
+        targets follow. Each transition has a sample of z of its own, the same for its value and its target.
 
         Args:
             batch: context and transitions of several tasks; the transitions' reward is the training reward.
