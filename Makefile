@@ -19,16 +19,20 @@ dev_stamp := $(VENV)/.installed-dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 # the interpreter away; neither changes a file that the stamps depend on.
 stale = $(shell $(python) -c 'import pip' 2>/dev/null && test "$$(cat '$(1)' 2>/dev/null)" = '$(CURDIR)' || echo FORCE)
 
-.PHONY: help train test lint types format FORCE
+.PHONY: help train bench test lint types format FORCE
 .NOTPARALLEL:
 
 help:
 	@echo 'make train [FAMILY=$(FAMILY)] [ARGS=...] [EXTRAS=mujoco]   meta-train on a task family'
+	@echo 'make bench [ARGS=...] [EXTRAS=mujoco]                       measure how fast everything is here'
 	@echo 'make test [ARGS=...] [EXTRAS=...]                         lint, types and tests'
 	@echo 'make lint | types | format                                one of them; format rewrites the files'
 
 train: $(run_stamp)
 	$(python) experiments/train.py $(FAMILY) $(ARGS)
+
+bench: $(run_stamp)
+	$(python) experiments/benchmark.py $(ARGS)
 
 test: lint types
 	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 $(ARGS)
