@@ -104,7 +104,7 @@ class ContinuousActions(Actions):
     def choose(self, policy: SquashedGaussian, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
         if greedy.all():
             return self.decode(policy.mode)
-        return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.sample(rng)[0]))
+        return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.draw(rng).tanh()))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)

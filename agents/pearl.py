@@ -31,7 +31,9 @@ class PEARLMemory(NamedTuple):
     """What PEARL knows of the tasks it is acting in."""
 
     belief: Any
-    """The encoder's belief over everything seen in the trial"""
+    """The encoder's belief over everything seen in the trial, but for what is unread"""
+    unread: tuple[Context, ...]
+    """The newest transitions, one step each: they are read together when somebody asks for the posterior"""
     z: Tensor
     """(task, latent_dim), the last posterior sample, which the task is played with"""
     z_mean: Tensor
@@ -40,6 +42,10 @@ class PEARLMemory(NamedTuple):
     """The noise that the trial's samples are made of"""
     steps: Tensor
     """(task,) int64, steps since the episode's start"""
+
+
+READ_TOGETHER = 64
+"""Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
 class _Losses(NamedTuple):
@@ -121,7 +127,7 @@ class PEARLAgent(nn.Module):
         steps = torch.zeros(n_tasks, dtype=torch.int64, device=self.device)
         nothing = torch.zeros(n_tasks, self.latent_dim, device=self.device)
         everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
-        return self._draw(PEARLMemory(belief, nothing, nothing, draws, steps), everyone)
+        return self._draw(PEARLMemory(belief, (), nothing, nothing, draws, steps), everyone)
 
     @torch.no_grad()
     def act(
@@ -141,22 +147,37 @@ class PEARLAgent(nn.Module):
 
     @torch.no_grad()
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
-        """Fold one transition of each active task into its belief; z stays, or sweeps on."""
-        context = Context(
+        """Take note of one transition of each active task; z stays, or sweeps on.
+
+        Raises:
+            ValueError: a field of the transition has the wrong shape.
+        """
+        step = Context(
             observation=transition.observation.unsqueeze(1),
             action=transition.action.unsqueeze(1),
             reward=transition.reward.unsqueeze(1),
             next_observation=transition.next_observation.unsqueeze(1),
             mask=active.unsqueeze(1),
         )
-        memory = memory._replace(belief=self.infer(context, memory.belief), steps=memory.steps + active)
-        return self._draw(memory, active) if self.config.sweep > 0 else memory
+        check_context(step, self.observation_dim, self.action_dim)
+        memory = memory._replace(unread=(*memory.unread, step), steps=memory.steps + active)
+        if self.config.sweep > 0:
+            return self._draw(self.read(memory), active)
+        return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
+
+    @torch.no_grad()
+    def read(self, memory: PEARLMemory) -> PEARLMemory:
+        """Fold what is unread into the belief."""
+        if not memory.unread:
+            return memory
+        context = Context(*(torch.cat(steps, dim=1) for steps in zip(*memory.unread, strict=True)))
+        return memory._replace(belief=self.infer(context, memory.belief), unread=())
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
         """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""
         begun = memory._replace(steps=torch.where(ended, 0, memory.steps), draws=memory.draws.advance(ended))
-        return self._draw(begun, ended)
+        return self._draw(self.read(begun), ended)
 
     def infer(self, context: Context, belief: Any = None) -> Any:
         """Fold a context, in the spaces' units, into a belief (the prior where None)."""
@@ -173,7 +194,7 @@ class PEARLAgent(nn.Module):
 
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
-        return self.encoder.posterior(memory.belief)
+        return self.encoder.posterior(self.read(memory).belief)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set Adam's step size for every network and the temperature."""

@@ -23,10 +23,14 @@ class SquashedGaussian(NamedTuple):
         """The policy mean, squashed: (…, action_dim)."""
         return self.mean.tanh()
 
+    def draw(self, rng: torch.Generator | None = None) -> Tensor:
+        """Draw reparameterised actions before tanh, (…, action_dim)."""
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + self.log_stddev.exp() * noise
+
     def sample(self, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw reparameterised actions (…, action_dim) and their log-probabilities (…,)."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
-        unsquashed = self.mean + self.log_stddev.exp() * noise
+        unsquashed = self.draw(rng)
         return unsquashed.tanh(), self.log_prob(unsquashed)
 
     def log_prob(self, unsquashed: Tensor) -> Tensor:

@@ -99,13 +99,12 @@ def check_context(context: Context, observation_dim: int, action_dim: int) -> No
             f"got {context.mask.dtype} of shape {tuple(context.mask.shape)}."
         )
     tasks, steps = context.mask.shape
-    expected = {
-        "observation": (tasks, steps, observation_dim),
-        "action": (tasks, steps, action_dim),
-        "reward": (tasks, steps),
-        "next_observation": (tasks, steps, observation_dim),
-    }
-    for field, shape in expected.items():
-        found = tuple(getattr(context, field).shape)
-        if found != shape:
-            raise ValueError(f"Context.{field} must have the shape {shape}, got {found}.")
+    wanted = (
+        (tasks, steps, observation_dim),
+        (tasks, steps, action_dim),
+        (tasks, steps),
+        (tasks, steps, observation_dim),
+    )
+    for field, found, shape in zip(CONTEXT_FIELDS, context, wanted, strict=False):
+        if found.shape != shape:
+            raise ValueError(f"Context.{field} must have the shape {shape}, got {tuple(found.shape)}.")

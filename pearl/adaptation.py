@@ -195,7 +195,8 @@ def repeat(memory: Any, rows: int) -> Any:
     """Repeat a one-row memory (tensors, nested tuples of them) to ``rows`` rows."""
     if isinstance(memory, Tensor):
         return memory.expand(rows, *memory.shape[1:])
-    return type(memory)(*(repeat(part, rows) for part in memory))
+    parts = [repeat(part, rows) for part in memory]
+    return type(memory)(*parts) if hasattr(memory, "_fields") else tuple(parts)
 
 
 def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name: str = "observation") -> NDArray[Any]:

@@ -115,6 +115,11 @@ def tensors(memory: Any) -> Iterator[Tensor]:
         assert memory is None, f"a memory is made of tensors, not of {type(memory)}"
 
 
+def settled(agent: Any, memory: Any) -> Any:
+    """A memory once everything seen is folded in, for agents that put that off."""
+    return agent.read(memory) if isinstance(agent, PEARLAgent) else memory
+
+
 def snapshot(values: Any) -> list[Tensor]:
     return [value.detach().clone() for value in tensors(values)]
 

@@ -20,6 +20,7 @@ from tests.agents.agent_tester import (
     generator,
     learn,
     play,
+    settled,
     snapshot,
     state,
     tensors,
@@ -64,8 +65,8 @@ def test_a_memory_keeps_one_row_per_task_and_its_shapes_throughout_a_trial(agent
     begun = agent.begin(5, generator(0))
     _, later = play(agent, begun, random_transitions(agent, 5, 9))
     shapes = [(values.shape, values.dtype) for values in tensors(begun)]
-    assert shapes == [(values.shape, values.dtype) for values in tensors(later)]
-    assert all(values.shape[0] == 5 for values in tensors(begun))
+    assert shapes == [(values.shape, values.dtype) for values in tensors(settled(agent, later))]
+    assert all(values.shape[0] == 5 for values in (*tensors(begun), *tensors(later)))
 
 
 def test_no_memory_keeps_a_gradient(agent: Any) -> None:
@@ -98,7 +99,8 @@ def test_observing_changes_the_memory_of_active_tasks_only(agent: Any) -> None:
     transition = at_step(random_transitions(agent, 3, 1, seed=1), 0)
     for values in transition:
         values[1] = float("nan")
-    later = agent.observe(memory, transition, active)
+    memory = settled(agent, memory)
+    later = settled(agent, agent.observe(memory, transition, active))
     rows = list(zip(tensors(memory), tensors(later), strict=True))
     assert all(torch.equal(old[1], new[1]) for old, new in rows)
     assert any(not torch.equal(old[0], new[0]) for old, new in rows)
@@ -108,6 +110,7 @@ def test_observing_changes_the_memory_of_active_tasks_only(agent: Any) -> None:
 
 def test_ending_an_episode_changes_the_memory_of_tasks_that_ended_only(agent: Any) -> None:
     _, memory = play(agent, agent.begin(3, generator(0)), random_transitions(agent, 3, 3))
+    memory = settled(agent, memory)
     later = agent.end_episode(memory, torch.tensor([False, True, False]), generator(1))
     for old, new in zip(tensors(memory), tensors(later), strict=True):
         assert torch.equal(old[[0, 2]], new[[0, 2]])

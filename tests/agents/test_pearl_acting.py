@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
+from agents.pearl import READ_TOGETHER
 from encoders import Context
 from tests.agents.agent_tester import (
     ACTION_SPACE,
@@ -97,7 +98,7 @@ def test_each_episodes_z_depends_on_every_transition_before_it_and_on_none_after
 def test_a_terminated_flag_is_no_part_of_the_context() -> None:
     script = random_transitions(2, 4)
     other = script._replace(terminated=1.0 - script.terminated)
-    beliefs = [observe_all(AGENT, AGENT.begin(2, generator(0)), each).belief for each in (script, other)]
+    beliefs = [AGENT.read(observe_all(AGENT, AGENT.begin(2, generator(0)), each)).belief for each in (script, other)]
     assert all(torch.equal(left, right) for left, right in zip(*beliefs, strict=True))
 
 
@@ -163,7 +164,7 @@ def test_boxes_of_any_float_type_give_single_precision_actions_that_can_be_obser
     memory, transition = agent.begin(2, generator(0)), at_step(random_transitions(2, 1), 0)
     choice = agent.act(transition.observation, memory, all_of(2, False), generator(0))
     assert choice.action.dtype == torch.float32
-    later = agent.observe(memory, transition._replace(action=choice.action), all_of(2, True))
+    later = agent.read(agent.observe(memory, transition._replace(action=choice.action), all_of(2, True)))
     assert not torch.equal(later.belief.weighted_mean, memory.belief.weighted_mean)
 
 
@@ -192,3 +193,24 @@ def test_bounds_are_those_of_the_space_given_and_no_part_of_the_weights() -> Non
     assert AGENT.actions.low.tolist() == LOW.tolist()
     assert AGENT.actions.high.tolist() == HIGH.tolist()
     assert not [name for name in AGENT.state_dict() if name.startswith("actions")]
+
+
+def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_is_read_together() -> None:
+    transitions = random_transitions(2, 2 * READ_TOGETHER + 5)
+    late = at_once = AGENT.begin(2, generator(0))
+    for step in range(transitions.reward.shape[1]):
+        seen = (at_step(transitions, step), torch.tensor([True, step % 3 > 0]))
+        late, at_once = AGENT.observe(late, *seen), AGENT.read(AGENT.observe(at_once, *seen))
+        assert len(late.unread) < READ_TOGETHER
+        assert at_once.unread == ()
+    assert len(late.unread) == 5
+    torch.testing.assert_close(AGENT.posterior(late).mean, AGENT.posterior(at_once).mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(AGENT.posterior(late).stddev, AGENT.posterior(at_once).stddev, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transition_of_another_width_is_refused_when_it_is_observed() -> None:
+    transition = at_step(random_transitions(2, 1), 0)
+    with pytest.raises(ValueError, match=r"Context\.action must have the shape \(2, 1, 2\), got \(2, 1, 1\)"):
+        AGENT.observe(
+            AGENT.begin(2, generator(0)), transition._replace(action=transition.action[:, :1]), all_of(2, True)
+        )

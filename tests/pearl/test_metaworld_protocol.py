@@ -60,8 +60,8 @@ def test_a_step_teaches_what_a_session_learns_from_it():
         session.observe(
             timestep.observation[0], timestep.action[0], timestep.reward[0], np.zeros(WIDTH), False, timestep.truncated
         )
-    assert torch.equal(posterior(agent)[0, 0], session.posterior.mean)
-    assert torch.equal(posterior(agent)[1, 0], session.posterior.stddev)
+    torch.testing.assert_close(posterior(agent)[0, 0], session.posterior.mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(posterior(agent)[1, 0], session.posterior.stddev, rtol=1e-5, atol=1e-6)
 
 
 def test_no_belief_outlives_its_task():
