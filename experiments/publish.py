@@ -32,7 +32,7 @@ policy = model.adapt(env, episodes={exploration_episodes})
 | gradient steps | {gradient_steps:,} |
 | training time | {wall_s:.0f} s on one CPU thread |
 | seed | {seed} |
-| held-out tasks | {n_tasks}, none of them a training task |
+| test tasks | {n_tasks}, {kinship} |
 | protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
 | return of episode 1 to {episodes} | {returns} |
 {score_rows}| commit | {commit} |
@@ -81,6 +81,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         returns=" → ".join(f"{value:.2f}" for value in test["return_per_episode"]),
         score_rows=score_rows,
         n_tasks=test["n_tasks"],
+        kinship="the training tasks: there are no others" if test["same_tasks"] else "none of them a training task",
         settings=json.dumps(changed(to_mapping(model.config), to_mapping(pearl.PEARLConfig())), indent=2),
         **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),

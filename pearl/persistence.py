@@ -1,6 +1,7 @@
 """What a saved PEARL model consists of, and how it comes back."""
 
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,9 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    names = ("torch", "gymnasium", "numpy", "stable-baselines3")
+    """Return the versions that a result depends on; a simulator's where it has been loaded, since physics differ."""
+    simulators = [name for name in ("mujoco", "metaworld") if name in sys.modules]
+    names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
     return {"pearl-metarl": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in names
     }

@@ -114,5 +114,6 @@ def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(repr
     card = (folder / "README.md").read_text()
     assert "| random policy |" in card
     assert "score" not in card
+    assert "| test tasks | 2, none of them a training task |" in card
     assert not any("replay" in path.name for path in folder.iterdir())
     assert pearl.load(folder).family == "varying-pendulum"

@@ -1,5 +1,6 @@
 """The MuJoCo families: tasks from a generator, spaces and observations, seeded episodes, quiet processes."""
 
+import importlib.metadata
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl.config import PEARLConfig, load_preset
+from pearl.persistence import versions
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.distribution import Task
 from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
@@ -188,3 +190,9 @@ def test_an_environment_renders_frames(tmp_path):
 @every_family
 def test_the_family_passes_its_examination(family):
     check_task_distribution(family(), n_tasks=2)
+
+
+def test_a_result_names_the_simulators_version():
+    make_env = make("cheetah-vel").make_env
+    make_env(make("cheetah-vel").sample(1, np.random.default_rng(0))[0]).close()
+    assert versions()["mujoco"] == importlib.metadata.version("mujoco")
