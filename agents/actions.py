@@ -104,6 +104,8 @@ class ContinuousActions(Actions):
     def choose(self, policy: SquashedGaussian, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
         if greedy.all():
             return self.decode(policy.mode)
+        if not greedy.any():
+            return self.decode(policy.draw(rng).tanh())
         return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.draw(rng).tanh()))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102

@@ -141,7 +141,7 @@ class PEARLAgent(nn.Module):
             deterministic: (task,) bool.
             rng: draws the actions.
         """
-        z = torch.where(deterministic.unsqueeze(-1), memory.z_mean, memory.z)
+        z = torch.where(deterministic.unsqueeze(-1), memory.z_mean, memory.z) if deterministic.any() else memory.z
         policy = self.actor(self.features(observation), z)
         return ActionChoice(self.actions.choose(policy, deterministic, rng))
 

@@ -118,8 +118,10 @@ def action_rows(space: gym.Space[Any], actions: Any) -> NDArray[np.float32]:
 def env_actions(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
     """Return rows of actions (row, action_dim) as an environment of that space takes them, one per row."""
     actions: NDArray[Any] = rows.reshape(len(rows), *(space.shape or ())).astype(space.dtype)
-    # A bound in double precision can lie inside its own rounding to single.
-    return actions.clip(space.low, space.high) if isinstance(space, spaces.Box) else actions
+    if isinstance(space, spaces.Box) and space.dtype != np.float32:
+        # A bound in double precision can lie inside its own rounding to single.
+        actions = np.clip(actions, space.low, space.high)
+    return actions
 
 
 def check_action(space: gym.Space[Any], action: Any) -> None:
