@@ -3,14 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
-from stable_baselines3.common.logger import Logger
 
 from agents import MetaAgent, PEARLAgent, PEARLMemory
 from pearl.adaptation import AdaptedPolicy, Session, adapt
@@ -20,7 +18,8 @@ from pearl.rollout import StepEvent
 from pearl.tasks import Task, TaskDistribution, family_name, make, time_limit
 from pearl.training import MetaTraining
 
-Callback = BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool] | None
+if TYPE_CHECKING:
+    from pearl.callbacks import Callback
 
 
 class PEARL:
@@ -73,7 +72,9 @@ class PEARL:
         self.training = MetaTraining(self.agent, self.tasks, self.train_tasks, self.config, training_seed)
         self.wall_s = 0.0
         self.next_evaluation = 0
-        self.logger = Logger(folder=None, output_formats=[])
+        from pearl.callbacks import silent_logger  # stable-baselines3 takes as long to import as all of pearl
+
+        self.logger = silent_logger()
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
 
@@ -96,7 +97,7 @@ class PEARL:
     def learn(
         self,
         total_timesteps: int | None = None,
-        callback: Callback = None,
+        callback: "Callback" = None,
         progress_bar: bool = False,
         *,
         on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
@@ -122,7 +123,9 @@ class PEARL:
         if total_timesteps < 0:
             raise ValueError(f"total_timesteps must not be negative, got {total_timesteps}.")
         target = self.num_timesteps + total_timesteps
-        callbacks = self._init_callback(callback, progress_bar)
+        from pearl.callbacks import init_callback
+
+        callbacks = init_callback(self, callback, progress_bar)
         # stable-baselines3's progress bar counts from num_timesteps to the local of this name.
         callbacks.on_training_start({"total_timesteps": target, "self": self}, globals())
         begun, wall_before = time.perf_counter(), self.wall_s
@@ -262,16 +265,6 @@ class PEARL:
 
         save(self, Path(path), training_state=training_state)
 
-    def _init_callback(self, callback: Callback, progress_bar: bool) -> BaseCallback:
-        if isinstance(callback, list):
-            callback = CallbackList(callback)
-        elif not isinstance(callback, BaseCallback):
-            callback = ConvertCallback(callback)
-        if progress_bar:
-            callback = CallbackList([callback, _ProgressBar()])
-        callback.init_callback(self)  # type: ignore[arg-type]
-        return callback
-
     def _log_evaluation(
         self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
     ) -> None:
@@ -301,16 +294,3 @@ class PEARL:
         self.logger.dump(self.num_timesteps)
         if on_evaluation is not None:
             on_evaluation(evaluation, values)
-
-
-class _ProgressBar(ProgressBarCallback):
-    """Counts the environment steps that were taken; tasks that idle or were not chosen take none."""
-
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
-        self._shown = self.num_timesteps
-
-    def _on_step(self) -> bool:
-        self.pbar.update(self.num_timesteps - self._shown)
-        self._shown = self.num_timesteps
-        return True

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from pearl import plots
+from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
 from pearl.config import PEARLConfig, to_mapping
 from pearl.evaluation import Evaluation
-from pearl.model import PEARL, Callback
+from pearl.model import PEARL
 from pearl.persistence import CHECKPOINT, describe, load, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
 from pearl.tasks import TaskDistribution

@@ -190,6 +190,12 @@ def test_imports_run_down_only(floor: str) -> None:
     assert {file: floors for file, floors in upward.items() if floors} == {}
 
 
+def test_importing_pearl_loads_nothing_heavy_that_only_training_or_drawing_needs(tmp_path: Path) -> None:
+    heavy = "{'stable_baselines3', 'matplotlib', 'wandb', 'mujoco', 'metaworld', 'rich'}"
+    shown = run_python(f"import sys, pearl; print({heavy} & set(sys.modules))", folder=tmp_path, path=[ROOT])
+    assert shown.stdout == "set()\n", shown.stderr
+
+
 def test_no_source_file_is_longer_than_a_reader_can_hold() -> None:
     lines = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in source_files(*FLOORS)}
     assert {file: count for file, count in lines.items() if count > MAX_LINES} == {}
