@@ -1,7 +1,7 @@
 """What a saved PEARL model consists of, and how it comes back."""
 
 import platform
-import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
         "acting_rng": random_state_to_json(model._rng),
         "wall_s": model.wall_s,
         "next_evaluation": model.next_evaluation,
-        "versions": versions(),
+        "versions": versions(model.tasks.simulators),
     }
     write_checkpoint(path, groups, document)
 
@@ -89,9 +89,8 @@ def find_checkpoint(path: Path) -> Path:
     return inner if not has_checkpoint(path) and has_checkpoint(inner) else path
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on; a simulator's where it has been loaded, since physics differ."""
-    simulators = [name for name in ("mujoco", "metaworld") if name in sys.modules]
+def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
     names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
     return {"pearl-metarl": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in names
@@ -115,4 +114,9 @@ def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:
 
 def describe(model: PEARL) -> dict[str, Any]:
     """Return what a run's ``config.json`` holds."""
-    return {"family": model.family, "seed": model.seed, **to_mapping(model.config), "versions": versions()}
+    return {
+        "family": model.family,
+        "seed": model.seed,
+        **to_mapping(model.config),
+        "versions": versions(model.tasks.simulators),
+    }

@@ -129,7 +129,7 @@ class Run:
             "wall_s": model.wall_s,
             "test": evaluation_summary(evaluation),
             "headline": headline(evaluation),
-            "versions": versions(),
+            "versions": versions(model.tasks.simulators),
         }
         write_json(self.folder / "result.json", result)
         episodes = [f"return_ep{number}" for number in range(1, evaluation.returns.shape[1] + 1)]

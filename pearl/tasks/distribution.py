@@ -147,6 +147,9 @@ class TaskDistribution(ABC):
     same_tasks: bool = False
     """Whether the test tasks are the training tasks, in families of a handful; evaluations then say so."""
 
+    simulators: tuple[str, ...] = ()
+    """Installed distributions, such as mujoco, whose version is recorded with every result, since physics differ."""
+
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         """Draw ``n`` tasks; the same generator state gives the same tasks."""

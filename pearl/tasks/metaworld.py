@@ -105,6 +105,8 @@ class _MetaworldFamily(TaskDistribution):
         ValueError: an episode of no steps.
     """
 
+    simulators = ("mujoco", "metaworld")
+
     def __init__(self, *, episode_steps: int = EPISODE_STEPS) -> None:
         if episode_steps < 1:
             raise ValueError(f"episode_steps must be at least 1, got {episode_steps}.")

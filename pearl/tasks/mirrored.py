@@ -30,6 +30,7 @@ class Mirrored(TaskDistribution):
         self.distribution = distribution
         self.name = f"mirrored-{family_name(distribution)}" if name is None else name
         self.same_tasks = distribution.same_tasks
+        self.simulators = distribution.simulators
         if ACTION_SIGN in distribution.sample(1, np.random.default_rng(0))[0].params:
             raise ValueError(f"The tasks of {family_name(distribution)!r} have a parameter {ACTION_SIGN!r} already.")
 

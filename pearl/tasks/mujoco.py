@@ -28,6 +28,7 @@ _ENVIRONMENTS = "pearl.tasks.mujoco_envs"
 class _MujocoFamily(TaskDistribution):
     """What the families share: an environment made by ``gymnasium.make`` from a task's parameters."""
 
+    simulators = ("mujoco",)
     _id: ClassVar[str]
 
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:

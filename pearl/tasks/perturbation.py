@@ -101,6 +101,7 @@ class Perturbed(TaskDistribution):
                 "perturbed(..., max_episode_steps=200)."
             )
         bare = env.unwrapped
+        self.simulators = ("mujoco",) if _is_mujoco(bare) else ()
         self._own = {path: _read_attribute(bare, path) for path in paths}
         given = env.spec.kwargs
         for name, parameter in inspect.signature(type(bare).__init__).parameters.items():

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
+from pearl import Scale, Uniform, mirrored, perturbed
 from pearl.config import PEARLConfig, load_preset
 from pearl.persistence import versions
 from pearl.tasks.check import check_task_distribution
@@ -193,6 +194,8 @@ def test_the_family_passes_its_examination(family):
 
 
 def test_a_result_names_the_simulators_version():
-    make_env = make("cheetah-vel").make_env
-    make_env(make("cheetah-vel").sample(1, np.random.default_rng(0))[0]).close()
-    assert versions()["mujoco"] == importlib.metadata.version("mujoco")
+    plain = perturbed("CartPole-v1", {"length": Uniform(0.25, 1.0)})
+    perturbed_robot = perturbed("Hopper-v5", {"model.body_mass": Scale(Uniform(0.5, 2.0))})
+    for family in (make("cheetah-vel"), perturbed_robot, mirrored(perturbed_robot)):
+        assert versions(family.simulators)["mujoco"] == importlib.metadata.version("mujoco")
+    assert "mujoco" not in versions(plain.simulators)
