@@ -195,6 +195,7 @@ def test_a_picture_lies_beside_the_report(measured):
         assert min(image.size) > 400
 
 
+@pytest.mark.slow  # It compares timings, which a busy machine can turn round.
 def test_the_floor_is_no_larger_than_our_step(measured):
     for section in ("step", "presets"):
         for setting in {figure["setting"] for figure in measured.report["sections"][section]}:
