@@ -119,7 +119,7 @@ def test_no_folder_at_all_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("name", "carries"), [("sac.zip", True), ("model.pt", True), ("q.pkl", True), ("a.txt", False)]
 )
-def test_a_file_in_a_folder_s_place_is_refused(tmp_path, name, carries):
+def test_a_file_in_a_folders_place_is_refused(tmp_path, name, carries):
     (tmp_path / name).write_bytes(b"PK\x03\x04")
     assert not has_checkpoint(tmp_path / name)
     with pytest.raises(CheckpointError, match="reads only the folders that its own save") as caught:
@@ -162,7 +162,7 @@ def test_a_manifest_never_leads_out_of_its_folder(saved, name):
         read_checkpoint(saved)
 
 
-def test_a_group_s_key_never_leads_out_of_its_folder(saved):
+def test_a_groups_key_never_leads_out_of_its_folder(saved):
     shutil.copy(saved / "weights-000001.safetensors", saved.parent / "out-000001.safetensors")
 
     def edit(manifest):
@@ -173,7 +173,7 @@ def test_a_group_s_key_never_leads_out_of_its_folder(saved):
         read_checkpoint(saved)
 
 
-def test_a_somebody_else_s_manifest_is_not_overwritten(tmp_path):
+def test_somebody_elses_manifest_is_not_overwritten(tmp_path):
     (tmp_path / "manifest.json").write_text('{"name": "my web app"}')
     with pytest.raises(CheckpointError, match="belongs to something else"):
         write_checkpoint(tmp_path, *example(1))
@@ -222,7 +222,7 @@ def test_the_crafted_pickle_is_a_live_one(tmp_path, pickler):
     assert (tmp_path / "it_ran").exists()
 
 
-def test_a_pickle_in_the_manifest_s_place_is_refused(saved):
+def test_a_pickle_in_the_manifests_place_is_refused(saved):
     (saved / "manifest.json").write_bytes(pickle.dumps(CreatesFile(saved / "it_ran")))
     with pytest.raises(CheckpointError, match=r"manifest\.json is a pickle"):
         read_checkpoint(saved)
