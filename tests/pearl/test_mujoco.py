@@ -16,7 +16,7 @@ from pearl.tasks.distribution import Task
 from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
 from pearl.tasks.registry import families, make
 from tests.pearl.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
-from tests.pearl.processes import can_render, run_python, run_rendering
+from tests.pearl.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
 
 
 @every_family
@@ -149,43 +149,29 @@ assert env.unwrapped.data.warning.number.sum() > 0
 
 
 def test_playing_says_nothing_on_stderr_and_leaves_no_log_file(tmp_path):
-    done = run_python(PLAY, tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
+    assert_says_nothing(PLAY, tmp_path)
 
 
 def test_without_mujoco_the_families_are_listed_and_building_one_says_what_to_install(tmp_path):
-    done = run_python(
+    assert_names_what_to_install(
         "import sys; sys.modules['mujoco'] = None\n"
         "import pearl.tasks.mujoco as families\n"
         "print(families.CheetahVel.name)\n"
         "families.CheetahVel().make_env(families.Task({'velocity': 1.0}))",
         tmp_path,
+        printed="cheetah-vel",
+        extra="mujoco",
     )
-    assert done.stdout == "cheetah-vel\n"
-    assert done.stderr.strip().endswith("pip install pearl-metarl[mujoco]")
-    assert "\nImportError: " in done.stderr
-
-
-RENDER = """
-import sys
-import pearl.tasks.mujoco as families
-env = families.CheetahVel().make_env(families.Task({"velocity": 1.0}), render_mode="rgb_array")
-env.reset(seed=0)
-try:
-    frame = env.render()
-except Exception as error:
-    print("no OpenGL:", type(error).__name__)
-    sys.exit()
-print(frame.shape, frame.dtype, frame.std() > 0)
-env.close()
-"""
 
 
 @can_render
 def test_an_environment_renders_frames(tmp_path):
-    done = run_rendering(RENDER, tmp_path)
-    assert (done.stdout, done.stderr) == ("(480, 480, 3) uint8 True\n", "")
+    assert_renders(
+        "import pearl.tasks.mujoco as families\n"
+        "env = families.CheetahVel().make_env(families.Task({'velocity': 1.0}), render_mode='rgb_array')",
+        tmp_path,
+        shows="frame.std() > 0",
+    )
 
 
 @every_family
