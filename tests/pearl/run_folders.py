@@ -1,24 +1,12 @@
-"""Runs of a small model in folders of their own: started, resumed, finished and read back, without pictures."""
+"""Runs of a small model in folders of their own: started, resumed and read back."""
 
 import csv
 
-import pytest
-
-from pearl import evaluation
 from pearl.run import Run, resume
 from tests.pearl.small import Counting, small_model
 
 INTERVAL = 32
 SETTINGS = {"agent": {"final_learning_rate": 1e-4}, "evaluation": {"interval": INTERVAL}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly():
-    """Drawing and measuring what a random policy earns take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
-        patch.setattr(Run, "draw", lambda run, evaluation: [])
-        yield
 
 
 def model_of(family=None, **sections):
@@ -32,13 +20,6 @@ def run_in(folder, model=None, **options):
 
 def go_on(folder, **expected):
     return run_in(folder, resume(folder, distribution=Counting(), **expected), resume=True)
-
-
-def finished_run(folder):
-    """A run that nothing disturbed."""
-    run = run_in(folder)
-    run.train()
-    return run
 
 
 def rows(folder):

@@ -14,24 +14,11 @@ from pearl.checkpoint import has_checkpoint
 from pearl.run import Run, RunError, differences, output_folder, read_progress, resume, write_json
 from pearl.tasks import make
 from tests.pearl import small
-from tests.pearl.run_folders import (
-    INTERVAL,
-    finished_run,
-    go_on,
-    model_of,
-    quickly,  # noqa: F401  (a fixture for every test here)
-    rows,
-    run_in,
-    steps_of,
-)
+from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of
 from tests.pearl.small import Counting, everything_learnt
 
-draw = Run.draw
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return finished_run(tmp_path_factory.mktemp("whole"))
+pytestmark = pytest.mark.usefixtures("quickly")
+draw = Run.draw  # which the fixture replaces
 
 
 def stop_at(run, env_steps):

@@ -11,21 +11,10 @@ import torch
 from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint
 from pearl.run import resume
 from tests.pearl import small
-from tests.pearl.run_folders import (
-    finished_run,
-    go_on,
-    model_of,
-    quickly,  # noqa: F401  (a fixture for every test here)
-    rows,
-    run_in,
-    steps_of,
-)
+from tests.pearl.run_folders import go_on, model_of, rows, run_in, steps_of
 from tests.pearl.small import Counting, everything_learnt
 
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return finished_run(tmp_path_factory.mktemp("whole"))
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
