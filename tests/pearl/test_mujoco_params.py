@@ -9,13 +9,8 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.mujoco import FACTOR_BASES, HopperRandParams, WalkerRandParams
-
-RAND_PARAMS = [WalkerRandParams, HopperRandParams]
-
-
-def tasks_of(family, n):
-    return family().sample(n, np.random.default_rng(0))
+from pearl.tasks.mujoco import FACTOR_BASES, HopperRandParams
+from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
 
 
 @pytest.mark.parametrize("family", RAND_PARAMS)

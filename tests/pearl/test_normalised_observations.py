@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pearl
-from tests.pearl.small import Counting, CountingEnv, small_config, small_model
+from tests.pearl.small import Counting, CountingEnv, differences, small_config, small_model
 
 
 @pytest.fixture
@@ -19,10 +19,6 @@ def model():
 
 def statistics(model):
     return {name: value.clone() for name, value in model.agent.features.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def all_observations(model):
@@ -67,7 +63,7 @@ def test_evaluating_and_adapting_leave_the_statistics_as_they_are(model):
     session.act(observation)
     session.observe(observation, np.zeros(2), 1.0, observation, False, True)
     model.predict(observation)
-    assert same(statistics(model), before)
+    assert differences(statistics(model), before) == []
 
 
 def test_what_the_agent_reads_in_adaptation_is_normalised(model):
@@ -84,15 +80,15 @@ def test_a_loaded_model_normalises_and_goes_on_bit_for_bit_as_the_saved_one(mode
     model.save(tmp_path / "saved")
     loaded = pearl.load(tmp_path / "saved", distribution=Counting())
     assert loaded.config.agent.normalise_observations
-    assert same(statistics(loaded), statistics(model))
+    assert differences(statistics(loaded), statistics(model)) == []
     for each in (model, loaded):
         each.training.iterate()
-    assert same(dict(loaded.agent.state_dict()), dict(model.agent.state_dict()))
+    assert differences(dict(loaded.agent.state_dict()), dict(model.agent.state_dict())) == []
 
 
 def test_a_model_saved_without_its_training_state_still_normalises(model, tmp_path):
     model.save(tmp_path / "saved", training_state=False)
-    assert same(statistics(pearl.load(tmp_path / "saved", distribution=Counting())), statistics(model))
+    assert differences(statistics(pearl.load(tmp_path / "saved", distribution=Counting())), statistics(model)) == []
 
 
 def test_without_the_setting_nothing_is_kept_of_what_was_seen():
