@@ -97,7 +97,7 @@ class TestReturnByEpisode:
         assert shaded[0] < 0.1 * shaded[1]
         assert shaded[2] == pytest.approx(2 * shaded[1], rel=0.1)
 
-    def test_a_exploration_episodes_beyond_the_trial_is_an_error(self, tmp_path):
+    def test_more_exploration_episodes_than_the_trial_has_are_an_error(self, tmp_path):
         with pytest.raises(ValueError, match=r"must lie in 0\.\.4; found 5"):
             plots.return_by_episode(tmp_path / "a.png", np.zeros((3, 4)), exploration_episodes=5)
 
