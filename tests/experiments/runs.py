@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+import tyro
 
 import pearl
 from experiments import train
@@ -41,6 +42,34 @@ def main_in_child(argv, log, *, file_size_limit=None, killed_at_first_checkpoint
     with open(log, "a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         code = train.main(argv)
     sys.exit(code)
+
+
+def printed_by(capsys, *argv):
+    """The exit code of the training script, and all that it printed, without line breaks and boxes."""
+    try:
+        code = train.main(list(map(str, argv)))
+    except SystemExit as exit_:
+        code = exit_.code
+    output = capsys.readouterr()
+    text = "".join(" " if letter in "│╭╮╰╯─" else letter for letter in output.out + output.err)
+    return code, " ".join(text.split())
+
+
+def script_of(main, capsys):
+    """A function that runs another script with its arguments and returns its exit code and what it printed."""
+
+    def run(*argv):
+        code = tyro.cli(main, args=list(map(str, argv)))
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def assert_one_error_names(file, printed):
+    """Assert that a script printed one line, an error that names a file."""
+    (line,) = printed.splitlines()
+    assert line.startswith("Error: "), line
+    assert str(file) in line, line
 
 
 def rows(folder):

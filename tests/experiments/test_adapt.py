@@ -4,25 +4,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import tyro
 from PIL import Image, ImageSequence
 
 import pearl
 from experiments import adapt
-from tests.experiments.runs import contents
+from tests.experiments.runs import assert_one_error_names, contents, script_of
 
 HORIZON = 20
 
 
 @pytest.fixture
 def script(capsys):
-    """Run the script; return its exit code and what it printed."""
-
-    def run(*argv):
-        code = tyro.cli(adapt.main, args=list(map(str, argv)))
-        return code, capsys.readouterr().out
-
-    return run
+    return script_of(adapt.main, capsys)
 
 
 @pytest.fixture
@@ -130,6 +123,4 @@ def test_a_damaged_checkpoint_is_named(script, damaged):
     folder, file = damaged
     code, printed = script(folder)
     assert code == 2
-    (line,) = printed.splitlines()
-    assert line.startswith("Error: ")
-    assert str(file) in line
+    assert_one_error_names(file, printed)

@@ -4,23 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import tyro
 from PIL import Image
 
 import pearl
 from experiments import evaluate
-from tests.experiments.runs import contents
+from tests.experiments.runs import assert_one_error_names, contents, script_of
 
 
 @pytest.fixture
 def script(capsys):
-    """Run the script; return its exit code and what it printed."""
-
-    def run(*argv):
-        code = tyro.cli(evaluate.main, args=list(map(str, argv)))
-        return code, capsys.readouterr().out
-
-    return run
+    return script_of(evaluate.main, capsys)
 
 
 @pytest.fixture
@@ -129,6 +122,4 @@ def test_a_damaged_checkpoint_is_named(script, damaged):
     folder, file = damaged
     code, printed = script(folder)
     assert code == 2
-    (line,) = printed.splitlines()
-    assert line.startswith("Error: ")
-    assert str(file) in line
+    assert_one_error_names(file, printed)

@@ -1,58 +1,12 @@
-"""The training script: which settings and folders it takes, what it refuses, and how it says what failed."""
-
-import json
+"""What the training script refuses to start with or to go on with, and how it says what is wrong."""
 
 import numpy as np
 import pytest
-import yaml
 
 import pearl
-from experiments import train
-from pearl.config import load_preset, to_mapping
 from pearl.tasks import registry
-from tests.experiments.runs import SHORT, SHORTEST, contents, rows, same_weights
+from tests.experiments.runs import SHORT, SHORTEST, contents, printed_by, rows
 from tests.pearl.small import Counting
-
-DISABLED = ["--wandb", "disabled"]
-
-
-def printed_by(capsys, *argv):
-    """The exit code of the script, and all that it printed, without line breaks and boxes."""
-    try:
-        code = train.main(list(map(str, argv)))
-    except SystemExit as exit_:
-        code = exit_.code
-    output = capsys.readouterr()
-    text = "".join(" " if letter in "│╭╮╰╯─" else letter for letter in output.out + output.err)
-    return code, " ".join(text.split())
-
-
-def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
-    _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
-    preset = load_preset("point-robot")
-    assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
-    assert config.encoder == preset.encoder
-    assert config.agent.temperature == preset.agent.temperature
-
-
-def test_every_setting_of_a_config_can_be_given_in_yaml(tmp_path, finished):
-    config = pearl.load(finished.folder).config
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump(to_mapping(config)))
-    assert train.parse(["sparse-point-robot", "--config", str(tmp_path / "all.yaml")])[2] == config
-
-
-def test_total_steps_is_short_for_the_training_setting():
-    assert train.parse(["point-robot", "--total-steps", "123"])[2].training.total_steps == 123
-    assert train.parse(["point-robot", "--training.total-steps", "123"])[2].training.total_steps == 123
-
-
-def test_the_run_folder_is_named_after_family_and_seed():
-    distribution, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
-    assert str(train.folder_of(distribution, arguments)) == "runs/sparse-point-robot-seed7"
-    distribution, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
-    assert str(train.folder_of(distribution, arguments)) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -121,15 +75,6 @@ def test_without_a_family_the_families_are_listed(capsys, argv):
     assert all(name in printed for name in pearl.families())
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["point-robot", "--help"]])
-def test_help_shows_every_setting_with_its_preset(capsys, argv):
-    code, printed = printed_by(capsys, *argv)
-    assert code == 0
-    for flag in ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--evaluation.interval"):
-        assert flag in printed
-    assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
-
-
 def test_a_folder_that_holds_a_run_is_refused_and_left_untouched(capsys, finished):
     before = contents(finished.folder)
     code, printed = printed_by(capsys, *SHORT, "--run-dir", finished.folder)
@@ -166,28 +111,6 @@ def test_resuming_as_another_run_names_what_differs_and_changes_nothing(
     assert code == 2
     assert message in printed
     assert contents(finished.folder) == before
-
-
-def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):
-    argv = ["point-robot", "--run-dir", str(finished.folder), "--resume"]
-    assert train.parse(argv)[2] == pearl.load(finished.folder).config
-    assert train.parse([*argv, "--total-steps", "4000"])[2].training.total_steps == 4000
-
-
-def test_resuming_a_finished_run_with_a_larger_total_goes_on(capsys, finished, copied, no_pictures):
-    code, _ = printed_by(capsys, "point-robot", "--run-dir", copied, "--resume", "--total-steps", "3500", *DISABLED)
-    assert code == 0
-    assert rows(copied)[: len(rows(finished.folder))] == rows(finished.folder)
-    assert 3500 <= json.loads((copied / "result.json").read_text())["env_steps"] < 3740
-    assert pearl.load(copied).num_timesteps == int(rows(copied)[-1]["env_steps"])
-
-
-def test_resuming_a_finished_run_does_it_no_harm(capsys, finished, copied, no_pictures):
-    code, printed = printed_by(capsys, *SHORT, "--run-dir", copied, "--resume")
-    assert code == 0
-    assert json.loads((finished.folder / "result.json").read_text())["headline"] in printed
-    assert (copied / "progress.csv").read_bytes() == (finished.folder / "progress.csv").read_bytes()
-    assert same_weights(copied, finished.folder)
 
 
 @pytest.fixture
@@ -249,7 +172,7 @@ def test_a_run_folder_that_cannot_be_made_is_named(capsys, tmp_path):
 
 
 def test_a_replay_beyond_its_budget_is_refused_before_it_is_taken(capsys, own_working_directory):
-    code, printed = printed_by(capsys, "point-robot", "--training.replay-capacity", "10000000", *DISABLED)
+    code, printed = printed_by(capsys, "point-robot", "--training.replay-capacity", "10000000", "--wandb", "disabled")
     assert code == 2
     assert "training.replay_budget_mb" in printed
     assert list(own_working_directory.iterdir()) == []

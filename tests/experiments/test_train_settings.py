@@ -1,0 +1,52 @@
+"""Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
+
+import pytest
+import yaml
+
+import pearl
+from experiments import train
+from pearl.config import load_preset, to_mapping
+from tests.experiments.runs import printed_by
+
+
+def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
+    _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
+    preset = load_preset("point-robot")
+    assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
+    assert config.encoder == preset.encoder
+    assert config.agent.temperature == preset.agent.temperature
+
+
+def test_every_setting_of_a_config_can_be_given_in_yaml(tmp_path, finished):
+    config = pearl.load(finished.folder).config
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(to_mapping(config)))
+    assert train.parse(["sparse-point-robot", "--config", str(tmp_path / "all.yaml")])[2] == config
+
+
+def test_total_steps_is_short_for_the_training_setting():
+    assert train.parse(["point-robot", "--total-steps", "123"])[2].training.total_steps == 123
+    assert train.parse(["point-robot", "--training.total-steps", "123"])[2].training.total_steps == 123
+
+
+def test_the_run_folder_is_named_after_family_and_seed():
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
+    assert str(train.folder_of(distribution, arguments)) == "runs/sparse-point-robot-seed7"
+    distribution, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
+    assert str(train.folder_of(distribution, arguments)) == "mine"
+
+
+def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):
+    argv = ["point-robot", "--run-dir", str(finished.folder), "--resume"]
+    assert train.parse(argv)[2] == pearl.load(finished.folder).config
+    assert train.parse([*argv, "--total-steps", "4000"])[2].training.total_steps == 4000
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["point-robot", "--help"]])
+def test_help_shows_every_setting_with_its_preset(capsys, argv):
+    code, printed = printed_by(capsys, *argv)
+    assert code == 0
+    for flag in ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--evaluation.interval"):
+        assert flag in printed
+    assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
