@@ -55,6 +55,7 @@ def main(
     torch.set_num_threads(1)
     console = Console()
     prefix = "blind-" if blind else ""
+    source = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
     if blind:
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
@@ -72,7 +73,7 @@ def main(
         if not blind:
             result["probes"] = probe(model)
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
-        result["commit"] = commit()
+        result["commit"] = source
         write_json(folder / "result.json", result)
         kept = out / family / f"{prefix}seed{seed}"
         kept.mkdir(parents=True, exist_ok=True)
