@@ -15,6 +15,9 @@ class PEARLAgentConfig:
     """Whether the critics normalise each hidden layer."""
     normalise_observations: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
+    ignored_observations: tuple[int, ...] = ()
+    """Entries of the flattened observation that no network reads: such as tell the training tasks apart without telling
+    how to act in them. By these the critics would know a task by heart, and z would stay empty."""
     image_channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions, of stride 4 and then 2, that read observations which are images."""
     image_features: int = 64

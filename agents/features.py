@@ -1,5 +1,6 @@
 """What networks read of an observation: the vector itself, normalised, or features of an image."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -14,15 +15,36 @@ CLIP = 10.0
 
 
 class VectorFeatures(nn.Module):
-    """Observations as they are."""
+    """Observations as they are, but for entries that are to be ignored.
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        observation_dim: width of an observation.
+        ignored: entries to leave out.
+
+    Raises:
+        ValueError: an entry that there is not, or is named twice, or all of them.
+    """
+
+    _kept: Tensor | None
+
+    def __init__(self, observation_dim: int, ignored: Sequence[int] = ()) -> None:
         super().__init__()
-        self.dim = dim
+        kept = [entry for entry in range(observation_dim) if entry not in ignored]
+        if not kept or len(kept) + len(ignored) != observation_dim:
+            raise ValueError(
+                f"agent.ignored_observations must be different entries of the {observation_dim} of an observation, "
+                f"from 0 to {observation_dim - 1}, and not all of them; got {tuple(ignored)}."
+            )
+        self.dim = len(kept)
+        self.register_buffer("_kept", torch.tensor(kept) if ignored else None, persistent=False)
+
+    def select(self, observation: Tensor) -> Tensor:
+        """Return the entries (…, dim) that are not ignored."""
+        return observation if self._kept is None else observation.index_select(-1, self._kept)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the observations, (…, dim)."""
-        return observation
+        return self.select(observation)
 
 
 class NormalisedFeatures(VectorFeatures):
@@ -35,21 +57,21 @@ class NormalisedFeatures(VectorFeatures):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
+    def __init__(self, observation_dim: int, ignored: Sequence[int] = ()) -> None:
+        super().__init__(observation_dim, ignored)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
-        self.register_buffer("variance", torch.ones(dim, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(self.dim, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(self.dim, dtype=torch.float64))
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return normalised observations, (…, dim), within ``CLIP``."""
         scale = (self.variance + 1e-8).rsqrt()
-        return ((observation - self.mean.float()) * scale.float()).clamp(-CLIP, CLIP)
+        return ((self.select(observation) - self.mean.float()) * scale.float()).clamp(-CLIP, CLIP)
 
     @torch.no_grad()
     def see(self, observation: Tensor) -> None:
-        """Fold observations (row, dim) into the running mean and variance (Chan et al. 1979)."""
-        rows = observation.double()
+        """Fold observations (row, observation_dim) into the running mean and variance (Chan et al. 1979)."""
+        rows = self.select(observation).double()
         total = self.count + len(rows)
         delta = rows.mean(0) - self.mean
         squares = (
@@ -108,14 +130,16 @@ def make_features(space: gym.Space[Any], config: PEARLAgentConfig) -> VectorFeat
     """Return what networks read of observations of ``space``.
 
     Raises:
-        ValueError: images are to be normalised.
+        ValueError: images are to be normalised or ignored in parts, or there are no such entries to ignore.
     """
     if is_image(space):
         if config.normalise_observations:
             raise ValueError(
                 "agent.normalise_observations is for vectors; images are scaled as they are. Leave it out."
             )
+        if config.ignored_observations:
+            raise ValueError("agent.ignored_observations is for vectors; images are read whole. Leave it out.")
         assert space.shape is not None
         return ImageFeatures(space.shape, config.image_channels, config.image_features)
-    dim = gym.spaces.flatdim(space)
-    return NormalisedFeatures(dim) if config.normalise_observations else VectorFeatures(dim)
+    kind = NormalisedFeatures if config.normalise_observations else VectorFeatures
+    return kind(gym.spaces.flatdim(space), config.ignored_observations)

@@ -55,6 +55,7 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-multi-discrete": pearl_with(action_space=MULTI_DISCRETE),
     "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
     "pearl-normalised": pearl_with(normalise_observations=True, critic_layer_norm=True),
+    "pearl-ignoring": pearl_with(ignored_observations=(1,)),
 }
 AGENTS: dict[str, MakeAgent] = {**LEARNERS}
 
