@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 MAX_DISCRETE_ACTIONS = 512
@@ -80,8 +79,10 @@ def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
     if isinstance(space, spaces.Box):
         array = np.array(observations, np.uint8 if is_image(space) else np.float32)
         return array.reshape(len(array), -1)
-    batch = batch_space(space, _rows_of(space, observations))
-    return np.stack([np.asarray(spaces.flatten(space, row), np.float32) for row in iterate(batch, observations)])
+    if isinstance(space, _COMPOSITE):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        return np.concatenate([observation_rows(part, observations[name]) for name, part in parts], axis=1)
+    return np.stack([np.asarray(spaces.flatten(space, row), np.float32) for row in observations])
 
 
 def observation_row(space: gym.Space[Any], observation: Any, name: str = "observation") -> NDArray[Any]:
@@ -180,10 +181,3 @@ def _check_observations(space: gym.Space[Any], where: str) -> None:
             f"The image space {space} seems to have its channels first; PEARL reads (height, width, channel). "
             "Transpose it, for example with gymnasium.wrappers.TransformObservation."
         )
-
-
-def _rows_of(space: gym.Space[Any], observations: Any) -> int:
-    while isinstance(space, _COMPOSITE):
-        name = next(iter(space.spaces)) if isinstance(space, spaces.Dict) else 0
-        space, observations = space[name], observations[name]  # type: ignore[index]
-    return len(observations)
