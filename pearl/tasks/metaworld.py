@@ -331,7 +331,7 @@ register_pattern(
     lambda name: ML1(name.removeprefix("ml1-")),
     [f"ml1-{environment}" for environment in ENVIRONMENTS],
     "a robot arm and one Meta-World task, its goal hidden, for example ml1-reach-v3 (Metaworld)",
-    example="ml1-reach-v3",
+    example="ml1-push-v3",
 )
 register(ML10.name, ML10, "a robot arm and ten Meta-World tasks, tested on five others (Metaworld)")
 register(ML45.name, ML45, "a robot arm and 45 Meta-World tasks, tested on five others (Metaworld)")

@@ -58,7 +58,7 @@ def test_a_family_is_made_by_its_name():
     [
         ("ml1-reech-v3", r"^Unknown family 'ml1-reech-v3'\. Did you mean 'ml1-reach-v3' or "),
         ("reach-v3", r"Did you mean 'ml1-reach-v3' or "),
-        ("ml1-<task>-v3", r"It stands for families such as 'ml1-reach-v3'\. Known families: .*, ml1-<task>-v3, "),
+        ("ml1-<task>-v3", r"It stands for families such as 'ml1-push-v3'\. Known families: .*, ml1-<task>-v3, "),
     ],
 )
 def test_a_wrong_name_is_an_error_that_names_the_nearest(name, message):
@@ -80,8 +80,9 @@ def test_names_of_a_pattern_are_taken():
         register_pattern("x-<y>", ML1, ["x-1"], "another", example="x-2")
 
 
-def test_all_of_ml1_share_a_preset_and_the_benchmarks_have_their_own():
-    assert load_preset("ml1-push-v3") == load_preset("ml1-reach-v3") != PEARLConfig()
+def test_all_of_ml1_but_reach_share_a_preset_and_the_benchmarks_have_their_own():
+    assert load_preset("ml1-push-v3") == load_preset("ml1-door-open-v3") != PEARLConfig()
+    assert load_preset("ml1-reach-v3") not in (PEARLConfig(), load_preset("ml1-push-v3"))
     assert load_preset("ml1-reech-v3") == PEARLConfig()
     n_environments = {"ml1-reach-v3": (1, 1), "ml10": (10, 5), "ml45": (45, 5)}
     for name, (n_train, n_test) in n_environments.items():
