@@ -1,6 +1,6 @@
 """Train stable-baselines3's SAC from nothing on each of some held-out tasks, beside a meta-trained agent on the same.
 
-    python experiments/specialists.py results/varying-pendulum --steps 10000 --tasks 10
+    python experiments/specialists.py runs/reproduce/varying-pendulum-seed0 --out specialists.json --steps 8000
 
 It answers what a user would do without meta-learning, and what that costs. The tasks are the first test tasks of the
 first seed; the others' agents have seen none of them in training either, which is checked.
