@@ -51,6 +51,10 @@ class PEARLAgentConfig:
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
+    reconstruction_weight: float = 0.0
+    """Weight of a decoder's squared error, which teaches the encoder beside the critics; 0 leaves the decoder out."""
+    reconstructed: tuple[Literal["reward", "next_observation"], ...] = ("reward",)
+    """What the decoder predicts of a transition: its reward, scaled as for the critics, what it leads to, or both."""
 
     def __post_init__(self) -> None:
         if self.n_critics < 1:
@@ -76,7 +80,12 @@ class PEARLAgentConfig:
             raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
         if not 0 <= self.sweep <= 1:
             raise ValueError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
-        for name in ("kl_weight", "early_kl_weight"):
+        if not self.reconstructed or len(set(self.reconstructed)) != len(self.reconstructed):
+            raise ValueError(
+                f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed}. "
+                "To reconstruct nothing, leave agent.reconstruction_weight at 0."
+            )
+        for name in ("kl_weight", "early_kl_weight", "reconstruction_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
         for setting in fields(self):

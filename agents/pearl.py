@@ -11,6 +11,7 @@ from torch.distributions import Normal
 
 from agents.actions import make_actions
 from agents.config import PEARLAgentConfig
+from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
@@ -53,6 +54,8 @@ class _Losses(NamedTuple):
 
     critic: Tensor
     """With the gradient to features, encoder and critics"""
+    beside: dict[str, tuple[float, Tensor]]
+    """What else the encoder learns from: weights and losses by name"""
     actor: Tensor
     """With the gradient to the actor"""
     entropy: Tensor
@@ -102,6 +105,8 @@ class PEARLAgent(nn.Module):
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
             self.actor = self.actions.make_actor(self.features.dim, encoder.latent_dim, config)
             self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
+            widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
+            self.decoder = TransitionDecoder(observation_space, *widths, config)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         temperature = config.initial_temperature if config.temperature is None else config.temperature
         self.log_temperature = nn.Parameter(
@@ -204,9 +209,10 @@ class PEARLAgent(nn.Module):
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
-        The encoder's gradient, and that of an image's features, comes from the critics' loss and the KL; the actor sees
-        both detached. Every loss is evaluated at the same parameters, then one optimizer step moves them all and the
-        targets follow. Each transition has a sample of z of its own, the same for its value and its target.
+        The encoder's gradient, and that of an image's features, comes from the critics' loss, the KL and the decoder's
+        loss; the actor sees both detached. Every loss is evaluated at the same parameters, then one optimizer step
+        moves them all and the targets follow. Each transition has a sample of z of its own, the same wherever it is
+        read.
 
         Args:
             batch: context and transitions of several tasks; the transitions' reward is the training reward.
@@ -215,20 +221,23 @@ class PEARLAgent(nn.Module):
         Returns:
             Scalars for logging, detached: critic_loss, actor_loss, kl, q_mean, temperature, entropy, posterior_stddev,
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
-            early_kl where it has a weight.
+            early_kl and reconstruction_loss where they have a weight.
         """
         check_transitions(batch.transitions, self.observation_dim, self.action_dim)
         # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))
-        bounds = self._information_bounds(posterior, early)
+        beside = self._information_bounds(posterior, early)
         lower = self.config.precision == "bfloat16"
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             losses = self._soft_actor_critic(batch.transitions, posterior, rng)
         self.optimizer.zero_grad(set_to_none=True)
-        inference = [*self.features.parameters(), *self.encoder.parameters(), *self.critics.parameters()]
-        (losses.critic + sum(weight * kl for weight, kl in bounds.values())).backward(inputs=inference)
+        beside |= losses.beside
+        inference = (self.features, self.encoder, self.critics, self.decoder)
+        (losses.critic + sum(weight * loss for weight, loss in beside.values())).backward(
+            inputs=[parameter for part in inference for parameter in part.parameters()]
+        )
         losses.actor.backward(inputs=list(self.actor.parameters()))
         if self.config.temperature is None:
             temperature_loss(self.log_temperature, losses.entropy, self.target_entropy).backward()
@@ -245,7 +254,7 @@ class PEARLAgent(nn.Module):
             "entropy": losses.entropy.mean(),
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
-        } | {name: kl.detach() for name, (_, kl) in bounds.items()}
+        } | {name: loss.detach() for name, (_, loss) in beside.items()}
 
     def _soft_actor_critic(self, transitions: Transitions, posterior: Normal, rng: torch.Generator) -> _Losses:
         """Return the losses at the present parameters; each transition has a sample of z of its own."""
@@ -264,13 +273,22 @@ class PEARLAgent(nn.Module):
             reward = self.config.reward_scale * transitions.reward
             target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
         q = self.actions.q(self.critics, observation, action, z)
+        beside = {}
+        if self.config.reconstruction_weight > 0:
+            reconstruction = self.decoder.loss(observation, action, next_observation, reward, z)
+            beside["reconstruction_loss"] = (self.config.reconstruction_weight, reconstruction)
 
         fixed_observation, fixed_z = observation.detach(), z.detach()
         policy_value, entropy = self.actions.soft_value(
             self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
         )
         return _Losses(
-            critic_loss(q, target), actor_loss(policy_value), entropy.detach(), temperature, q.detach().mean()
+            critic_loss(q, target),
+            beside,
+            actor_loss(policy_value),
+            entropy.detach(),
+            temperature,
+            q.detach().mean(),
         )
 
     def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:

@@ -56,6 +56,7 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
     "pearl-normalised": pearl_with(normalise_observations=True, critic_layer_norm=True),
     "pearl-ignoring": pearl_with(ignored_observations=(1,)),
+    "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
 }
 AGENTS: dict[str, MakeAgent] = {**LEARNERS}
 

@@ -26,6 +26,12 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
         ("target_update_rate", [0.0, 1.1, float("nan")], r"agent\.target_update_rate must lie in \(0, 1\], got "),
         ("temperature", [-0.1], r"agent\.temperature must not be negative, got "),
         ("sweep", [-0.1, 1.1, float("nan")], r"agent\.sweep must lie in \[0, 1\], got "),
+        ("reconstruction_weight", [-0.1], r"agent\.reconstruction_weight must not be negative, got "),
+        (
+            "reconstructed",
+            [(), ("reward", "reward")],
+            r"agent\.reconstructed must be reward, next_observation or both, got ",
+        ),
         *((name, [-0.1], rf"agent\.{name} must not be negative, got ") for name in KL_WEIGHTS),
     ],
 )

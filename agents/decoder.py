@@ -1,0 +1,69 @@
+"""A decoder of transitions, which teaches z what it could tell of rewards and of what follows."""
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.config import PEARLAgentConfig
+from agents.spaces import is_image
+from encoders import mlp
+
+
+class TransitionDecoder(nn.Module):
+    """p(r | s, a, s', z) and p(s' | s, a, z), Gaussians of unit variance; without a weight it has no parameters.
+
+    The critics ask of z what future rewards depend on, and are long wrong about it; the decoder asks what the
+    transition at hand depends on, which is known (VariBAD, Zintgraf et al. 2020, without its sum over whole trials).
+
+    Args:
+        observation_space: of the agent.
+        observation_dim: width of an observation's features.
+        action_dim: width of an action as networks read it.
+        latent_dim: width of z.
+        config: what is reconstructed, and the widths of the hidden layers.
+
+    Raises:
+        ValueError: images are to be reconstructed.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[object],
+        observation_dim: int,
+        action_dim: int,
+        latent_dim: int,
+        config: PEARLAgentConfig,
+    ) -> None:
+        super().__init__()
+        if is_image(observation_space) and "next_observation" in config.reconstructed:
+            raise ValueError(
+                "agent.reconstructed: the next_observation of an image is not reconstructed. Name the reward alone."
+            )
+        known = observation_dim + action_dim + latent_dim
+        self.networks = nn.ModuleDict()
+        reconstructed = config.reconstructed if config.reconstruction_weight > 0 else ()
+        if "reward" in reconstructed:
+            self.networks["reward"] = mlp(known + observation_dim, config.hidden_sizes, 1)
+        if "next_observation" in reconstructed:
+            self.networks["next_observation"] = mlp(known, config.hidden_sizes, observation_dim)
+
+    def loss(self, observation: Tensor, action: Tensor, next_observation: Tensor, reward: Tensor, z: Tensor) -> Tensor:
+        """Return the squared error, mean over tasks, steps and an observation's entries, summed over what is predicted.
+
+        Args:
+            observation: features, (task, step, observation_dim).
+            action: as networks read it, (task, step, action_dim).
+            next_observation: features, (task, step, observation_dim); no gradient goes there as a target.
+            reward: (task, step).
+            z: (task, step, latent_dim).
+        """
+        known = torch.cat([observation, action, z], dim=-1)
+        loss = reward.new_zeros(())
+        for name, network in self.networks.items():
+            if name == "reward":
+                predicted, target = network(torch.cat([known, next_observation], dim=-1)).squeeze(-1), reward
+            else:
+                predicted, target = network(known), (next_observation - observation).detach()
+            loss = loss + functional.mse_loss(predicted, target)
+        return loss

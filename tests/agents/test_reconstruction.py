@@ -1,0 +1,97 @@
+"""The decoder: what it predicts, whom it teaches, and that it is not there without a weight."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from agents import PEARLAgent, PEARLAgentConfig
+from agents.decoder import TransitionDecoder
+from encoders import EncoderConfig
+from tests.agents.agent_tester import (
+    ACTION_SPACE,
+    OBSERVATION_SPACE,
+    assert_identical,
+    generator,
+    learn,
+    pearl_agent,
+    random_batch,
+)
+
+BOTH = ("reward", "next_observation")
+
+
+def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
+    found = [parameter.grad for parameter in agent.get_submodule(part).parameters()]
+    return [gradient.clone() for gradient in found if gradient is not None]
+
+
+def taught(**settings: Any) -> PEARLAgent:
+    agent = pearl_agent(**settings)
+    agent.update(random_batch(), generator(0))
+    return agent
+
+
+def decoder(**settings: Any) -> TransitionDecoder:
+    config = PEARLAgentConfig(hidden_sizes=(8,), reconstruction_weight=1.0, **settings)
+    return TransitionDecoder(OBSERVATION_SPACE, 3, 2, 4, config)
+
+
+@pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
+def test_the_loss_is_the_squared_error_of_what_is_predicted(reconstructed: tuple[str, ...]) -> None:
+    s, a, following, z = (torch.randn(5, 6, width) for width in (3, 2, 3, 4))
+    reward = torch.randn(5, 6)
+    made = decoder(reconstructed=reconstructed)
+    expected = 0.0
+    if "reward" in reconstructed:
+        predicted = made.networks["reward"](torch.cat([s, a, z, following], -1)).squeeze(-1)
+        expected += float((predicted - reward).square().mean().detach())
+    if "next_observation" in reconstructed:
+        change = made.networks["next_observation"](torch.cat([s, a, z], -1))
+        expected += float((s + change - following).square().mean().detach())
+    assert float(made.loss(s, a, following, reward, z)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
+def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstructed: tuple[str, ...]) -> None:
+    plain = taught()
+    light, heavy = (taught(reconstruction_weight=weight, reconstructed=reconstructed) for weight in (0.5, 2.0))
+    for part in ("actor", "critics"):
+        assert_identical(gradients(light, part), gradients(plain, part))
+        assert_identical(gradients(heavy, part), gradients(plain, part))
+    without, half, twice = (gradients(agent, "encoder") for agent in (plain, light, heavy))
+    for none, some, more in zip(without, half, twice, strict=True):
+        assert not torch.equal(some, none)
+        torch.testing.assert_close(more - none, 4.0 * (some - none), rtol=1e-3, atol=1e-5)
+
+
+def test_predictions_get_better_with_learning() -> None:
+    agent, batch = pearl_agent(reconstruction_weight=1.0, reconstructed=BOTH), random_batch()
+    losses = [float(agent.update(batch, generator(0))["reconstruction_loss"]) for _ in range(200)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_reward_is_scaled_as_for_the_critics() -> None:
+    (one,), (other,) = (learn(pearl_agent(reconstruction_weight=1.0, reward_scale=scale), 1) for scale in (1.0, 100.0))
+    assert float(other["reconstruction_loss"]) > 1000 * float(one["reconstruction_loss"])
+
+
+def test_without_a_weight_there_is_no_decoder() -> None:
+    agent = pearl_agent(reconstructed=BOTH)
+    assert not list(agent.decoder.parameters())
+    assert "reconstruction_loss" not in learn(agent, 1)[0]
+
+
+def test_what_an_image_leads_to_is_not_reconstructed() -> None:
+    images = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    def make(*reconstructed: Any) -> PEARLAgent:
+        config = PEARLAgentConfig(reconstruction_weight=1.0, reconstructed=reconstructed)
+        return PEARLAgent(images, ACTION_SPACE, EncoderConfig(), config, generator(0))
+
+    make("reward")
+    with pytest.raises(ValueError, match=r"agent\.reconstructed: the next_observation of an image is not"):
+        make(*BOTH)
