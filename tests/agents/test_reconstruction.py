@@ -48,11 +48,11 @@ def test_the_loss_is_the_squared_error_of_what_is_predicted(reconstructed: tuple
     expected = 0.0
     if "reward" in reconstructed:
         predicted = made.networks["reward"](torch.cat([s, a, z, following], -1)).squeeze(-1)
-        expected += float((predicted - reward).square().mean().detach())
+        expected += (predicted - reward).square().mean().item()
     if "next_observation" in reconstructed:
         change = made.networks["next_observation"](torch.cat([s, a, z], -1))
-        expected += float((s + change - following).square().mean().detach())
-    assert float(made.loss(s, a, following, reward, z)) == pytest.approx(expected, rel=1e-5)
+        expected += (s + change - following).square().mean().item()
+    assert made.loss(s, a, following, reward, z).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
