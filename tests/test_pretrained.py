@@ -45,6 +45,13 @@ def test_the_dense_agent_adapts_from_twenty_transitions_of_a_random_policy():
     assert probe(dense)["random_context"] > 0.8
 
 
+def test_the_agent_that_reads_pictures_adapts_by_its_z():
+    scores = probe(pearl.load(PRETRAINED / "image-point-robot"))
+    assert scores["usual"] > 0.7
+    assert scores["usual"] - scores["zero_z"] > 0.3
+    assert scores["usual"] - scores["other_tasks_z"] > 0.3
+
+
 def test_the_posterior_narrows_as_context_comes_in():
     dense = pearl.load(PRETRAINED / "point-robot")
     trial = dense.evaluate().trajectories
