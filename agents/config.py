@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
+
+Reconstructed = Literal["reward", "next_observation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,14 +12,13 @@ class PEARLAgentConfig:
     """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
 
     hidden_sizes: tuple[int, ...] = (256, 256)
-    """Widths of the actor's and the critics' hidden layers."""
+    """Widths of the actor's, the critics' and the decoder's hidden layers."""
     critic_layer_norm: bool = False
     """Whether the critics normalise each hidden layer."""
     normalise_observations: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
     ignored_observations: tuple[int, ...] = ()
-    """Entries of the flattened observation that no network reads: such as tell the training tasks apart without telling
-    how to act in them. By these the critics would know a task by heart, and z would stay empty."""
+    """Entries of the flattened observation, from 0, that no network reads: such as name a task, not its state."""
     image_channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions, of stride 4 and then 2, that read observations which are images."""
     image_features: int = 64
@@ -53,8 +54,9 @@ class PEARLAgentConfig:
     """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
     reconstruction_weight: float = 0.0
     """Weight of a decoder's squared error, which teaches the encoder beside the critics; 0 leaves the decoder out."""
-    reconstructed: tuple[Literal["reward", "next_observation"], ...] = ("reward",)
-    """What the decoder predicts of a transition: its reward, scaled as for the critics, what it leads to, or both."""
+    reconstructed: tuple[Reconstructed, ...] = ("reward",)
+    """What the decoder predicts of a transition: its reward, scaled as for the critics, what it leads to, or both; read
+    only where agent.reconstruction_weight is positive."""
 
     def __post_init__(self) -> None:
         if self.n_critics < 1:
@@ -80,9 +82,10 @@ class PEARLAgentConfig:
             raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
         if not 0 <= self.sweep <= 1:
             raise ValueError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
-        if not self.reconstructed or len(set(self.reconstructed)) != len(self.reconstructed):
+        once = set(get_args(Reconstructed)).intersection(self.reconstructed)
+        if not once or sorted(once) != sorted(self.reconstructed):
             raise ValueError(
-                f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed}. "
+                f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
                 "To reconstruct nothing, leave agent.reconstruction_weight at 0."
             )
         for name in ("kl_weight", "early_kl_weight", "reconstruction_weight"):

@@ -1,5 +1,7 @@
 """A decoder of transitions, which teaches z what it could tell of rewards and of what follows."""
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from encoders import mlp
 
 
 class TransitionDecoder(nn.Module):
-    """p(r | s, a, s', z) and p(s' | s, a, z), Gaussians of unit variance; without a weight it has no parameters.
+    """The reward r of (s, a, s', z), and s' as a change from s by (a, z); without a weight it has no parameters.
 
     The critics ask of z what future rewards depend on, and are long wrong about it; the decoder asks what the
     transition at hand depends on, which is known (VariBAD, Zintgraf et al. 2020, without its sum over whole trials).
@@ -29,32 +31,32 @@ class TransitionDecoder(nn.Module):
 
     def __init__(
         self,
-        observation_space: gym.Space[object],
+        observation_space: gym.Space[Any],
         observation_dim: int,
         action_dim: int,
         latent_dim: int,
         config: PEARLAgentConfig,
     ) -> None:
         super().__init__()
-        if is_image(observation_space) and "next_observation" in config.reconstructed:
+        reconstructed = config.reconstructed if config.reconstruction_weight > 0 else ()
+        if is_image(observation_space) and "next_observation" in reconstructed:
             raise ValueError(
                 "agent.reconstructed: the next_observation of an image is not reconstructed. Name the reward alone."
             )
         known = observation_dim + action_dim + latent_dim
         self.networks = nn.ModuleDict()
-        reconstructed = config.reconstructed if config.reconstruction_weight > 0 else ()
         if "reward" in reconstructed:
             self.networks["reward"] = mlp(known + observation_dim, config.hidden_sizes, 1)
         if "next_observation" in reconstructed:
             self.networks["next_observation"] = mlp(known, config.hidden_sizes, observation_dim)
 
     def loss(self, observation: Tensor, action: Tensor, next_observation: Tensor, reward: Tensor, z: Tensor) -> Tensor:
-        """Return the squared error, mean over tasks, steps and an observation's entries, summed over what is predicted.
+        """Return the squared error: mean over tasks, steps and an observation's entries, sum over what is predicted.
 
         Args:
             observation: features, (task, step, observation_dim).
             action: as networks read it, (task, step, action_dim).
-            next_observation: features, (task, step, observation_dim); no gradient goes there as a target.
+            next_observation: features, (task, step, observation_dim); detached where they are the target.
             reward: (task, step).
             z: (task, step, latent_dim).
         """

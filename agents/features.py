@@ -30,10 +30,10 @@ class VectorFeatures(nn.Module):
     def __init__(self, observation_dim: int, ignored: Sequence[int] = ()) -> None:
         super().__init__()
         kept = [entry for entry in range(observation_dim) if entry not in ignored]
-        if not kept or len(kept) + len(ignored) != observation_dim:
+        if ignored and (not kept or len(kept) + len(ignored) != observation_dim):
             raise ValueError(
-                f"agent.ignored_observations must be different entries of the {observation_dim} of an observation, "
-                f"from 0 to {observation_dim - 1}, and not all of them; got {tuple(ignored)}."
+                "agent.ignored_observations must name different entries of the observation, from 0 to "
+                f"{observation_dim - 1}, and leave at least one; got {tuple(ignored)}."
             )
         self.dim = len(kept)
         self.register_buffer("_kept", torch.tensor(kept) if ignored else None, persistent=False)
@@ -85,7 +85,7 @@ class NormalisedFeatures(VectorFeatures):
 
 
 class ImageFeatures(nn.Module):
-    """Features of an image, shared by encoder, actor and critics. They learn from the critics' loss, as the encoder.
+    """Features of an image, shared by encoder, actor and critics. They learn with the encoder, from the same losses.
 
     A convolution of stride 4 over patches of 8 pixels, then ones of stride 2 over patches of 4: much of what small
     strides see twice is left out, which is most of the cost on a CPU.

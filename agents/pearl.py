@@ -54,7 +54,7 @@ class _Losses(NamedTuple):
 
     critic: Tensor
     """With the gradient to features, encoder and critics"""
-    beside: dict[str, tuple[float, Tensor]]
+    auxiliary: dict[str, tuple[float, Tensor]]
     """What else the encoder learns from: weights and losses by name"""
     actor: Tensor
     """With the gradient to the actor"""
@@ -76,7 +76,8 @@ class PEARLAgent(nn.Module):
 
     Raises:
         TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions.
+        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+            observations.
     """
 
     def __init__(
@@ -227,16 +228,16 @@ class PEARLAgent(nn.Module):
         # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))
-        beside = self._information_bounds(posterior, early)
+        auxiliary = self._information_bounds(posterior, early)
         lower = self.config.precision == "bfloat16"
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             losses = self._soft_actor_critic(batch.transitions, posterior, rng)
         self.optimizer.zero_grad(set_to_none=True)
-        beside |= losses.beside
-        inference = (self.features, self.encoder, self.critics, self.decoder)
-        (losses.critic + sum(weight * loss for weight, loss in beside.values())).backward(
-            inputs=[parameter for part in inference for parameter in part.parameters()]
+        auxiliary |= losses.auxiliary
+        trained = (self.features, self.encoder, self.critics, self.decoder)
+        (losses.critic + sum(weight * loss for weight, loss in auxiliary.values())).backward(
+            inputs=[parameter for part in trained for parameter in part.parameters()]
         )
         losses.actor.backward(inputs=list(self.actor.parameters()))
         if self.config.temperature is None:
@@ -254,7 +255,7 @@ class PEARLAgent(nn.Module):
             "entropy": losses.entropy.mean(),
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
-        } | {name: loss.detach() for name, (_, loss) in beside.items()}
+        } | {name: loss.detach() for name, (_, loss) in auxiliary.items()}
 
     def _soft_actor_critic(self, transitions: Transitions, posterior: Normal, rng: torch.Generator) -> _Losses:
         """Return the losses at the present parameters; each transition has a sample of z of its own."""
@@ -273,10 +274,10 @@ class PEARLAgent(nn.Module):
             reward = self.config.reward_scale * transitions.reward
             target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
         q = self.actions.q(self.critics, observation, action, z)
-        beside = {}
+        auxiliary = {}
         if self.config.reconstruction_weight > 0:
             reconstruction = self.decoder.loss(observation, action, next_observation, reward, z)
-            beside["reconstruction_loss"] = (self.config.reconstruction_weight, reconstruction)
+            auxiliary["reconstruction_loss"] = (self.config.reconstruction_weight, reconstruction)
 
         fixed_observation, fixed_z = observation.detach(), z.detach()
         policy_value, entropy = self.actions.soft_value(
@@ -284,7 +285,7 @@ class PEARLAgent(nn.Module):
         )
         return _Losses(
             critic_loss(q, target),
-            beside,
+            auxiliary,
             actor_loss(policy_value),
             entropy.detach(),
             temperature,

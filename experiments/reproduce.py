@@ -55,7 +55,7 @@ def main(
     torch.set_num_threads(1)
     console = Console()
     prefix = "blind-" if blind else ""
-    source = commit()  # Before the first result is written, which the working tree would differ by.
+    checked_out = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
     if blind:
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
@@ -73,7 +73,7 @@ def main(
         if not blind:
             result["probes"] = probe(model)
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
-        result["commit"] = source
+        result["commit"] = checked_out
         write_json(folder / "result.json", result)
         kept = out / family / f"{prefix}seed{seed}"
         kept.mkdir(parents=True, exist_ok=True)

@@ -42,8 +42,8 @@ class TextbookPEARL(nn.Module):
         observation_dim: width of an observation.
         action_dim: width of an action, each of whose numbers lies in [-1, 1].
         encoder: its widths count; a product of Gaussians whatever kind it names, reading observation, action, reward.
-        config: as of our agent; ``precision`` and what it says of observations do not count, and a temperature that
-            ours would learn stays where it starts.
+        config: as of our agent. What counts is hidden_sizes, critic_layer_norm, learning_rate, discount, reward_scale,
+            target_update_rate, kl_weight and the temperature; one that ours would learn stays where it starts.
     """
 
     def __init__(self, observation_dim: int, action_dim: int, encoder: EncoderConfig, config: PEARLAgentConfig) -> None:

@@ -246,6 +246,7 @@ def resume(
             raise RunError(
                 f"A resumed run keeps its settings, only --total-steps may differ. Other than in {folder}: "
                 + "; ".join(differences(to_mapping(extended), to_mapping(config)))
+                + ". Leave these out, or start another run in another --run-dir."
             )
         model.config = model.training.config = extended
     return model

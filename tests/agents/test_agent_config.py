@@ -29,7 +29,7 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
         ("reconstruction_weight", [-0.1], r"agent\.reconstruction_weight must not be negative, got "),
         (
             "reconstructed",
-            [(), ("reward", "reward")],
+            [(), ("reward", "reward"), ("nonsense",), "reward"],
             r"agent\.reconstructed must be reward, next_observation or both, got ",
         ),
         *((name, [-0.1], rf"agent\.{name} must not be negative, got ") for name in KL_WEIGHTS),
@@ -68,7 +68,7 @@ def test_the_critics_alone_normalise_their_layers_where_told() -> None:
     assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "early_kl_weight"])
+@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", *KL_WEIGHTS, "reconstruction_weight"])
 def test_a_setting_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.{name} must be finite, got"):

@@ -41,13 +41,13 @@ def test_the_gradient_in_bfloat16_is_that_in_float32_but_for_rounding(settings: 
 
 
 def test_weights_outputs_and_what_is_logged_stay_in_single_precision() -> None:
-    agent = pearl_agent(kind="linear_gaussian", precision="bfloat16")
+    agent = pearl_agent(kind="linear_gaussian", precision="bfloat16", reconstruction_weight=1.0)
     seen = set()
 
     def watch(module: nn.Module, inputs: Any, output: Tensor) -> None:
         seen.add((inputs[0].dtype, output.dtype))
 
-    for network in (agent.actor.network, agent.encoder.network, agent.critics):
+    for network in (agent.actor.network, agent.encoder.network, agent.critics, *agent.decoder.networks.values()):
         network.register_forward_hook(watch)
     metrics = agent.update(random_batch(0), generator(0))
     assert seen == {(torch.float32, torch.float32)}

@@ -8,25 +8,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents import PEARLAgent, PEARLAgentConfig
+from agents import MetaBatch, PEARLAgent, PEARLAgentConfig
 from agents.decoder import TransitionDecoder
 from encoders import EncoderConfig
 from tests.agents.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
+    as_context,
     assert_identical,
     generator,
     learn,
     pearl_agent,
     random_batch,
+    random_transitions,
 )
 
 BOTH = ("reward", "next_observation")
 
 
 def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
-    found = [parameter.grad for parameter in agent.get_submodule(part).parameters()]
-    return [gradient.clone() for gradient in found if gradient is not None]
+    return [as_gradient(parameter.grad) for parameter in agent.get_submodule(part).parameters()]
+
+
+def as_gradient(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value.clone()
 
 
 def taught(**settings: Any) -> PEARLAgent:
@@ -35,9 +41,25 @@ def taught(**settings: Any) -> PEARLAgent:
     return agent
 
 
+def image_agent(weight: float, reconstructed: Any) -> PEARLAgent:
+    images = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    config = PEARLAgentConfig(reconstruction_weight=weight, reconstructed=reconstructed, image_channels=(4, 4, 4))
+    return PEARLAgent(images, ACTION_SPACE, EncoderConfig(latent_dim=2), config, generator(0))
+
+
 def decoder(**settings: Any) -> TransitionDecoder:
     config = PEARLAgentConfig(hidden_sizes=(8,), reconstruction_weight=1.0, **settings)
     return TransitionDecoder(OBSERVATION_SPACE, 3, 2, 4, config)
+
+
+def test_who_predicts_nothing_errs_by_the_reward_and_by_the_change() -> None:
+    made = decoder(reconstructed=BOTH)
+    for network in made.networks.values():
+        torch.nn.init.zeros_(network[-1].weight)
+        torch.nn.init.zeros_(network[-1].bias)
+    s, following = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 4.0, 6.0]]])
+    a, z, reward = torch.ones(1, 1, 2), torch.ones(1, 1, 4), torch.tensor([[-5.0]])
+    assert made.loss(s, a, following, reward, z).item() == pytest.approx(25.0 + (0.0 + 4.0 + 9.0) / 3.0)
 
 
 @pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
@@ -86,12 +108,17 @@ def test_without_a_weight_there_is_no_decoder() -> None:
 
 
 def test_what_an_image_leads_to_is_not_reconstructed() -> None:
-    images = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-
-    def make(*reconstructed: Any) -> PEARLAgent:
-        config = PEARLAgentConfig(reconstruction_weight=1.0, reconstructed=reconstructed)
-        return PEARLAgent(images, ACTION_SPACE, EncoderConfig(), config, generator(0))
-
-    make("reward")
+    image_agent(0.0, BOTH)
     with pytest.raises(ValueError, match=r"agent\.reconstructed: the next_observation of an image is not"):
-        make(*BOTH)
+        image_agent(1.0, BOTH)
+
+
+def test_the_decoder_teaches_the_features_of_images() -> None:
+    images = torch.randint(256, (2, 5, 64 * 64 * 3), dtype=torch.uint8, generator=generator(0))
+    transitions = random_transitions(2, 5)._replace(observation=images, next_observation=images.flip(1))
+    found = []
+    for weight in (0.0, 1.0):
+        agent = image_agent(weight, ("reward",))
+        agent.update(MetaBatch(as_context(transitions), transitions), generator(0))
+        found.append(gradients(agent, "features"))
+    assert all(not torch.equal(without, taught_) for without, taught_ in zip(*found, strict=True))
