@@ -186,7 +186,7 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def task_values(tasks: Sequence[Task]) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the tasks' numeric parameters as (task, value) and a name for each value."""
+    """Return the tasks' numeric parameters as (task, value) and a name for each value; those that differ, if any do."""
     columns: dict[str, list[float]] = {}
     for task in tasks:
         for name, value in task.params.items():
@@ -197,4 +197,5 @@ def task_values(tasks: Sequence[Task]) -> tuple[NDArray[np.float64], list[str]]:
     complete = {name: column for name, column in columns.items() if len(column) == len(tasks)}
     if not complete:
         return np.arange(len(tasks), dtype=np.float64)[:, None], ["task number"]
-    return np.column_stack(list(complete.values())), list(complete)
+    shown = {name: column for name, column in complete.items() if min(column) < max(column)} or complete
+    return np.column_stack(list(shown.values())), list(shown)

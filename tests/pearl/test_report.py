@@ -148,8 +148,9 @@ def test_padding_is_no_position():
         ([{"mass": 1.0}, {"mass": 2.0, "height": 3.0}], [[1], [2]], ["mass"]),
         ([{"mass": 1.0}, {"mass": "heavy"}], [[0], [1]], ["task number"]),
         ([{"gears": [1.0]}, {"gears": [1.0, 2.0]}], [[1], [1]], ["gears 0"]),
+        ([{"mass": 1.0, "length": 2.0}, {"mass": 3.0, "length": 2.0}], [[1], [3]], ["mass"]),
     ],
-    ids=["scalar", "tuple", "text", "text beside a number", "mixed tuple", "missing", "mixed", "ragged"],
+    ids=["scalar", "tuple", "text", "text beside a number", "mixed tuple", "missing", "mixed", "ragged", "constant"],
 )
 def test_a_task_is_as_many_values_as_it_has_numbers(tasks, values, names):
     found, found_names = task_values([Task(params) for params in tasks])
