@@ -71,6 +71,9 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
             f"| **score of episode {episodes}** | **{test['score']:.3f}**, 95 % interval over tasks {low:.3f} to "
             f"{high:.3f} |\n"
         )
+    if test.get("success_per_episode") is not None:
+        successes = " → ".join(f"{share:.0%}" for share in test["success_per_episode"])
+        score_rows += f"| **success** of episode 1 to {episodes} | {successes} |\n"
     card = CARD.format(
         family=model.family,
         description=pearl.families()[model.family],
