@@ -56,7 +56,7 @@ class TransitionDecoder(nn.Module):
         Args:
             observation: features, (task, step, observation_dim).
             action: as networks read it, (task, step, action_dim).
-            next_observation: features, (task, step, observation_dim); detached where they are the target.
+            next_observation: features, (task, step, observation_dim).
             reward: (task, step).
             z: (task, step, latent_dim).
         """
@@ -66,6 +66,6 @@ class TransitionDecoder(nn.Module):
             if name == "reward":
                 predicted, target = network(torch.cat([known, next_observation], dim=-1)).squeeze(-1), reward
             else:
-                predicted, target = network(known), (next_observation - observation).detach()
+                predicted, target = network(known), next_observation - observation
             loss = loss + functional.mse_loss(predicted, target)
         return loss

@@ -137,6 +137,15 @@ def assert_identical(found: Any, expected: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
+    """The gradient of each parameter of a part, all of which must have one."""
+    found = []
+    for parameter in agent.get_submodule(part).parameters():
+        assert parameter.grad is not None
+        found.append(parameter.grad.clone())
+    return found
+
+
 def assert_gradients(agent: PEARLAgent, expected: dict[str, list[Tensor]]) -> None:
     """The named parts have these gradients, none of them zero; the target critics, which follow, have none."""
     for name, gradients in expected.items():

@@ -6,14 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents import PEARLAgent
-from tests.agents.agent_tester import DISCRETE, generator, learn, pearl_agent, random_batch
+from tests.agents.agent_tester import DISCRETE, generator, gradients, learn, pearl_agent, random_batch
 
 PARTS = ("encoder", "actor", "critics")
-
-
-def gradients(agent: PEARLAgent, part: str) -> Tensor:
-    return torch.cat([parameter.grad.flatten() for parameter in agent.get_submodule(part).parameters()])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +30,7 @@ def test_the_gradient_in_bfloat16_is_that_in_float32_but_for_rounding(settings: 
     for agent in (exact, rounded):
         agent.update(batch, generator(4))
     for part in PARTS:
-        expected, found = gradients(exact, part), gradients(rounded, part)
+        expected, found = (torch.cat([g.flatten() for g in gradients(agent, part)]) for agent in (exact, rounded))
         assert not torch.equal(expected, found)
         assert (found - expected).norm() < 0.05 * expected.norm()
 

@@ -6,7 +6,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig
 from agents.decoder import TransitionDecoder
@@ -17,6 +16,7 @@ from tests.agents.agent_tester import (
     as_context,
     assert_identical,
     generator,
+    gradients,
     learn,
     pearl_agent,
     random_batch,
@@ -24,15 +24,6 @@ from tests.agents.agent_tester import (
 )
 
 BOTH = ("reward", "next_observation")
-
-
-def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
-    return [as_gradient(parameter.grad) for parameter in agent.get_submodule(part).parameters()]
-
-
-def as_gradient(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value.clone()
 
 
 def taught(**settings: Any) -> PEARLAgent:
