@@ -9,6 +9,7 @@ from pearl.plots.film import animation
 from pearl.plots.plane import trajectories
 from pearl.plots.posterior import posterior_means, posterior_spread
 from pearl.plots.story import adaptation_story
+from pearl.plots.variants import variant_curves
 
 __all__ = [
     "adaptation_story",
@@ -19,4 +20,5 @@ __all__ = [
     "posterior_spread",
     "return_by_episode",
     "trajectories",
+    "variant_curves",
 ]

@@ -147,7 +147,7 @@ def learning_curves(
                     markersize=3,
                     markevery=lone(scores),
                 )
-            grid, mean = _mean_of_seeds(label, seeds)
+            grid, mean = mean_of_seeds(label, seeds)
             axes.plot(grid, mean, color=colour, linewidth=2.4, marker="o", markevery=lone(mean))
             counted = f"{label} ({len(seeds)})" if len(systems) > 1 else label
             labels = [*_last_finite(mean, counted, colour), *labels]
@@ -271,7 +271,7 @@ def _add_wall_axis(axes: Axes, steps: FloatArray, wall: FloatArray) -> None:
     top.tick_params(color=INK)
 
 
-def _mean_of_seeds(label: str, seeds: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+def mean_of_seeds(label: str, seeds: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
     """The common grid of the seeds' environment steps, and their mean score on it; both (grid,)."""
     known = [
         (steps[np.isfinite(scores)], scores[np.isfinite(scores)])

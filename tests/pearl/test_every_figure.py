@@ -37,6 +37,15 @@ def draw_learning_curves(path: Path, rng: np.random.Generator) -> Path:
     return plots.learning_curves(path, runs, title="cheetah-vel: two systems")
 
 
+def draw_variant_curves(path: Path, rng: np.random.Generator) -> Path:
+    steps = np.linspace(0, 1e5, 11)
+    curves = {
+        name: [(steps, 1 - np.exp(-steps / 3e4) + 0.05 * rng.normal(size=11)) for _ in range(3)]
+        for name in ("plain", "layer-norm", "reconstruction", "whole-contexts", "learned-temperature")
+    }
+    return plots.variant_curves(path, curves, plain="plain", title="point-robot", value_name="normalised score")
+
+
 def draw_return_by_episode(path: Path, rng: np.random.Generator) -> Path:
     returns = np.array([-190, -160, -60, -50, -48]) + 20 * rng.normal(size=(12, 5))
     return plots.return_by_episode(path, returns, exploration_episodes=2, references=REFERENCES)
@@ -80,6 +89,7 @@ def draw_adaptation_story(path: Path, rng: np.random.Generator) -> Path:
 FIGURES: list[Callable[[Path, np.random.Generator], Path]] = [
     draw_learning_curve,
     draw_learning_curves,
+    draw_variant_curves,
     draw_return_by_episode,
     draw_trajectories,
     draw_posterior_means,

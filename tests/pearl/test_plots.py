@@ -77,6 +77,38 @@ class TestLearningCurves:
             plots.learning_curves(tmp_path / "a.png", [])
 
 
+class TestVariantCurves:
+    def test_every_variant_has_a_panel_and_the_plain_setting_is_in_each(self, tmp_path):
+        seeds = [([0, 1, 2], [0.0, 0.5, 1.0]), ([0, 1, 2], [0.0, 0.7, 0.8])]
+        names = {"plain": seeds, "one": seeds}
+        one, four = (
+            pixels(
+                plots.variant_curves(
+                    tmp_path / f"{n}.png",
+                    names | {f"other {k}": seeds for k in range(n - 1)},
+                    plain="plain",
+                    title="a",
+                    value_name="score",
+                )
+            )
+            for n in (1, 4)
+        )
+
+        assert four.shape[0] > 1.5 * one.shape[0]
+        assert count_colour(four, PALETTE[0]) > 3 * count_colour(one, PALETTE[0])
+
+    def test_seeds_that_were_evaluated_at_other_steps_are_drawn(self, tmp_path):
+        curves = {"plain": [([0, 2], [0.0, 1.0])], "b": [([0, 1, 3], [0.0, 0.5, 1.0]), ([0, 2], [0.0, 1.0])]}
+        path = plots.variant_curves(tmp_path / "a.png", curves, plain="plain", title="a", value_name="score")
+
+        assert pixels(path).shape[1] == 1200
+
+    @pytest.mark.parametrize("curves", [{}, {"plain": []}, {"other": [([0, 1], [0, 1])]}])
+    def test_nothing_to_compare_is_an_error(self, curves, tmp_path):
+        with pytest.raises(ValueError, match="must hold 'plain' and at least one variant"):
+            plots.variant_curves(tmp_path / "a.png", curves, plain="plain", title="a", value_name="score")
+
+
 class TestReturnByEpisode:
     @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1)])
     @pytest.mark.parametrize("value", [3.0, np.nan])

@@ -1,0 +1,228 @@
+"""Train variants of the families' presets, each against the preset as it is, and draw what they changed.
+
+    python experiments/study.py experiments/configs/what-helps.yaml
+    python experiments/study.py experiments/configs/what-helps.yaml --families point-robot --seeds 0
+
+The file names families and variants; a variant is a few settings laid over a family's preset. Writes one file per
+family and variant, results/what-helps/FAMILY/VARIANT.json, with every seed's curve, and a picture and a table per
+family. Runs that are there already are not run again, so a study can be stopped, continued and extended.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+import yaml
+from numpy.typing import NDArray
+from reproduce import commit
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+import pearl
+from pearl import plots
+from pearl.config import ConfigError, PEARLConfig, from_mapping, load_preset, to_mapping
+from pearl.evaluation import Evaluation
+from pearl.run import write_json
+
+PLAIN = "plain"
+"""The variant that changes nothing"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudiedFamily:
+    """A family of the study."""
+
+    name: str
+    """The family."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the study lays over the preset for every variant, the plain one included."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings by variant."""
+
+
+def main(
+    study: Positional[Path],
+    /,
+    families: tuple[str, ...] = (),
+    variants: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    out: Path = Path("results"),
+) -> None:
+    """Run what is missing of a study on one CPU thread, then draw and print it.
+
+    Args:
+        study: the YAML file.
+        families: which of its families; all where none is given.
+        variants: which of its variants, beside the plain one; all where none is given.
+        seeds: one run each of every variant.
+        out: folder of the results; the study's own bears the file's name.
+    """
+    torch.set_num_threads(1)
+    console = Console()
+    checked_out = commit()
+    folder = out / study.stem
+    for family in _chosen(read_study(study), families):
+        names = [name for name in family.variants if not variants or name in variants or name == PLAIN]
+        for seed in seeds:
+            for name in names:
+                path = folder / family.name / f"{name}.json"
+                config = variant_config(family, name)
+                runs = read_runs(path, config)
+                if str(seed) in runs:
+                    continue
+                console.print(f"{family.name}, {name}, seed {seed}")
+                runs[str(seed)] = {**train(family.name, config, seed), "commit": checked_out}
+                path.parent.mkdir(parents=True, exist_ok=True)
+                described = {"variant": family.variants[name], "config": beyond_defaults(config)}
+                write_json(path, {**described, "runs": dict(sorted(runs.items()))})
+        found = {name: read_runs(folder / family.name / f"{name}.json", None) for name in family.variants}
+        found = {name: runs for name, runs in found.items() if runs}
+        if PLAIN in found:
+            draw(folder / f"{family.name}.png", family.name, found)
+            console.print(table(family.name, found))
+
+
+def read_study(path: Path) -> list[StudiedFamily]:
+    """Read a study's file.
+
+    Raises:
+        ConfigError: the file is not there, or holds something else than a study.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the study {path}: {error}") from error
+    if not isinstance(data, dict) or set(data) != {"families", "variants"}:
+        raise ConfigError(f"{path} must be a mapping of families and variants.")
+    families = []
+    for name, settings in data["families"].items():
+        laid_over = {variant: by.get(name, by.get("others")) for variant, by in data["variants"].items()}
+        chosen = {variant: found for variant, found in laid_over.items() if found is not None}
+        families.append(StudiedFamily(name=name, settings=settings or {}, variants={PLAIN: {}, **chosen}))
+    for family in families:
+        for variant in family.variants:
+            variant_config(family, variant)  # A slip in the file shall show before hours of training.
+    return families
+
+
+def variant_config(family: StudiedFamily, variant: str) -> PEARLConfig:
+    """Return the preset with the study's and the variant's settings over it.
+
+    Raises:
+        ConfigError: a setting is unknown or wrong, or the variant changes nothing.
+    """
+    plain = from_mapping(PEARLConfig, family.settings, load_preset(family.name))
+    config = from_mapping(PEARLConfig, family.variants[variant], plain)
+    if variant != PLAIN and config == plain:
+        raise ConfigError(f"The variant {variant!r} changes nothing of {family.name}'s settings.")
+    return config
+
+
+def train(family: str, config: PEARLConfig, seed: int) -> dict[str, Any]:
+    """Train one run and return its curve: environment steps, gradient steps, seconds and what is compared."""
+    model = pearl.PEARL(family, config, seed=seed)
+    logged: list[dict[str, float]] = []
+
+    def evaluated(evaluation: Evaluation, metrics: dict[str, float]) -> None:
+        logged.append(metrics)
+
+    model.learn(on_evaluation=evaluated)
+    value = "test/score" if "test/score" in logged[0] else f"test/return_ep{config.evaluation.episodes}"
+    return {
+        "value_name": value,
+        "value": [metrics[value] for metrics in logged],
+        "env_steps": [int(metrics["env_steps"]) for metrics in logged],
+        "gradient_steps": [int(metrics["gradient_steps"]) for metrics in logged],
+        "wall_s": [round(metrics["wall_s"], 1) for metrics in logged],
+    }
+
+
+def read_runs(path: Path, config: PEARLConfig | None) -> dict[str, Any]:
+    """Return a variant's runs by seed, none where there is no file.
+
+    Raises:
+        ConfigError: the file's runs had other settings than ``config``, where that is given.
+    """
+    if not path.is_file():
+        return {}
+    data = json.loads(path.read_text())
+    if config is not None and from_mapping(PEARLConfig, data["config"]) != config:
+        raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
+    runs: dict[str, Any] = data["runs"]
+    return runs
+
+
+def final(runs: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return each seed's value at the end, a mean of its last two evaluations, (seed,)."""
+    return np.array([np.mean(run["value"][-2:]) for run in runs.values()])
+
+
+def on_the_way(runs: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return each seed's mean value over the run's environment steps, (seed,): high where learning was early."""
+    found = []
+    for run in runs.values():
+        steps, value = np.array(run["env_steps"], float), np.array(run["value"])
+        found.append(np.trapezoid(value, steps) / (steps[-1] - steps[0]))
+    return np.array(found)
+
+
+def table(family: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the variants with their mean and range over seeds, at the end and on the way."""
+    drawn = Table("variant", "seeds", "at the end", "on the way", "s a run", title=family)
+    for name, runs in found.items():
+        cells = [
+            f"{values.mean():.3g} ({values.min():.3g} to {values.max():.3g})"
+            for values in (final(runs), on_the_way(runs))
+        ]
+        seconds = np.mean([run["wall_s"][-1] for run in runs.values()])
+        drawn.add_row(name, " ".join(runs), *cells, f"{seconds:.0f}")
+    return drawn
+
+
+def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw every variant's seeds beside the plain ones', a panel each."""
+    value = next(iter(found[PLAIN].values()))["value_name"]
+    plots.variant_curves(
+        path,
+        {name: list(_curves(runs)) for name, runs in found.items()},
+        plain=PLAIN,
+        title=family,
+        value_name="normalised score" if value == "test/score" else "return of the last episode",
+    )
+
+
+def _curves(runs: Mapping[str, Any]) -> Iterator[tuple[Sequence[int], Sequence[float]]]:
+    for run in runs.values():
+        yield run["env_steps"], run["value"]
+
+
+def _chosen(families: Sequence[StudiedFamily], names: Sequence[str]) -> list[StudiedFamily]:
+    known = [family.name for family in families]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"The study has no families {', '.join(unknown)}; it has {', '.join(known)}.")
+    return [family for family in families if not names or family.name in names]
+
+
+def beyond_defaults(config: PEARLConfig) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as plain data that reads back."""
+    found, defaults = to_mapping(config), to_mapping(PEARLConfig())
+    differing = {
+        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
+        for section, settings in found.items()
+    }
+    return {section: settings for section, settings in differing.items() if settings}
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
