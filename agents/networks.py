@@ -92,7 +92,7 @@ class CriticEnsemble(nn.Module):
             hidden = torch.baddbmm(bias, hidden, weight)
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:])
-            hidden = functional.relu(hidden)
+            hidden = functional.relu(hidden, inplace=True)
         with torch.autocast(hidden.device.type, enabled=False):  # values need more than 8 bits
             output = _product(last[1], hidden.float(), last[0])
         return output.view(len(output), tasks, steps, -1)

@@ -13,7 +13,7 @@ def mlp(
     """Build a perceptron with an activation after each hidden layer and a linear output, (…, input) to (…, output)."""
     layers: list[nn.Module] = []
     for width in hidden_sizes:
-        layers += [nn.Linear(input_dim, width), activation()]
+        layers += [nn.Linear(input_dim, width), activation(inplace=True)]
         input_dim = width
     layers.append(OutputLinear(input_dim, output_dim))
     return nn.Sequential(*layers)
