@@ -10,21 +10,61 @@ from torch.nn import functional
 def mlp(
     input_dim: int, hidden_sizes: Sequence[int], output_dim: int, activation: type[nn.Module] = nn.ReLU
 ) -> nn.Sequential:
-    """Build a perceptron with an activation after each hidden layer and a linear output, (…, input) to (…, output)."""
+    """Build a perceptron with an activation after each hidden layer and a linear output, (…, input) to (…, output).
+
+    Args:
+        input_dim: width of the input.
+        hidden_sizes: widths of the hidden layers.
+        output_dim: width of the output.
+        activation: keeps zero where it is, and takes ``inplace``.
+    """
     layers: list[nn.Module] = []
     for width in hidden_sizes:
-        layers += [nn.Linear(input_dim, width), activation(inplace=True)]
+        layers += [HiddenLinear(input_dim, width), activation(inplace=True)]
         input_dim = width
     layers.append(OutputLinear(input_dim, output_dim))
     return nn.Sequential(*layers)
+
+
+CACHE_LINE = 16
+"""Numbers in single precision that a cache line holds"""
+MANY_ROWS = 256
+"""Rows from which on a product gains more from whole cache lines than padding costs"""
+
+
+def line_padding(rows: Tensor, width: int) -> int:
+    """Return how many zeros shall follow ``width`` numbers that are computed from ``rows`` (…, dim).
+
+    Products of many rows in single precision take up to 1.6 times as long where rows do not fill whole cache lines, as
+    those of 300 numbers. In bfloat16 it makes no difference.
+    """
+    if torch.is_autocast_enabled(rows.device.type) or rows.numel() < MANY_ROWS * rows.shape[-1]:
+        return 0
+    return -width % CACHE_LINE
+
+
+def followed_by_zeros(values: Tensor, *further: int) -> Tensor:
+    """Return ``values`` with so many zeros behind them in the last dimension, the one before it, and so on."""
+    return functional.pad(values, [n for count in further for n in (0, count)]) if any(further) else values
+
+
+class HiddenLinear(nn.Linear):
+    """A linear layer whose output may be followed by zeros, which the next layer passes over (see ``line_padding``)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (…, output or wider) for (…, input or wider)."""
+        behind, further = input.shape[-1] - self.in_features, line_padding(input, self.out_features)
+        weight = followed_by_zeros(self.weight, behind, further)
+        return functional.linear(input, weight, followed_by_zeros(self.bias, further))
 
 
 class OutputLinear(nn.Linear):
     """A linear layer in single precision, under autocast too: values and log-probabilities need more than 8 bits."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return (…, output) in single precision for (…, input) of any."""
+        """Return (…, output) in single precision for (…, input or wider) of any."""
+        weight = followed_by_zeros(self.weight, input.shape[-1] - self.in_features)
         if not torch.is_autocast_enabled(input.device.type):
-            return functional.linear(input, self.weight, self.bias)
+            return functional.linear(input, weight, self.bias)
         with torch.autocast(input.device.type, enabled=False):
-            return functional.linear(input.float(), self.weight, self.bias)
+            return functional.linear(input.float(), weight, self.bias)

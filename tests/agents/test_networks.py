@@ -150,12 +150,16 @@ def as_perceptron(ensemble: CriticEnsemble, critic: int) -> nn.Sequential:
 
 @pytest.mark.parametrize("n_critics", [1, 2, 5])
 @pytest.mark.parametrize("hidden_sizes", [(16,), (16, 8, 4)])
-def test_the_batched_ensemble_equals_running_each_critic_alone(n_critics: int, hidden_sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("steps", [7, 70])
+def test_the_batched_ensemble_equals_running_each_critic_alone(
+    n_critics: int, hidden_sizes: tuple[int, ...], steps: int
+) -> None:
+    # 350 rows are enough for hidden layers to be padded, 35 are not.
     ensemble = critics(n_critics, hidden_sizes)
-    q = ensemble(*inputs())
-    assert q.shape == (n_critics, 5, 7, 1)
+    q = ensemble(*inputs(steps=steps))
+    assert q.shape == (n_critics, 5, steps, 1)
     for critic in range(n_critics):
-        alone = as_perceptron(ensemble, critic)(torch.cat(inputs(), dim=-1))
+        alone = as_perceptron(ensemble, critic)(torch.cat(inputs(steps=steps), dim=-1))
         torch.testing.assert_close(q[critic], alone)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from encoders import ContextEncoder, EncoderConfig, make_encoder, mlp
-from encoders.mlp import OutputLinear
+from encoders.mlp import HiddenLinear, OutputLinear
 from tests.encoders.encoder_tester import KINDS
 
 
@@ -48,7 +48,7 @@ def test_the_hidden_sizes_are_the_networks_widths(kind: Any) -> None:
 
 def test_a_perceptron_has_an_activation_after_each_hidden_layer_and_none_after_the_last() -> None:
     network = mlp(3, (5, 4), 2)
-    assert [type(layer) for layer in network] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, OutputLinear]
+    assert [type(layer) for layer in network] == [HiddenLinear, nn.ReLU, HiddenLinear, nn.ReLU, OutputLinear]
     assert network(torch.zeros(6, 7, 3)).shape == (6, 7, 2)
     assert [type(layer) for layer in mlp(3, (), 2)] == [OutputLinear]
     assert isinstance(mlp(3, (5,), 2, activation=nn.SiLU)[1], nn.SiLU)
