@@ -41,18 +41,20 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("results"),
     runs: Path = Path("runs/reproduce"),
+    threads: int = 1,
     blind: bool = False,
 ) -> None:
-    """Train a family's preset with several seeds on one CPU thread each, one after the other.
+    """Train a family's preset with several seeds, one after the other.
 
     Args:
         family: name of the task family.
         seeds: one run each.
         out: folder of the results.
         runs: folder of the runs, checkpoints included.
+        threads: CPU threads.
         blind: leave z at zero.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     console = Console()
     prefix = "blind-" if blind else ""
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.
@@ -73,7 +75,7 @@ def main(
         if not blind:
             result["probes"] = probe(model)
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
-        result["commit"] = checked_out
+        result |= {"commit": checked_out, "threads": threads}
         write_json(folder / "result.json", result)
         kept = out / family / f"{prefix}seed{seed}"
         kept.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,8 @@ def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
         "family": family,
         "seeds": [run["seed"] for run in runs],
         "commit": ", ".join(sorted({run["commit"] for run in runs})),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "threads": 1},
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "threads": [run.get("threads", 1) for run in runs],
         "env_steps": [run["env_steps"] for run in runs],
         "gradient_steps": [run["gradient_steps"] for run in runs],
         "wall_s": [round(run["wall_s"], 1) for run in runs],
