@@ -81,9 +81,14 @@ def test_the_inverses_gradient_is_that_of_the_inverse():
         assert torch.autograd.gradcheck(inverse_of_positive_definite, matrices)
 
 
-def test_shapes_are_static_within_and_not_after_even_if_something_failed_within():
-    assert not shapes_are_static()
-    with pytest.raises(ZeroDivisionError), static_shapes():
+def fail_within():
+    with static_shapes():
         assert shapes_are_static()
         raise ZeroDivisionError
+
+
+def test_shapes_are_static_within_and_not_after_even_if_something_failed_within():
+    assert not shapes_are_static()
+    with pytest.raises(ZeroDivisionError):
+        fail_within()
     assert not shapes_are_static()
