@@ -121,16 +121,6 @@ class PEARLAgent(nn.Module):
         """Where the networks live."""
         return self.log_temperature.device
 
-    def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
-        """Build Adam over everything that learns.
-
-        Args:
-            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
-            capturable: whether a step can be captured in a CUDA graph.
-        """
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
-
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> PEARLMemory:
         """Start ``n_tasks`` trials: the belief is the prior and z a sample of it."""
@@ -207,6 +197,16 @@ class PEARLAgent(nn.Module):
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
         return self.encoder.posterior(self.read(memory).belief)
+
+    def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
+        """Build Adam over everything that learns.
+
+        Args:
+            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
+            capturable: whether a step can be captured in a CUDA graph.
+        """
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set Adam's step size for every network and the temperature."""
