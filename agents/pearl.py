@@ -114,11 +114,7 @@ class PEARLAgent(nn.Module):
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf),
             requires_grad=config.temperature is None,
         )
-        self.optimizer = torch.optim.Adam(
-            [parameter for parameter in self.parameters() if parameter.requires_grad],
-            lr=config.learning_rate,
-            fused=True,
-        )
+        self.optimizer = self.make_optimizer(config.learning_rate)
 
     @property
     def device(self) -> torch.device:
@@ -202,10 +198,23 @@ class PEARLAgent(nn.Module):
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
         return self.encoder.posterior(self.read(memory).belief)
 
+    def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
+        """Build Adam over everything that learns.
+
+        Args:
+            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
+            capturable: whether a step can be captured in a CUDA graph.
+        """
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set Adam's step size for every network and the temperature."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
 
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).

@@ -7,6 +7,7 @@ from encoders.linear_gaussian import LinearGaussian
 from encoders.mlp import mlp
 from encoders.objectives import kl_to_early, kl_to_unit_gaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
+from encoders.static_shapes import static_shapes
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
 __distribution__ = "pearl-metarl"
@@ -30,4 +31,5 @@ __all__ = [
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",
+    "static_shapes",
 ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from torch.distributions import Normal
 
 from encoders.base import ContextEncoder
+from encoders.inverse import inverse_of_positive_definite
 from encoders.mlp import mlp
 from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief
 
@@ -69,7 +69,7 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         The precision matrix is kept and inverted in double precision: after many transitions its largest and smallest
         eigenvalues lie further apart than single precision can hold.
         """
-        covariance: Tensor = torch.linalg.inv(belief.precision)
+        covariance = inverse_of_positive_definite(belief.precision)
         mean = (covariance @ belief.weighted_mean.unsqueeze(-1)).squeeze(-1)
         variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=self.min_stddev**2)
         return Normal(mean.float(), variance.sqrt().float(), validate_args=False)

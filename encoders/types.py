@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from encoders.static_shapes import shapes_are_static
+
 CONTEXT_FIELDS = ("observation", "action", "reward", "next_observation")
 """The parts of a transition that an encoder may read."""
 
@@ -67,7 +69,8 @@ def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:
 def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tensor) -> Tensor:
     """Apply a function of single rows where ``mask`` (task, step) is True; padding gives zeros and costs nothing.
 
-    Contexts of random length are mostly padding: computing only what is there is several times as fast.
+    Contexts of random length are mostly padding: computing only what is there is several times as fast. Within
+    ``static_shapes`` padding is computed too, from zeros, for how much there is of it is not to be asked.
 
     Args:
         function: maps (row, width) to (row, new width).
@@ -77,6 +80,10 @@ def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tens
     Returns:
         (task, step, new width).
     """
+    if shapes_are_static():
+        absent = ~mask.unsqueeze(-1)
+        computed: Tensor = function(rows.masked_fill(absent, 0).flatten(0, 1)).unflatten(0, mask.shape)
+        return computed.masked_fill(absent, 0.0)
     flat = rows.flatten(0, 1)
     if mask.all():
         every: Tensor = function(flat).unflatten(0, mask.shape)

@@ -48,7 +48,7 @@ def main(
         if gif is not None and gif.suffix.lower() != ".gif":
             raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
         sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(run, distribution=None if distribution is None else find(distribution))
+        model = pearl.load(run, distribution=None if distribution is None else find(distribution), device="cpu")
         chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
         settings = model.config.evaluation
         episodes = settings.episodes if episodes is None else episodes

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
-from typing import Literal
+from typing import Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,7 @@ from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
 from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.config import load_preset
+from pearl.learner import TwinLearner
 from pearl.replay import MIB, TaskReplay
 from pearl.rollout import Trajectories
 from pearl.sampling import MetaSampler
@@ -29,6 +30,8 @@ ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=5, hidden_sizes=
 AGENT = PEARLAgentConfig(hidden_sizes=(300, 300, 300), temperature=1.0)
 PRESETS = {"point-robot": (2, 2, 20), "cheetah-vel": (17, 6, 200)}
 """Widths of observation and action, and the episodes' length"""
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OURS, LOWER, TEXTBOOK = "float32", "bfloat16", "textbook"
 FLOORS = {OURS: "floor of float32", LOWER: "floor of bfloat16"}
 
@@ -127,6 +130,26 @@ def replay(quick: bool) -> Iterator[Figure]:
     yield figure(f"{n} tasks × 10,000", "memory taken", "MiB", taken)
 
 
+def gpu(quick: bool) -> Iterator[Figure]:
+    """A gradient step on an NVIDIA GPU, as a share of a whole iteration; nothing where there is none.
+
+    Sampling belongs to it, and so do the copies of weights before and after an iteration's steps.
+    """
+    if not torch.cuda.is_available():
+        return
+    n_steps = 5 if quick else 500
+    config = _reference_config(_n_tasks(quick))
+    store = _filled(100, 200, 2 if quick else 10, device=torch.device("cuda"))
+    iterations = {
+        f"{precision}, {how}": partial(_on_device(store, config, precision, captured=captured).learn, n_steps)
+        for precision in PRECISIONS
+        for how, captured in (("captured", True), ("step by step", False))
+    }
+    setting = f"{config.training.meta_batch} tasks × {BATCH}, context up to 100, iterations of {n_steps} steps"
+    for name, taken in in_turns(iterations, 2 if quick else 11).items():
+        yield figure(setting, name, "ms", 1e3 * taken / n_steps)
+
+
 def tell_memory(n_tasks: int) -> None:
     """Print a replay's announced memory and what filling it adds to this process, in MiB."""
     _filled(n_tasks, 10, 1)  # what the first use of anything takes
@@ -155,7 +178,7 @@ def make_agent(
     action_dim: int,
     encoder: EncoderConfig,
     config: PEARLAgentConfig,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
 ) -> PEARLAgent:
     """Return our agent for spaces of these widths."""
     family = Synthetic(observation_dim, action_dim)
@@ -232,12 +255,24 @@ def _learn(agent: PEARLAgent, sampler: MetaSampler, rng: torch.Generator) -> Non
     agent.update(sampler.sample(), rng)
 
 
+def _on_device(store: TaskReplay, config: PEARLConfig, precision: Precision, *, captured: bool) -> TwinLearner:
+    agent = make_agent(OBSERVATION, ACTION, config.encoder, config.agent, precision)
+    seeds = torch.Generator().manual_seed(0)
+    return TwinLearner(agent, partial(_sampler, store, config), seeds, store.device, captured=captured)
+
+
 def _filled(
-    n_tasks: int, trial: int, n_trials: int, observation_dim: int = OBSERVATION, action_dim: int = ACTION
+    n_tasks: int,
+    trial: int,
+    n_trials: int,
+    observation_dim: int = OBSERVATION,
+    action_dim: int = ACTION,
+    *,
+    device: torch.device | None = None,
 ) -> TaskReplay:
     """Return a replay that is full of trials of random numbers."""
     rng = np.random.default_rng(0)
-    store = TaskReplay(n_tasks, trial * n_trials, observation_dim, action_dim, budget_mb=1_024)
+    store = TaskReplay(n_tasks, trial * n_trials, observation_dim, action_dim, budget_mb=1_024, device=device)
     for _ in range(n_trials):
         for some in np.array_split(np.arange(n_tasks), max(1, n_tasks // 100)):
             store.add(some, _trial(rng, len(some), trial, observation_dim, action_dim))
@@ -261,10 +296,10 @@ def _trial(rng: np.random.Generator, n_tasks: int, length: int, observation_dim:
     )
 
 
-def _sampler(store: TaskReplay, config: PEARLConfig) -> MetaSampler:
+def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None = None) -> MetaSampler:
     family = Synthetic()
     drawn = family.sample(len(store.n_added), np.random.default_rng(0))
-    return MetaSampler(store, family, drawn, config, torch.Generator().manual_seed(0))
+    return MetaSampler(store, family, drawn, config, torch.Generator().manual_seed(0) if rng is None else rng)
 
 
 def _reference_config(meta_batch: int) -> PEARLConfig:

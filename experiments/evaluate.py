@@ -41,7 +41,7 @@ def main(
     console = Console()
     try:
         sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(run, distribution=None if distribution is None else find(distribution))
+        model = pearl.load(run, distribution=None if distribution is None else find(distribution), device="cpu")
         chosen = model.test_tasks
         if seed is not None and seed < 0:
             raise ValueError(f"--seed must be at least 0, got {seed}.")

@@ -55,7 +55,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         run: folder of a run that reproduce.py finished.
         out: where pretrained agents live.
     """
-    model = pearl.load(run)
+    model = pearl.load(run, device="cpu")
     result = json.loads((run / "result.json").read_text())
     folder = out / model.family
     model.save(folder, training_state=False)

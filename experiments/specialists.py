@@ -56,7 +56,7 @@ def main(arguments: Arguments) -> int:
     """Compare, and return the process's exit code."""
     torch.set_num_threads(1)
     console = Console()
-    models = [pearl.load(path) for path in arguments.runs]
+    models = [pearl.load(path, device="cpu") for path in arguments.runs]
     distribution = find(models[0].family)
     tasks = models[0].test_tasks[: arguments.tasks]
     for model in models:

@@ -58,13 +58,15 @@ class TrainingConfig:
     context to end with; 0 trains each task on its own trials, without relabelling."""
     rewarded_context: int = 20
     """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where gradient steps are taken and the replay lies; cuda is an NVIDIA GPU. Acting stays on the CPU."""
     workers: int = 0
     """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
     faster unless a step takes about a millisecond or more."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     replay_budget_mb: int = 1_024
-    """Memory that the replay may take, in MiB; a larger one is refused before it is taken."""
+    """Memory that the replay may take on its device, in MiB; a larger one is refused before it is taken."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -87,6 +89,11 @@ class TrainingConfig:
             raise ConfigError(
                 "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
                 "transition. Set it to false, or training.relabel_candidates to 0."
+            )
+        if self.device == "cuda" and self.relabel_candidates > 0:
+            raise ConfigError(
+                "training.relabel_candidates computes rewards on the CPU in every gradient step, for which a GPU would "
+                "have to wait. Set training.device to cpu, or training.relabel_candidates to 0."
             )
         if self.recent_context is not None:
             _at_least(1, "training", "recent_context", self.recent_context)

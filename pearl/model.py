@@ -34,6 +34,7 @@ class PEARL:
     Raises:
         UnknownFamilyError: no family of this name.
         TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart.
+        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
         MemoryError: the replay would exceed its budget.
     """
 

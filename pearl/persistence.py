@@ -2,14 +2,14 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.config import ConfigError, PEARLConfig, from_mapping, to_mapping
 from pearl.model import PEARL
-from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.tasks import Task, TaskDistribution, families, family_name
 from pearl.version import __version__
@@ -22,7 +22,7 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
     """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone."""
     groups = {"weights": dict(model.agent.state_dict())}
     if training_state:
-        groups["optimizers"] = optimizer_tensors(model.agent.optimizer)
+        groups["optimizers"] = model.training.learner.optimizer_state()
         groups["replay"] = model.training.replay.tensors()
     document = {
         "family": model.family,
@@ -41,14 +41,22 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
     write_checkpoint(path, groups, document)
 
 
-def load(path: str | Path, *, distribution: TaskDistribution | None = None) -> PEARL:
+def load(
+    path: str | Path,
+    *,
+    distribution: TaskDistribution | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+) -> PEARL:
     """Load a model from a checkpoint folder or from a run folder that holds one.
 
     Args:
         path: what ``model.save`` or ``train.py`` wrote.
         distribution: the task distribution, where the family is not a registered one.
+        device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
+            it learns, and to act alone "cpu" will do for every model.
 
     Raises:
+        ConfigError: the device to learn on is not there.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
     """
@@ -69,6 +77,8 @@ def load(path: str | Path, *, distribution: TaskDistribution | None = None) -> P
         config = from_mapping(PEARLConfig, document["config"])
     except ConfigError as error:
         raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
+    if device is not None:
+        config = replace(config, training=replace(config.training, device=device))
     train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
     model = PEARL(distribution or family, config, seed=document["seed"], tasks=(train, test))
     spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}
@@ -102,7 +112,7 @@ def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:
     try:
         model.agent.load_state_dict(groups["weights"])
         if "optimizers" in groups:
-            load_optimizer_tensors(model.agent.optimizer, groups["optimizers"])
+            model.training.learner.load_optimizer_state(groups["optimizers"])
             model.training.replay.load_tensors(groups["replay"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder} does not hold what its config describes: {error}") from error

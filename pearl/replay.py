@@ -49,6 +49,7 @@ class TaskReplay:
         action_dim: width of an action.
         budget_mb: memory the store may take, in MiB.
         images: whether observations are images.
+        device: where the store lies and where draws are made; ``n_added`` is on the CPU whatever it is.
 
     Raises:
         MemoryError: the store would exceed the budget; says how much it needs.
@@ -63,6 +64,7 @@ class TaskReplay:
         *,
         budget_mb: int,
         images: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         vector, image = (0, observation_dim) if images else (observation_dim, 0)
         self._widths = [vector, action_dim, vector, 1, 1, 1]
@@ -74,10 +76,19 @@ class TaskReplay:
             )
         self.capacity = capacity
         self.n_bytes = n_bytes
+        self.device = torch.device("cpu") if device is None else device
         self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
-        self._store = torch.zeros(n_tasks, capacity, sum(self._widths))
-        self._images = torch.zeros(n_tasks, capacity, 2, image, dtype=torch.uint8) if images else None
-        self._trial_start = torch.zeros(n_tasks, capacity, dtype=torch.int64)
+        self._n_added = self.n_added.to(self.device)  # the same tensor on the CPU
+        self._store = torch.zeros(n_tasks, capacity, sum(self._widths), device=self.device)
+        self._images = (
+            torch.zeros(n_tasks, capacity, 2, image, dtype=torch.uint8, device=self.device) if images else None
+        )
+        self._trial_start = torch.zeros(n_tasks, capacity, dtype=torch.int64, device=self.device)
+
+    @property
+    def every_task_holds_some(self) -> bool:
+        """Whether there are transitions of every task."""
+        return int(self.n_added.min()) > 0
 
     def size(self) -> Tensor:
         """Return how many transitions each task holds, (task,)."""
@@ -112,18 +123,20 @@ class TaskReplay:
         start = self.n_added[ids].unsqueeze(1)
         slots = (start + mask.cumsum(1) - 1) % self.capacity
         owners = ids.unsqueeze(1).expand_as(slots)
-        self._store[owners[mask], slots[mask]] = rows[mask]
+        places = owners[mask].to(self.device), slots[mask].to(self.device)
+        self._store[places] = rows[mask].to(self.device)
         if self._images is not None:
             for side, images in enumerate(observations):
-                self._images[owners[mask], slots[mask], side] = torch.from_numpy(images)[mask]
-        self._trial_start[owners[mask], slots[mask]] = start.expand_as(slots)[mask]
+                self._images[(*places, side)] = torch.from_numpy(images)[mask].to(self.device)
+        self._trial_start[places] = start.expand_as(slots)[mask].to(self.device)
         self.n_added[ids] += lengths
+        self._n_added.copy_(self.n_added)
 
     def draw_rows(self, task_ids: Tensor, n: int, rng: torch.Generator, *, recent: int | None = None) -> Tensor:
         """Draw ``n`` transitions of each task uniformly, as absolute numbers (task, n) that count from its first.
 
         Args:
-            task_ids: (task,) int64.
+            task_ids: (task,) int64, on the replay's device.
             n: transitions per task.
             rng: the source of the draws.
             recent: draw from each task's newest ``recent`` transitions; from everything it holds where None.
@@ -131,12 +144,13 @@ class TaskReplay:
         Raises:
             ValueError: a task holds nothing.
         """
-        added, window = self.n_added[task_ids], self.size()[task_ids]
-        if int(window.min()) == 0:
+        added = self._n_added[task_ids]
+        window = added.clamp(max=self.capacity)
+        if not self.every_task_holds_some and int(window.min()) == 0:  # The first is known without asking a device.
             raise ValueError(f"Tasks {task_ids[window == 0].tolist()} hold no transitions; collect from them first.")
         if recent is not None:
             window = window.clamp(max=recent)
-        uniform = torch.rand(len(task_ids), n, generator=rng, dtype=torch.float64)
+        uniform = torch.rand(len(task_ids), n, generator=rng, dtype=torch.float64, device=self.device)
         return (added - window).unsqueeze(1) + (uniform * window.unsqueeze(1)).long()
 
     def sample(
@@ -153,7 +167,7 @@ class TaskReplay:
         """Draw a meta-batch: context and transitions of each task, drawn apart.
 
         Args:
-            task_ids: (task,) int64.
+            task_ids: (task,) int64, on the replay's device.
             batch_size: transitions per task for actor and critics, uniform over everything the task holds.
             max_context: longest context, in transitions; of a longer one the newest are taken.
             rng: the source of every draw.
@@ -170,9 +184,9 @@ class TaskReplay:
         """
         if context_ends is None:
             context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
-        longest = torch.full((len(task_ids),), max_context)
+        longest = torch.full((len(task_ids),), max_context, device=self.device)
         if random_length:
-            uniform = torch.rand(len(task_ids), generator=rng, dtype=torch.float64)
+            uniform = torch.rand(len(task_ids), generator=rng, dtype=torch.float64, device=self.device)
             longest = torch.exp(uniform * math.log(max_context + 1)).long()
         context_rows, mask = self._context_rows(task_ids, context_ends, longest, max_context)
         rows = torch.cat([context_rows, self.draw_rows(task_ids, batch_size, rng)], dim=1)
@@ -195,26 +209,28 @@ class TaskReplay:
         """Return what had been seen of a trial at each of its transitions ``ends``.
 
         Args:
-            task_ids: (task,) int64.
+            task_ids: (task,) int64, on the replay's device.
             ends: (task,), each context's last transition by its absolute number.
             max_context: longest context, in transitions; of a longer one the newest are taken.
         """
-        rows, mask = self._context_rows(task_ids, ends, torch.full((len(task_ids),), max_context), max_context)
+        longest = torch.full((len(task_ids),), max_context, device=self.device)
+        rows, mask = self._context_rows(task_ids, ends, longest, max_context)
         drawn = self.rows(task_ids, rows)
         return Context(drawn.observation, drawn.action, drawn.reward, drawn.next_observation, mask)
 
     def _context_rows(self, task_ids: Tensor, ends: Tensor, longest: Tensor, max_context: int) -> tuple[Tensor, Tensor]:
-        oldest = self.n_added[task_ids] - self.size()[task_ids]
+        added = self._n_added[task_ids]
+        oldest = added - added.clamp(max=self.capacity)
         first = self._trial_start[task_ids, ends % self.capacity]
         first = torch.maximum(torch.maximum(first, oldest), ends + 1 - longest)
-        rows = first.unsqueeze(1) + torch.arange(max_context)
+        rows = first.unsqueeze(1) + torch.arange(max_context, device=self.device)
         return rows, rows <= ends.unsqueeze(1)
 
     def rows(self, task_ids: Tensor, rows: Tensor) -> Rows:
         """Return the transitions of absolute numbers ``rows`` (task, n) in one indexing operation.
 
         Args:
-            task_ids: (task,) int64.
+            task_ids: (task,) int64, on the replay's device.
             rows: (task, n) int64; numbers of transitions that are no longer held give others.
         """
         slots = task_ids.unsqueeze(1), rows % self.capacity
@@ -253,6 +269,7 @@ class TaskReplay:
                 f"{tuple(self._store.shape)}; tasks, spaces and replay_capacity must be those of the saved run."
             )
         self.n_added.copy_(tensors["n_added"])
+        self._n_added.copy_(self.n_added)
         self._store[:, :filled] = store
         if self._images is not None:
             self._images[:, :filled] = tensors["images"]

@@ -23,7 +23,7 @@ class MetaSampler:
         distribution: relabels, where ``training.relabel_candidates`` asks for it.
         tasks: the training tasks.
         config: the run's settings.
-        rng: the source of every draw.
+        rng: the source of every draw, on the replay's device.
 
     Raises:
         ConfigError: relabelling is asked for and the family cannot compute its rewards.
@@ -52,10 +52,17 @@ class MetaSampler:
         """Draw one gradient step's meta-batch; with an early context where ``agent.early_kl_weight`` needs one."""
         return self._own_trials() if self._config.training.relabel_candidates == 0 else self._relabelled_trials()
 
+    @property
+    def shapes_stand(self) -> bool:
+        """Whether every meta-batch from now on has the same shapes and is drawn without asking the host."""
+        return self._config.training.relabel_candidates == 0 and self._replay.every_task_holds_some
+
     def _own_trials(self) -> MetaBatch:
-        training = self._config.training
+        training, device = self._config.training, self._replay.device
         filled = self._filled()
-        task_ids = filled[torch.randperm(len(filled), generator=self._rng)[: training.meta_batch]]
+        task_ids = torch.randperm(len(filled), generator=self._rng, device=device)[: training.meta_batch]
+        if len(filled) < len(self._tasks):
+            task_ids = filled.to(device)[task_ids]
         batch = self._replay.sample(
             task_ids,
             training.batch_size,

@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor
 
 from agents import MetaAgent, PEARLAgent
 from agents.features import NormalisedFeatures
 from agents.spaces import is_image
 from pearl.config import PEARLConfig
+from pearl.learner import learning_device, make_learner
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
 from pearl.replay import TaskReplay
@@ -40,6 +40,7 @@ class MetaTraining:
         seed: of every draw in collection and learning.
 
     Raises:
+        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
         MemoryError: the replay would exceed its budget.
     """
 
@@ -58,6 +59,7 @@ class MetaTraining:
         collecting, learning = np.random.SeedSequence(seed).generate_state(2)
         self._collect_rng = torch.Generator().manual_seed(int(collecting))
         self._learn_rng = torch.Generator().manual_seed(int(learning))
+        device = learning_device(config.training)
         self.replay = TaskReplay(
             len(tasks),
             config.training.replay_capacity,
@@ -65,8 +67,13 @@ class MetaTraining:
             agent.action_dim,
             budget_mb=config.training.replay_budget_mb,
             images=is_image(agent.observation_space),
+            device=device,
         )
-        self._sampler = MetaSampler(self.replay, distribution, tasks, config, self._learn_rng)
+
+        def make_sampler(rng: torch.Generator) -> MetaSampler:
+            return MetaSampler(self.replay, distribution, tasks, config, rng)
+
+        self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
         self._envs: VectorEnv[Any, Any, Any] | None = None
 
     @property
@@ -92,7 +99,7 @@ class MetaTraining:
         training = self.config.training
         begun = time.perf_counter()
         steps_before = self.env_steps
-        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
+        if not self.replay.every_task_holds_some and training.initial_episodes > 0:
             initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
             self._collect(initial, range(len(self.tasks)), training.initial_episodes, on_step)
         else:
@@ -144,15 +151,11 @@ class MetaTraining:
         if agent.final_learning_rate is not None:
             progress = self.env_steps / self.config.training.total_steps
             decayed = min(1.0, max(0.0, 2.0 * progress - 1.0))
-            self.agent.set_learning_rate(
+            self.learner.set_learning_rate(
                 agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate)
             )
-        sums: dict[str, Tensor] = {}
-        for _ in range(n_steps):
-            for name, value in self.agent.update(self._sampler.sample(), self._learn_rng).items():
-                sums[name] = sums[name] + value if name in sums else value
+        metrics = self.learner.learn(n_steps)
         self.gradient_steps += n_steps
-        metrics = {name: float(total) / n_steps for name, total in sums.items()}
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
             raise DivergedError(

@@ -204,6 +204,18 @@ def test_the_floor_is_no_larger_than_our_step(measured):
                 assert found[f"floor of {precision}"] <= found[precision], (setting, found)
 
 
+def test_without_a_gpu_nothing_is_measured_on_one(scripts, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(scripts.benchmark_learning.gpu(True)) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_both_precisions_are_measured_captured_and_step_by_step(scripts):
+    figures = list(scripts.benchmark_learning.gpu(True))
+    assert len({figure.what for figure in figures}) == 4
+    assert all(figure.median > 0 for figure in figures)
+
+
 def test_adaptation_needs_the_same_memory_however_long_the_trial(measured):
     found = medians(measured.report, "adaptation", "reference")
     assert found["most memory, from step 10"] == found["most memory, from step 400"]
