@@ -1,5 +1,6 @@
 """The one code path by which agents act: collection, evaluation and deployment."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -180,8 +181,14 @@ def _training_reward(infos: dict[str, Any], reward: NDArray[Any]) -> FloatArray:
     return np.where(given, infos.get("training_reward", reward), reward).astype(np.float32)
 
 
+def is_finite(values: NDArray[Any]) -> bool:
+    """Whether no number is a NaN or infinite."""
+    # Either reaches the product, which is cheaper than a flag for each number. A finite one may overflow in it.
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
-    if np.isfinite(values).all():
+    if is_finite(values):
         return
     row = int(np.nonzero(~np.isfinite(values))[0][0])
     label = f" ({labels[row]})" if labels is not None else ""
