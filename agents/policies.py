@@ -25,7 +25,7 @@ class SquashedGaussian(NamedTuple):
 
     def draw(self, rng: torch.Generator | None = None) -> Tensor:
         """Draw reparameterised actions before tanh, (…, action_dim)."""
-        noise = torch.empty_like(self.mean).normal_(generator=rng)
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
         return torch.addcmul(self.mean, self.log_stddev.exp(), noise)
 
     def sample(self, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
