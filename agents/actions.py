@@ -59,8 +59,11 @@ class Actions(nn.Module, ABC):
         """Return rows (…, width), in the space's units, as the networks read them, (…, encoded_width)."""
 
     @abstractmethod
-    def choose(self, policy: Any, greedy: Tensor, rng: torch.Generator) -> Tensor:
-        """Return a row for each task, (task, width): the likeliest action where ``greedy`` (task,), else a sample."""
+    def choose(self, policy: Any, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Return a row for each task, (task, width): the likeliest action where ``greedy`` (task,), else a sample.
+
+        None says that no task is greedy.
+        """
 
     @abstractmethod
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
@@ -90,22 +93,25 @@ class ContinuousActions(Actions):
         super().__init__()
         self.register_buffer("low", torch.tensor(space.low, dtype=torch.float32).flatten(), persistent=False)
         self.register_buffer("high", torch.tensor(space.high, dtype=torch.float32).flatten(), persistent=False)
+        self._scaled = bool((self.low != -1.0).any() or (self.high != 1.0).any())
         self.width = self.encoded_width = self._critics_read = len(self.low)
         self._critics_give = 1
         self.default_target_entropy = -float(self.width)
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
-        return 2.0 * (action - self.low) / (self.high - self.low) - 1.0
+        return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
 
     def decode(self, action: Tensor) -> Tensor:
         """Return actions in [-1, 1] in the space's units."""
+        if not self._scaled:
+            return action
         return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
 
-    def choose(self, policy: SquashedGaussian, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
+    def choose(self, policy: SquashedGaussian, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
+        if greedy is None:
+            return self.decode(policy.draw(rng).tanh())
         if greedy.all():
             return self.decode(policy.mode)
-        if not greedy.any():
-            return self.decode(policy.draw(rng).tanh())
         return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.draw(rng).tanh()))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
@@ -148,8 +154,11 @@ class DiscreteActions(Actions):
         """Return each action's row as one-hot over the whole set; a row that is no action of the space gives zeros."""
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
 
-    def choose(self, policy: Categorical, greedy: Tensor, rng: torch.Generator) -> Tensor:  # noqa: D102
-        number = policy.mode if greedy.all() else torch.where(greedy, policy.mode, policy.sample(rng))
+    def choose(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
+        if greedy is None:
+            number = policy.sample(rng)
+        else:
+            number = policy.mode if greedy.all() else torch.where(greedy, policy.mode, policy.sample(rng))
         return functional.embedding(number, self.table)
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102

@@ -1,5 +1,6 @@
 """Posterior samples that do not repeat themselves within a trial."""
 
+from functools import cache
 from typing import NamedTuple, Self
 
 import torch
@@ -42,6 +43,7 @@ class StratifiedDraws(NamedTuple):
         return self._replace(episode=self.episode + ended)
 
 
+@cache
 def generalised_golden_ratio(dim: int) -> float:
     """Return the positive root of x^(dim + 1) = x + 1; the golden ratio for ``dim`` 1."""
     root = 2.0

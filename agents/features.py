@@ -57,16 +57,22 @@ class NormalisedFeatures(VectorFeatures):
     mean: Tensor
     variance: Tensor
 
+    _offset: Tensor
+    _scale: Tensor
+
     def __init__(self, observation_dim: int, ignored: Sequence[int] = ()) -> None:
         super().__init__(observation_dim, ignored)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(self.dim, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(self.dim, dtype=torch.float64))
+        # Read at every step, but moved once in a while.
+        self.register_buffer("_offset", torch.zeros(self.dim), persistent=False)
+        self.register_buffer("_scale", torch.ones(self.dim), persistent=False)
+        self.register_load_state_dict_post_hook(NormalisedFeatures._follow)  # type: ignore[no-untyped-call]
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return normalised observations, (…, dim), within ``CLIP``."""
-        scale = (self.variance + 1e-8).rsqrt()
-        return ((self.select(observation) - self.mean.float()) * scale.float()).clamp(-CLIP, CLIP)
+        return (self.select(observation) - self._offset).mul_(self._scale).clamp_(-CLIP, CLIP)
 
     @torch.no_grad()
     def see(self, observation: Tensor) -> None:
@@ -82,6 +88,13 @@ class NormalisedFeatures(VectorFeatures):
         self.mean += delta * len(rows) / total
         self.variance.copy_(squares / total)
         self.count.copy_(total)
+        self._follow()
+
+    @torch.no_grad()
+    def _follow(self, *_: object) -> None:
+        """Bring what ``forward`` reads up to date with the running mean and variance."""
+        self._offset.copy_(self.mean)
+        self._scale.copy_((self.variance + 1e-8).rsqrt())
 
 
 class ImageFeatures(nn.Module):

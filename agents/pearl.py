@@ -34,7 +34,7 @@ class PEARLMemory(NamedTuple):
     belief: Any
     """The encoder's belief over everything seen in the trial, but for what is unread"""
     unread: tuple[Context, ...]
-    """The newest transitions, one step each: they are read together when somebody asks for the posterior"""
+    """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
     z: Tensor
     """(task, latent_dim), the last posterior sample, which the task is played with"""
     z_mean: Tensor
@@ -42,10 +42,10 @@ class PEARLMemory(NamedTuple):
     draws: StratifiedDraws
     """The noise that the trial's samples are made of"""
     steps: Tensor
-    """(task,) int64, steps since the episode's start"""
+    """(task,) int64, steps since the episode's start, less the unread ones"""
 
 
-READ_TOGETHER = 64
+READ_TOGETHER = 256
 """Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
@@ -143,26 +143,22 @@ class PEARLAgent(nn.Module):
             deterministic: (task,) bool.
             rng: draws the actions.
         """
-        z = torch.where(deterministic.unsqueeze(-1), memory.z_mean, memory.z) if deterministic.any() else memory.z
+        greedy = deterministic if any(deterministic.tolist()) else None
+        z = memory.z if greedy is None else torch.where(greedy.unsqueeze(-1), memory.z_mean, memory.z)
         policy = self.actor(self.features(observation), z)
-        return ActionChoice(self.actions.choose(policy, deterministic, rng))
+        return ActionChoice(self.actions.choose(policy, greedy, rng))
 
-    @torch.no_grad()
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
         """Take note of one transition of each active task; z stays, or sweeps on.
 
         Raises:
-            ValueError: a field of the transition has the wrong shape.
+            ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
         """
-        step = Context(
-            observation=transition.observation.unsqueeze(1),
-            action=transition.action.unsqueeze(1),
-            reward=transition.reward.unsqueeze(1),
-            next_observation=transition.next_observation.unsqueeze(1),
-            mask=active.unsqueeze(1),
-        )
-        check_context(step, self.observation_dim, self.action_dim)
-        memory = memory._replace(unread=(*memory.unread, step), steps=memory.steps + active)
+        if active.dtype != torch.bool:
+            raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
+        check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
+        step = Context(*transition[:4], mask=active)
+        memory = memory._replace(unread=(*memory.unread, step))
         if self.config.sweep > 0:
             return self._draw(self.read(memory), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
@@ -172,14 +168,16 @@ class PEARLAgent(nn.Module):
         """Fold what is unread into the belief."""
         if not memory.unread:
             return memory
-        context = Context(*(torch.cat(steps, dim=1) for steps in zip(*memory.unread, strict=True)))
-        return memory._replace(belief=self.infer(context, memory.belief), unread=())
+        context = Context(*(torch.stack(steps, dim=1) for steps in zip(*memory.unread, strict=True)))
+        steps = memory.steps + context.mask.sum(1)
+        return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
         """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""
-        begun = memory._replace(steps=torch.where(ended, 0, memory.steps), draws=memory.draws.advance(ended))
-        return self._draw(self.read(begun), ended)
+        memory = self.read(memory)
+        steps, draws = memory.steps.masked_fill(ended, 0), memory.draws.advance(ended)
+        return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
     def infer(self, context: Context, belief: Any = None) -> Any:
         """Fold a context, in the spaces' units, into a belief (the prior where None)."""

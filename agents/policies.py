@@ -26,7 +26,7 @@ class SquashedGaussian(NamedTuple):
     def draw(self, rng: torch.Generator | None = None) -> Tensor:
         """Draw reparameterised actions before tanh, (…, action_dim)."""
         noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + self.log_stddev.exp() * noise
+        return torch.addcmul(self.mean, self.log_stddev.exp(), noise)
 
     def sample(self, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw reparameterised actions (…, action_dim) and their log-probabilities (…,)."""

@@ -71,14 +71,15 @@ def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
     Raises:
         ValueError: images that are not uint8.
     """
-    if is_image(space) and np.asarray(observations).dtype != np.uint8:
-        raise ValueError(
-            f"observation must be uint8 as its space {space}, got {np.asarray(observations).dtype}: other values would "
-            "be cut to bytes."
-        )
+    if is_image(space):
+        if np.asarray(observations).dtype != np.uint8:
+            raise ValueError(
+                f"observation must be uint8 as its space {space}, got {np.asarray(observations).dtype}: other values "
+                "would be cut to bytes."
+            )
+        return np.array(observations).reshape(len(observations), -1)
     if isinstance(space, spaces.Box):
-        array = np.array(observations, np.uint8 if is_image(space) else np.float32)
-        return array.reshape(len(array), -1)
+        return np.array(observations, np.float32).reshape(len(observations), -1)
     if isinstance(space, _COMPOSITE):
         parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         return np.concatenate([observation_rows(part, observations[name]) for name, part in parts], axis=1)

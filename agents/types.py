@@ -44,21 +44,24 @@ class ActionChoice(NamedTuple):
     """Per-task values (a log-probability, a value) that the rollout carries along, each (task, …)"""
 
 
-def check_transitions(transitions: Transitions, observation_dim: int, action_dim: int) -> None:
-    """Check the shapes of a batch (task, step, dim) where it enters the floor: a wrong one could broadcast unnoticed.
+def check_transitions(
+    transitions: Transitions, observation_dim: int, action_dim: int, rows: tuple[int, ...] | None = None
+) -> None:
+    """Check shapes where transitions enter the floor: a wrong one could broadcast unnoticed.
+
+    Args:
+        transitions: of several tasks.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        rows: what comes before these widths; where None, (task, step) as the observations have them.
 
     Raises:
         ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
     """
-    rows = tuple(transitions.observation.shape[:2])
-    expected = {
-        "observation": (*rows, observation_dim),
-        "action": (*rows, action_dim),
-        "reward": rows,
-        "next_observation": (*rows, observation_dim),
-        "terminated": rows,
-    }
-    for field, shape in expected.items():
-        found = tuple(getattr(transitions, field).shape)
-        if found != shape:
-            raise ValueError(f"Transitions.{field} must have the shape {shape}, got {found}.")
+    if rows is None:
+        rows = tuple(transitions.observation.shape[:2])
+    observation = (*rows, observation_dim)
+    expected = (observation, (*rows, action_dim), rows, observation, rows)
+    for field, found, shape in zip(Transitions._fields, transitions, expected, strict=True):
+        if found.shape != shape:
+            raise ValueError(f"Transitions.{field} must have the shape {shape}, got {tuple(found.shape)}.")

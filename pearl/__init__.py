@@ -1,33 +1,35 @@
 """PEARL: context-based meta-reinforcement learning that adapts to new tasks without a gradient."""
 
 from pearl.floors import check_floors
+from pearl.garbage import uncollected
 
-check_floors()
+with uncollected():
+    check_floors()
 
-from pearl.adaptation import AdaptedPolicy, Session  # noqa: E402
-from pearl.checkpoint import CheckpointError  # noqa: E402
-from pearl.config import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, load_preset  # noqa: E402
-from pearl.evaluation import Evaluation  # noqa: E402
-from pearl.model import PEARL  # noqa: E402
-from pearl.persistence import load  # noqa: E402
-from pearl.rollout import NonFiniteError  # noqa: E402
-from pearl.tasks import (  # noqa: E402
-    Categorical,
-    LogUniform,
-    Scale,
-    Task,
-    TaskDistribution,
-    TaskDistributionError,
-    Uniform,
-    UnknownFamilyError,
-    check_task_distribution,
-    families,
-    mirrored,
-    perturbed,
-    register,
-)
-from pearl.training import DivergedError  # noqa: E402
-from pearl.version import __version__  # noqa: E402
+    from pearl.adaptation import AdaptedPolicy, Session
+    from pearl.checkpoint import CheckpointError
+    from pearl.config import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
+    from pearl.evaluation import Evaluation
+    from pearl.model import PEARL
+    from pearl.persistence import load
+    from pearl.rollout import NonFiniteError
+    from pearl.tasks import (
+        Categorical,
+        LogUniform,
+        Scale,
+        Task,
+        TaskDistribution,
+        TaskDistributionError,
+        Uniform,
+        UnknownFamilyError,
+        check_task_distribution,
+        families,
+        mirrored,
+        perturbed,
+        register,
+    )
+    from pearl.training import DivergedError
+    from pearl.version import __version__
 
 __all__ = [
     "PEARL",

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 
 from agents import PEARLAgent, PEARLMemory, Transitions
 from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
-from pearl.rollout import NonFiniteError, Trajectories, rollout
+from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
 
 
 class AdaptedPolicy:
@@ -102,7 +102,8 @@ class Session:
             ValueError: the observation has the wrong shape or is not finite.
         """
         row = _observations(self.agent.observation_space, observation, single=True)
-        choice = self.agent.act(torch.from_numpy(row), self.memory, torch.full((1,), deterministic), self._rng)
+        flag = torch.from_numpy(np.array([deterministic], np.bool_))
+        choice = self.agent.act(torch.from_numpy(row), self.memory, flag, self._rng)
         action: NDArray[Any] = env_actions(self.agent.action_space, choice.action.numpy(force=True))[0]
         return action
 
@@ -131,12 +132,12 @@ class Session:
             next_observation=torch.from_numpy(
                 _observations(space, next_observation, single=True, name="next_observation")
             ),
-            terminated=torch.tensor([float(terminated)]),
+            terminated=torch.from_numpy(np.array([terminated], np.float32)),
         )
-        one = torch.ones(1, dtype=torch.bool)
-        self.memory = self.agent.observe(self.memory, transition, one)
+        everyone = torch.from_numpy(np.array([True]))
+        self.memory = self.agent.observe(self.memory, transition, everyone)
         if terminated or truncated:
-            self.memory = self.agent.end_episode(self.memory, one, self._rng)
+            self.memory = self.agent.end_episode(self.memory, everyone, self._rng)
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy for what was observed so far; later observations do not change it."""
@@ -215,6 +216,6 @@ def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name
 
 
 def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    if not np.isfinite(values).all():
+    if not is_finite(values):
         raise NonFiniteError(f"{name} must be finite, got {values}; the belief was left as it was.")
     return values

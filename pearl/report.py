@@ -12,7 +12,6 @@ from rich.table import Table
 
 from agents import PEARLAgent
 from encoders import Context
-from pearl import plots
 from pearl.evaluation import Evaluation, bootstrap_interval
 from pearl.rollout import Trajectories
 from pearl.tasks import Task, TaskDistribution
@@ -67,6 +66,8 @@ def draw_evaluation(
     Return by episode; posterior means by task; posterior spread against transitions seen; for families played in a
     plane also the trajectories of several tasks.
     """
+    from pearl import plots  # matplotlib, which training starts without
+
     trial = evaluation.trajectories
     longest = int(trial.mask.sum(1).min())
     seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
@@ -110,6 +111,8 @@ def draw_adaptation(
     path: Path,
 ) -> Path:
     """Draw one adaptation, ``trial`` of a single task: trajectories, returns, posterior by episode."""
+    from pearl import plots  # matplotlib, which training starts without
+
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
     posterior = posterior_path(agent, trial, ends)

@@ -1,8 +1,10 @@
 """The one code path by which agents act: collection, evaluation and deployment."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
@@ -115,59 +117,56 @@ def rollout(
     deterministic_from = episodes if deterministic_from is None else deterministic_from
     space, action_space = envs.single_observation_space, envs.single_action_space
     # Copied: an environment may hand out the array that it writes the next observation into.
-    observation = observation_rows(space, envs.reset(seed=seed)[0])
-    _check_finite("observation", observation, 0, labels)
+    observation = torch.from_numpy(_observed(space, envs.reset(seed=seed)[0], 0, labels))
     episode = np.zeros(n_tasks, np.int64)
     steps: list[dict[str, NDArray[Any]]] = []
-    tells_success = False
+    tells_success, no_success = False, np.zeros(n_tasks, np.bool_)
     extras: list[dict[str, NDArray[Any]]] = []
+    begins = True
     while True:
-        active = episode < episodes
-        choice = agent.act(torch.from_numpy(observation), memory, torch.from_numpy(episode >= deterministic_from), rng)
+        if begins:
+            active, deterministic = episode < episodes, torch.from_numpy(episode >= deterministic_from)
+        choice = agent.act(observation, memory, deterministic, rng)
         action = choice.action.numpy(force=True)
-        next_observation, reward, terminated, truncated, infos = envs.step(env_actions(action_space, action))
-        next_observation = observation_rows(space, next_observation)
-        training_reward = _training_reward(infos, reward)
-        for name, values in (
-            ("observation", next_observation),
-            ("reward", reward),
-            ("training_reward", training_reward),
-        ):
-            _check_finite(name, values, len(steps) + 1, labels)
+        next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
+        reward = rewards.astype(np.float32)
+        transition = Transitions(
+            observation=observation,
+            action=torch.from_numpy(action),
+            reward=torch.from_numpy(reward),
+            next_observation=torch.from_numpy(_observed(space, next_observation, len(steps) + 1, labels)),
+            terminated=torch.from_numpy(terminated.astype(np.float32)),
+        )
         step = {
-            "observation": observation,
+            "observation": observation.numpy(),
             "action": action,
-            "reward": reward.astype(np.float32),
-            "training_reward": training_reward,
-            "next_observation": next_observation,
+            "reward": reward,
+            "training_reward": _training_reward(infos, reward),
+            "next_observation": transition.next_observation.numpy(),
             "terminated": terminated,
             "truncated": truncated,
-            "episode": episode.copy(),
+            "episode": episode,
             "mask": active,
-            "success": np.asarray(infos.get("success", np.zeros(n_tasks)), np.float32) > 0,
+            "success": np.asarray(infos["success"], np.float32) > 0 if "success" in infos else no_success,
         }
+        _check_finite("reward", reward, len(steps) + 1, labels)
+        _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
         tells_success = tells_success or "success" in infos
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
-        transition = Transitions(
-            observation=torch.from_numpy(observation),
-            action=torch.from_numpy(action),
-            reward=torch.from_numpy(step["reward"]),
-            next_observation=torch.from_numpy(next_observation),
-            terminated=torch.from_numpy(terminated.astype(np.float32)),
-        )
         memory = agent.observe(memory, transition, torch.from_numpy(active))
+        observation = transition.next_observation
         ended = terminated | truncated
-        observation = next_observation
-        if ended.any():
+        begins = bool(ended.any())
+        if begins:
             memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
             episode = episode + (ended & active)
-        going_on = on_step is None or on_step(StepEvent(int(active.sum()), reward, ended & active, infos))
-        if not going_on or (episode >= episodes).all():
+        going_on = on_step is None or on_step(StepEvent(int(active.sum()), rewards, ended & active, infos))
+        if not going_on or (begins and (episode >= episodes).all()):
             break
-        if ended.any():
-            observation = observation_rows(space, envs.reset(options={"reset_mask": ended})[0])
-            _check_finite("observation", observation, len(steps), labels)
+        if begins:
+            after_reset = envs.reset(options={"reset_mask": ended})[0]
+            observation = torch.from_numpy(_observed(space, after_reset, len(steps), labels))
     fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
     stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
     if not tells_success:
@@ -175,13 +174,29 @@ def rollout(
     return Trajectories(**fields, extras=stacked), memory
 
 
-def _training_reward(infos: dict[str, Any], reward: NDArray[Any]) -> FloatArray:
+def _observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequence[object] | None) -> NDArray[Any]:
+    """Return a copy of observations as rows, (task, observation_dim), checked to be finite."""
+    rows = observation_rows(space, observations)
+    _check_finite("observation", rows, step, labels)
+    return rows
+
+
+def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
+    """Return what the critic learns from, (task,): the reward where the environment says nothing else."""
+    if "training_reward" not in infos:
+        return reward
     given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
-    return np.where(given, infos.get("training_reward", reward), reward).astype(np.float32)
+    return np.where(given, infos["training_reward"], reward).astype(np.float32)
+
+
+def is_finite(values: NDArray[Any]) -> bool:
+    """Whether no number is a NaN or infinite."""
+    # Either reaches the product, which is cheaper than a flag for each number. A finite one may overflow in it.
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
-    if np.isfinite(values).all():
+    if is_finite(values):
         return
     row = int(np.nonzero(~np.isfinite(values))[0][0])
     label = f" ({labels[row]})" if labels is not None else ""

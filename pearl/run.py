@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from pearl import plots
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
 from pearl.config import PEARLConfig, to_mapping
@@ -141,6 +140,8 @@ class Run:
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         """Draw the run's pictures and return their paths."""
+        from pearl import plots  # matplotlib, which training starts without
+
         folder = self.folder / "plots"
         curve = read_progress(self.folder)
         scored = "test/score" in curve

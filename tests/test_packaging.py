@@ -42,6 +42,17 @@ def put_foreign_agents(folder: Path, source: str) -> Path:
     return file
 
 
+@pytest.mark.parametrize("mode", ["enable", "disable"])
+def test_importing_pearl_leaves_the_search_for_garbage_as_it_was(mode: str, elsewhere: Path) -> None:
+    code = f"import gc; gc.{mode}(); import pearl; print(gc.isenabled())"
+    assert run_python(code, folder=elsewhere, path=[ROOT]).stdout.split() == [str(mode == "enable")]
+
+
+def test_train_starts_without_what_draws_pictures(elsewhere: Path) -> None:
+    code = "import sys, train; print([name for name in ('matplotlib', 'wandb') if name in sys.modules])"
+    assert run_python(code, folder=elsewhere, path=[ROOT, ROOT / "experiments"]).stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     "source",
     ["class Agent: ...", "import a_dependency_nobody_has", "raise RuntimeError('set a key first')", "def broken(:"],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
+from agents.actions import ContinuousActions, make_actions
 from agents.pearl import READ_TOGETHER
 from encoders import Context
 from tests.agents.agent_tester import (
@@ -210,7 +211,28 @@ def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_
 
 def test_a_transition_of_another_width_is_refused_when_it_is_observed() -> None:
     transition = at_step(random_transitions(2, 1), 0)
-    with pytest.raises(ValueError, match=r"Context\.action must have the shape \(2, 1, 2\), got \(2, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"Transitions\.action must have the shape \(2, 2\), got \(2, 1\)"):
         AGENT.observe(
             AGENT.begin(2, generator(0)), transition._replace(action=transition.action[:, :1]), all_of(2, True)
         )
+
+
+@pytest.mark.parametrize(
+    ("active", "message"),
+    [
+        (torch.ones(2), r"active must be a bool tensor of shape \(task,\), got torch\.float32"),
+        (all_of(3, True), r"Transitions\.observation must have the shape \(3, 3\), got \(2, 3\)"),
+        (all_of(2, True).unsqueeze(1), r"Transitions\.observation must have the shape \(2, 1, 3\), got \(2, 3\)"),
+    ],
+)
+def test_a_mask_that_is_not_one_flag_per_task_is_refused_when_it_is_given(active: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AGENT.observe(AGENT.begin(2, generator(0)), at_step(random_transitions(2, 1), 0), active)
+
+
+def test_actions_of_a_space_from_minus_one_to_one_are_the_networks_own() -> None:
+    actions = make_actions(gym.spaces.Box(-1.0, 1.0, (2,)))
+    assert isinstance(actions, ContinuousActions)
+    rows = torch.tensor([[-1.0, 1.0], [0.1, -1e-9]])
+    assert torch.equal(actions.encode(rows), rows)
+    assert torch.equal(actions.decode(rows), rows)

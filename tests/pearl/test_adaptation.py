@@ -148,6 +148,14 @@ def test_a_value_that_is_not_finite_is_refused_and_the_belief_stays(model, name,
     assert session.memory is before
 
 
+def test_numbers_whose_squares_overflow_are_finite_all_the_same(model):
+    session = model.session(seed=0)
+    huge = np.full(2, 3e38, np.float32)
+    session.observe(huge, np.zeros(2), -3e38, -huge, False, False)
+    session.act(huge)
+    assert len(session.memory.unread) == 1
+
+
 @pytest.mark.parametrize("observation", [np.zeros(3), np.zeros((2, 2)), np.zeros((1, 1, 2)), 0.0, np.full(2, np.nan)])
 def test_a_session_acts_on_one_finite_observation_of_the_right_width(model, observation):
     session = model.session(seed=0)

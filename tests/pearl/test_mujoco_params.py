@@ -1,6 +1,8 @@
 """Rand-params: the tasks' factors reach the MuJoCo models, stay there, and make the robots move differently."""
 
 import math
+import os
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +12,7 @@ pytest.importorskip("mujoco")
 
 from pearl.tasks.distribution import Task
 from pearl.tasks.mujoco import FACTOR_BASES, HopperRandParams
+from pearl.tasks.mujoco_envs import HopperRandParamsEnv
 from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
 
 
@@ -61,3 +64,25 @@ def test_factors_that_do_not_fit_the_model_are_an_error(change):
     factors = {**tasks_of(HopperRandParams, 1)[0].to_json(), **change}
     with pytest.raises(ValueError, match=r"takes 4 positive factors|There must be factors for body_mass"):
         HopperRandParams().make_env(Task(factors))
+
+
+def test_environments_that_were_parsed_once_share_nothing_and_move_as_gymnasiums_own():
+    one, other = HopperRandParamsEnv(), HopperRandParamsEnv()
+    parsed = gym.make("Hopper-v5").unwrapped
+    one.model.body_mass[:] = 1.0
+    assert (other.model.body_mass == parsed.model.body_mass).all()
+    for env in (other, parsed):
+        env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    for action in actions:
+        assert np.array_equal(other.step(action)[0], parsed.step(action)[0])
+
+
+def test_a_model_whose_file_has_changed_is_parsed_anew(tmp_path):
+    source = Path(HopperRandParamsEnv().fullpath).read_text()
+    file = tmp_path / "hopper.xml"
+    file.write_text(source)
+    before = HopperRandParamsEnv(xml_file=str(file)).model.opt.timestep
+    file.write_text(source.replace('timestep="0.002"', 'timestep="0.001"'))
+    os.utime(file, ns=(0, 0))
+    assert HopperRandParamsEnv(xml_file=str(file)).model.opt.timestep == before / 2
