@@ -99,7 +99,7 @@ def test_weights_that_are_set_between_iterations_are_learnt_from(monkeypatch):
         model.learn(ITERATION)
 
 
-@pytest.mark.parametrize("variant", ["linear-Gaussian", "pooled, normalised, recent", "maximum, schedule"])
+@pytest.mark.parametrize("variant", ["linear-Gaussian", "pooled, normalised, recent", "maximum, contrastive, schedule"])
 def test_n_steps_saved_and_loaded_and_n_more_equal_2n_bit_for_bit(variant, monkeypatch, tmp_path):
     sections, n = VARIANTS[variant], INITIAL + ITERATION
     unbroken = twin_model(monkeypatch, **sections).learn(2 * n)

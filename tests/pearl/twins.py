@@ -28,9 +28,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "agent": {"normalise_observations": True, "ignored_observations": (1,), "critic_layer_norm": True},
         "training": {"recent_context": 4, "random_context_length": True},
     },
-    "maximum, schedule": {
+    "maximum, contrastive, schedule": {
         "encoder": {"kind": "max_pooled_features"},
-        "agent": {"final_learning_rate": 1e-5, "temperature": 0.1},
+        "agent": {"final_learning_rate": 1e-5, "temperature": 0.1, "contrastive_weight": 1.0},
     },
     "mean, temperature learnt": {"encoder": {"kind": "mean"}, "agent": {"target_entropy": -1.0}},
     "blind, discrete actions": {"family": "varying-cartpole", "encoder": {"kind": "blind"}},
