@@ -25,6 +25,7 @@ import benchmark_running as running
 import torch
 import tyro
 from benchmark_measure import Figure, peak_memory_mib
+from benchmark_precision import precision
 from matplotlib.axes import Axes
 from reproduce import commit
 from rich.console import Console
@@ -41,6 +42,7 @@ Section = Literal[
     "context",
     "tasks",
     "replay",
+    "precision",
     "gpu",
     "collection",
     "evaluation",
@@ -55,6 +57,7 @@ SECTIONS: dict[Section, Callable[[bool], Iterator[Figure]]] = {
     "context": learning.context,
     "tasks": learning.tasks,
     "replay": learning.replay,
+    "precision": precision,
     "gpu": learning.gpu,
     "collection": running.collection,
     "evaluation": running.evaluation,

@@ -18,7 +18,17 @@ from tests.experiments.runs import REPOSITORY
 TASKS, CONTEXT, BATCH, OBSERVATION, ACTION = 3, 7, 8, 4, 2
 ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=2, hidden_sizes=(16, 16))
 AGENT = PEARLAgentConfig(hidden_sizes=(24, 24), temperature=0.2, reward_scale=3.0, kl_weight=0.3, learning_rate=3e-3)
-IN_THIS_PROCESS = ("step", "presets", "context", "tasks", "collection", "evaluation", "adaptation", "checkpoint")
+IN_THIS_PROCESS = (
+    "step",
+    "presets",
+    "context",
+    "tasks",
+    "precision",
+    "collection",
+    "evaluation",
+    "adaptation",
+    "checkpoint",
+)
 IN_NEW_PROCESSES = ("replay", "startup", "memory")
 
 
@@ -193,6 +203,12 @@ def test_the_report_says_when_where_and_of_what_it_is(measured):
 def test_a_picture_lies_beside_the_report(measured):
     with Image.open(measured.path.with_suffix(".png")) as image:
         assert min(image.size) > 400
+
+
+def test_bfloat16_changes_a_gradient_less_than_another_meta_batch_does(measured):
+    found = medians(measured.report, "precision", "point-robot")
+    for part in ("encoder", "actor", "critics"):
+        assert 0 < found[f"{part}: error of bfloat16"] < 0.5 * found[f"{part}: one meta-batch from the mean"]
 
 
 @pytest.mark.slow  # It compares timings, which a busy machine can turn round.
