@@ -52,6 +52,9 @@ class PEARLAgentConfig:
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
+    contrastive_weight: float = 0.0
+    """Weight of the contrastive loss, which asks the encoder to tell tasks apart by two halves of their contexts; 0
+    leaves it out."""
     reconstruction_weight: float = 0.0
     """Weight of a decoder's squared error, which teaches the encoder beside the critics; 0 leaves the decoder out."""
     reconstructed: tuple[Reconstructed, ...] = ("reward",)
@@ -88,7 +91,7 @@ class PEARLAgentConfig:
                 f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
                 "To reconstruct nothing, leave agent.reconstruction_weight at 0."
             )
-        for name in ("kl_weight", "early_kl_weight", "reconstruction_weight"):
+        for name in ("kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
         for setting in fields(self):

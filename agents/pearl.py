@@ -21,6 +21,7 @@ from encoders import (
     Context,
     ContextEncoder,
     EncoderConfig,
+    info_nce,
     kl_to_early,
     kl_to_unit_gaussian,
     make_encoder,
@@ -222,13 +223,13 @@ class PEARLAgent(nn.Module):
         Returns:
             Scalars for logging, detached: critic_loss, actor_loss, kl, q_mean, temperature, entropy, posterior_stddev,
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
-            early_kl and reconstruction_loss where they have a weight.
+            early_kl, contrastive_loss and reconstruction_loss where they have a weight.
         """
         check_transitions(batch.transitions, self.observation_dim, self.action_dim)
         # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))
-        auxiliary = self._information_bounds(posterior, early)
+        auxiliary = self._information_bounds(posterior, early) | self._contrast(batch.context)
         lower = self.config.precision == "bfloat16"
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
@@ -300,6 +301,16 @@ class PEARLAgent(nn.Module):
         if early is not None and self.config.early_kl_weight > 0:
             bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
         return bounds
+
+    def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
+        """Return the contrastive loss of every other transition of the contexts against the rest, with its weight."""
+        if self.config.contrastive_weight == 0:
+            return {}
+        even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
+        views = [context._replace(mask=context.mask & half) for half in (even, ~even)]
+        first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
+        present = views[0].mask.any(1) & views[1].mask.any(1)
+        return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
 
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""

@@ -5,7 +5,7 @@ from encoders.config import EncoderConfig, make_encoder
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.mlp import mlp
-from encoders.objectives import kl_to_early, kl_to_unit_gaussian
+from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
@@ -26,6 +26,7 @@ __all__ = [
     "PooledFeatures",
     "ProductOfGaussians",
     "choose",
+    "info_nce",
     "kl_to_early",
     "kl_to_unit_gaussian",
     "make_encoder",

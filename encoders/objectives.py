@@ -35,3 +35,23 @@ def kl_to_early(posterior: Normal, early: Normal) -> Tensor:
         A scalar.
     """
     return torch.distributions.kl_divergence(posterior, early).sum(-1).mean()
+
+
+def info_nce(first: Tensor, second: Tensor, present: Tensor) -> Tensor:
+    """Loss, in nats, of telling from ``first`` which of ``second`` is of its task (van den Oord et al. 2018, eq. 4).
+
+    Two views of a task's context should give beliefs that are alike, and unlike those of other tasks (as in Fu et al.
+    2021 and Li et al. 2021). How alike is -|m - m'|^2 / 2, a unit Gaussian's log-density but for a constant, so that it
+    is measured in the prior's units.
+
+    Args:
+        first: posterior means from one view, (task, latent_dim).
+        second: posterior means from the other.
+        present: (task,) bool, tasks that have both views; the others are not asked for, but stand among the choices.
+
+    Returns:
+        A scalar: mean over the tasks that are asked for, zero where there are none.
+    """
+    similarity = -0.5 * (first.unsqueeze(1) - second.unsqueeze(0)).square().sum(-1)
+    losses = -similarity.log_softmax(1).diagonal()
+    return torch.where(present, losses, 0.0).sum() / present.sum().clamp(min=1)
