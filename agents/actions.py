@@ -11,7 +11,15 @@ from torch.nn import functional
 
 from agents.config import PEARLAgentConfig
 from agents.losses import expected_soft_value, soft_value
-from agents.networks import Actor, CategoricalActor, CriticEnsemble
+from agents.networks import (
+    Actor,
+    BinnedCritics,
+    CategoricalActor,
+    ConditionedActor,
+    ConditionedEnsemble,
+    CriticEnsemble,
+    ResidualEnsemble,
+)
 from agents.policies import Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
@@ -42,17 +50,39 @@ class Actions(nn.Module, ABC):
 
     def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
         """Build pi(a | s, z)."""
+        if config.conditioning != "concatenate":
+            discrete = self._actor is CategoricalActor
+            width = self.encoded_width
+            return ConditionedActor(
+                config.conditioning, observation_dim, width, latent_dim, config.hidden_sizes, discrete=discrete
+            )
         return self._actor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
 
     def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
         """Build the ensemble of Q(s, a, z)."""
-        return CriticEnsemble(
-            config.n_critics,
-            observation_dim + self._critics_read + latent_dim,
-            config.hidden_sizes,
-            self._critics_give,
-            layer_norm=config.critic_layer_norm,
-        )
+        bins = config.value_bins
+        gives, reads = self._critics_give * max(1, bins), observation_dim + self._critics_read
+        sizes, norm = config.hidden_sizes, config.critic_layer_norm
+        critics: nn.Module
+        if config.conditioning != "concatenate":
+            critics = ConditionedEnsemble(
+                config.conditioning, config.n_critics, reads, latent_dim, sizes, gives, layer_norm=norm
+            )
+        elif config.residual_critics:
+            critics = ResidualEnsemble(config.n_critics, reads + latent_dim, sizes, gives)
+        else:
+            critics = CriticEnsemble(config.n_critics, reads + latent_dim, sizes, gives, layer_norm=norm)
+        return BinnedCritics(critics, bins, self._critics_give) if bins else critics
+
+    def binned_loss(
+        self, critics: BinnedCritics, observation: Tensor, encoded_action: Tensor, z: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss and the values of given actions, (critic, task, step)."""
+        if self._critics_read:
+            logits = critics.logits(observation, encoded_action, z).squeeze(-2)
+        else:
+            logits = (critics.logits(observation, z) * encoded_action.unsqueeze(-1)).sum(-2)
+        return critics.loss(logits, target), critics.value(logits)
 
     @abstractmethod
     def encode(self, action: Tensor) -> Tensor:

@@ -15,6 +15,17 @@ class PEARLAgentConfig:
     """Widths of the actor's, the critics' and the decoder's hidden layers."""
     critic_layer_norm: bool = False
     """Whether the critics normalise each hidden layer."""
+    residual_critics: bool = False
+    """Whether the critics are residual blocks with layer norm (SimBa, Lee et al. 2025), one for each hidden layer."""
+    conditioning: Literal["concatenate", "film", "hypernetwork"] = "concatenate"
+    """How actor and critics read z: joined to their inputs, as scales and shifts of hidden layers, or as weights of the
+    first layer."""
+    value_bins: int = 0
+    """Bins of symlog-spaced values that a critic's value is an expectation over; 0 regresses the value itself."""
+    normalise_rewards: bool = False
+    """Whether rewards are divided by their running standard deviation before reward_scale."""
+    initial_kl_weight: float | None = None
+    """Where kl_weight starts, reached linearly over training's first half; None keeps it constant."""
     normalise_observations: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
     ignored_observations: tuple[int, ...] = ()

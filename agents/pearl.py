@@ -15,6 +15,7 @@ from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
+from agents.networks import BinnedCritics
 from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
@@ -109,6 +110,9 @@ class PEARLAgent(nn.Module):
             self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
+        self.reward_sums: Tensor
+        self.register_buffer("reward_sums", torch.zeros(3, dtype=torch.float64), persistent=False)
+        self.kl_weight = config.kl_weight
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         temperature = config.initial_temperature if config.temperature is None else config.temperature
         self.log_temperature = nn.Parameter(
@@ -203,6 +207,18 @@ class PEARLAgent(nn.Module):
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
         return self.encoder.posterior(self.read(memory).belief)
 
+    def see_rewards(self, reward: Tensor) -> None:
+        """Fold rewards (row,) into their running sums."""
+        rows = reward.double()
+        self.reward_sums += torch.stack([torch.ones_like(rows), rows, rows.square()]).sum(1)
+
+    def reward_deviation(self) -> Tensor:
+        """Return the rewards' running standard deviation, where they are normalised."""
+        if not self.config.normalise_rewards or self.reward_sums[0] == 0:
+            return torch.ones(())
+        n, total, squares = self.reward_sums
+        return (squares / n - (total / n).square()).clamp(min=1e-8).sqrt().float()
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set Adam's step size for every network and the temperature."""
         for group in self.optimizer.param_groups:
@@ -272,9 +288,13 @@ class PEARLAgent(nn.Module):
             next_value = self.actions.soft_value(
                 next_policy, self.target_critics, next_observation, z, temperature, rng
             ).value
-            reward = self.config.reward_scale * transitions.reward
+            reward = self.config.reward_scale * transitions.reward / self.reward_deviation()
             target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
-        q = self.actions.q(self.critics, observation, action, z)
+        if isinstance(self.critics, BinnedCritics):
+            loss, q = self.actions.binned_loss(self.critics, observation, action, z, target)
+        else:
+            q = self.actions.q(self.critics, observation, action, z)
+            loss = critic_loss(q, target)
         auxiliary = {}
         if self.config.reconstruction_weight > 0:
             reconstruction = self.decoder.loss(observation, action, next_observation, reward, z)
@@ -285,7 +305,7 @@ class PEARLAgent(nn.Module):
             self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
         )
         return _Losses(
-            critic_loss(q, target),
+            loss,
             auxiliary,
             actor_loss(policy_value),
             entropy.detach(),
@@ -297,7 +317,7 @@ class PEARLAgent(nn.Module):
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
-        bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
+        bounds = {"kl": (self.kl_weight, kl_to_unit_gaussian(posterior))}
         if early is not None and self.config.early_kl_weight > 0:
             bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
         return bounds

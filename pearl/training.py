@@ -133,6 +133,7 @@ class MetaTraining:
         if envs is not self.envs:
             envs.close()
         self.replay.add(chosen, trajectories)
+        self.agent.see_rewards(torch.from_numpy(trajectories.training_reward[trajectories.mask]))
         if isinstance(self.agent.features, NormalisedFeatures):
             self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
 
@@ -147,6 +148,9 @@ class MetaTraining:
             self.agent.set_learning_rate(
                 agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate)
             )
+        if agent.initial_kl_weight is not None:
+            reached = min(1.0, 2.0 * self.env_steps / self.config.training.total_steps)
+            self.agent.kl_weight = agent.initial_kl_weight + reached * (agent.kl_weight - agent.initial_kl_weight)
         sums: dict[str, Tensor] = {}
         for _ in range(n_steps):
             for name, value in self.agent.update(self._sampler.sample(), self._learn_rng).items():
