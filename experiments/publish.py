@@ -30,7 +30,7 @@ policy = model.adapt(env, episodes={exploration_episodes})
 | task distribution | {n_train} training tasks; for example {examples} |
 | environment steps | {env_steps:,} |
 | gradient steps | {gradient_steps:,} |
-| training time | {wall_s:.0f} s on one CPU thread |
+| training time | {wall_s:.0f} s, CPU threads: {threads} |
 | seed | {seed} |
 | test tasks | {n_tasks}, {kinship} |
 | protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
@@ -86,7 +86,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         n_tasks=test["n_tasks"],
         kinship="the training tasks: there are no others" if test["same_tasks"] else "none of them a training task",
         settings=json.dumps(changed(to_mapping(model.config), to_mapping(pearl.PEARLConfig())), indent=2),
-        **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},
+        **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "threads", "seed", "commit")},
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),
     )
     (folder / "README.md").write_text(card)
