@@ -46,7 +46,7 @@ class PEARLMemory(NamedTuple):
     """(task,) int64, steps since the episode's start, less the unread ones"""
 
 
-READ_TOGETHER = 256
+READ_TOGETHER = 64
 """Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
@@ -218,10 +218,10 @@ class PEARLAgent(nn.Module):
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
-        The encoder's gradient, and that of an image's features, comes from the critics' loss, the KL and the decoder's
-        loss; the actor sees both detached. Every loss is evaluated at the same parameters, then one optimizer step
-        moves them all and the targets follow. Each transition has a sample of z of its own, the same wherever it is
-        read.
+        The encoder's gradient, and that of an image's features, comes from the critics' loss, the KL, the contrastive
+        loss and the decoder's; the actor sees both detached. Every loss is evaluated at the same parameters, then one
+        optimizer step moves them all and the targets follow. Each transition has a sample of z of its own, the same
+        wherever it is read.
 
         Args:
             batch: context and transitions of several tasks; the transitions' reward is the training reward.
@@ -310,7 +310,10 @@ class PEARLAgent(nn.Module):
         return bounds
 
     def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
-        """Return the contrastive loss of every other transition of the contexts against the rest, with its weight."""
+        """Return the contrastive loss of every other transition of the contexts against the rest, with its weight.
+
+        Both start from the prior: an early context, folded into both, would make them alike by itself.
+        """
         if self.config.contrastive_weight == 0:
             return {}
         even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
@@ -319,6 +322,7 @@ class PEARLAgent(nn.Module):
         present = views[0].mask.any(1) & views[1].mask.any(1)
         return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
 
+    @torch.no_grad()
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)

@@ -4,10 +4,10 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
+from benchmark_learning import PRECISIONS, Precision
 from benchmark_measure import Figure, figure
 from torch import Tensor
 
@@ -17,7 +17,6 @@ from pearl.rollout import rollout
 from pearl.sampling import MetaSampler
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-Precision = Literal["float32", "bfloat16"]
 PARTS = ("encoder", "actor", "critics")
 EPISODES = 3
 
@@ -32,7 +31,7 @@ def precision(quick: bool) -> Iterator[Figure]:
     for family in ("point-robot", *(["cheetah-vel"] if has_mujoco and not quick else [])):
         model = pearl.load(PRETRAINED / family, device="cpu")
         batches = _batches(model, 3 if quick else 21)
-        full, lower = ([_gradients(model, batch, kind) for batch in batches] for kind in get_args(Precision))
+        full, lower = ([_gradients(model, batch, kind) for batch in batches] for kind in PRECISIONS)
         for part in PARTS:
             mean = torch.stack([gradients[part] for gradients in full]).mean(0)
             errors = [_distance(one[part], other[part]) for one, other in zip(full, lower, strict=True)]

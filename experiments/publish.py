@@ -5,14 +5,13 @@ python experiments/publish.py runs/reproduce/point-robot-seed0
 
 import json
 from pathlib import Path
-from typing import Any
 
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
-from pearl.config import to_mapping
+from pearl.config import beyond_defaults
 
 CARD = """# {family}
 
@@ -85,21 +84,13 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         score_rows=score_rows,
         n_tasks=test["n_tasks"],
         kinship="the training tasks: there are no others" if test["same_tasks"] else "none of them a training task",
-        settings=json.dumps(changed(to_mapping(model.config), to_mapping(pearl.PEARLConfig())), indent=2),
-        **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "threads", "seed", "commit")},
+        settings=json.dumps(beyond_defaults(model.config), indent=2),
+        **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},
+        threads=result.get("threads", 1),
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),
     )
     (folder / "README.md").write_text(card)
     Console().print(f"  {folder}")
-
-
-def changed(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that are not the defaults."""
-    return {
-        name: changed(value, defaults[name]) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if value != defaults[name]
-    }
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.config import ConfigError, PEARLConfig, from_mapping, load_preset, to_mapping
+from pearl.config import ConfigError, PEARLConfig, beyond_defaults, from_mapping, load_preset
 from pearl.evaluation import Evaluation
 from pearl.run import write_json
 
@@ -68,7 +68,7 @@ def main(
     console = Console()
     checked_out = commit()
     folder = out / study.stem
-    for family in _chosen(read_study(study), families):
+    for family in _chosen(read_study(study), families, variants):
         names = [name for name in family.variants if not variants or name in variants or name == PLAIN]
         for seed in seeds:
             for name in names:
@@ -81,10 +81,10 @@ def main(
                 runs[str(seed)] = {**train(family.name, config, seed), "commit": checked_out}
                 path.parent.mkdir(parents=True, exist_ok=True)
                 described = {"variant": family.variants[name], "config": beyond_defaults(config)}
-                write_json(path, {**described, "runs": dict(sorted(runs.items()))})
+                write_json(path, {**described, "runs": dict(sorted(runs.items(), key=lambda run: int(run[0])))})
         found = {name: read_runs(folder / family.name / f"{name}.json", None) for name in family.variants}
         found = {name: runs for name, runs in found.items() if runs}
-        if PLAIN in found:
+        if PLAIN in found and len(found) > 1:
             draw(folder / f"{family.name}.png", family.name, found)
             console.print(table(family.name, found))
 
@@ -101,11 +101,20 @@ def read_study(path: Path) -> list[StudiedFamily]:
         raise ConfigError(f"Cannot read the study {path}: {error}") from error
     if not isinstance(data, dict) or set(data) != {"families", "variants"}:
         raise ConfigError(f"{path} must be a mapping of families and variants.")
+    by_name, by_variant = (_mapping(path, name, data[name]) for name in ("families", "variants"))
     families = []
-    for name, settings in data["families"].items():
-        laid_over = {variant: by.get(name, by.get("others")) for variant, by in data["variants"].items()}
-        chosen = {variant: found for variant, found in laid_over.items() if found is not None}
-        families.append(StudiedFamily(name=name, settings=settings or {}, variants={PLAIN: {}, **chosen}))
+    for name, settings in by_name.items():
+        chosen: dict[str, Mapping[str, Any]] = {PLAIN: {}}
+        for variant, found in by_variant.items():
+            laid_over = _mapping(path, f"variants.{variant}", found)
+            unknown = sorted(set(laid_over) - {*by_name, "others"})
+            if unknown:
+                raise ConfigError(
+                    f"{path}: {variant} names {', '.join(unknown)}, which is none of the study's families."
+                )
+            if laid_over.get(name, laid_over.get("others")) is not None:
+                chosen[variant] = laid_over.get(name, laid_over.get("others"))
+        families.append(StudiedFamily(name=name, settings=settings or {}, variants=chosen))
     for family in families:
         for variant in family.variants:
             variant_config(family, variant)  # A slip in the file shall show before hours of training.
@@ -203,22 +212,22 @@ def _curves(runs: Mapping[str, Any]) -> Iterator[tuple[Sequence[int], Sequence[f
         yield run["env_steps"], run["value"]
 
 
-def _chosen(families: Sequence[StudiedFamily], names: Sequence[str]) -> list[StudiedFamily]:
-    known = [family.name for family in families]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(f"The study has no families {', '.join(unknown)}; it has {', '.join(known)}.")
-    return [family for family in families if not names or family.name in names]
+def _mapping(path: Path, name: str, found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: {name} must be a mapping, got {found!r}.")
+    return found
 
 
-def beyond_defaults(config: PEARLConfig) -> dict[str, Any]:
-    """Return the settings that are not the defaults, as plain data that reads back."""
-    found, defaults = to_mapping(config), to_mapping(PEARLConfig())
-    differing = {
-        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
-        for section, settings in found.items()
+def _chosen(families: Sequence[StudiedFamily], names: Sequence[str], variants: Sequence[str]) -> list[StudiedFamily]:
+    known = {
+        "families": (names, [family.name for family in families]),
+        "variants": (variants, list(dict.fromkeys(name for family in families for name in family.variants))),
     }
-    return {section: settings for section, settings in differing.items() if settings}
+    for what, (asked, there) in known.items():
+        unknown = [name for name in asked if name not in there]
+        if unknown:
+            raise ConfigError(f"The study has no {what} {', '.join(unknown)}; it has {', '.join(there)}.")
+    return [family for family in families if not names or family.name in names]
 
 
 if __name__ == "__main__":

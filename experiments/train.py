@@ -24,7 +24,7 @@ from encoders import EncoderConfig
 from pearl.config import ConfigError, load_preset, load_yaml
 from pearl.console import TrainingProgress
 from pearl.report import evaluation_table, headline
-from pearl.run import Run, RunError, check_unused, resume
+from pearl.run import Run, RunError, check_unused, resume, saved_config
 from pearl.tasks import TaskDistribution, family_name, find
 from pearl.wandb_writer import WandbMode
 
@@ -75,10 +75,7 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Arguments, pearl.PEARLConf
     sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
     distribution, flags = find(argv[0]), argv[1:]
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
-    if common.resume:
-        base = resume(folder_of(distribution, common), distribution=distribution).config
-    else:
-        base = load_preset(family_name(distribution))
+    base = saved_config(folder_of(distribution, common)) if common.resume else load_preset(family_name(distribution))
     if common.config is not None:
         base = load_yaml(common.config, base)
     parts = {part.name: getattr(base, part.name) for part in dataclasses.fields(base)}

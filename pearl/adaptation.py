@@ -29,7 +29,7 @@ class AdaptedPolicy:
         self, agent: PEARLAgent, memory: PEARLMemory, rng: torch.Generator, trial: Trajectories | None = None
     ) -> None:
         self.agent = agent
-        self.memory = memory
+        self.memory = agent.read(memory)
         self.trial = trial
         self._rng = rng
 
@@ -127,7 +127,7 @@ class Session:
         check_action(action_space, action)
         transition = Transitions(
             observation=torch.from_numpy(_observations(space, observation, single=True)),
-            action=torch.from_numpy(_finite("action", action_rows(action_space, np.asarray(action)[None]))),
+            action=torch.from_numpy(_finite("action", action_rows(action_space, np.array(action)[None]))),
             reward=torch.from_numpy(_finite("reward", np.array([reward], np.float32))),
             next_observation=torch.from_numpy(
                 _observations(space, next_observation, single=True, name="next_observation")

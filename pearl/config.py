@@ -90,6 +90,8 @@ class TrainingConfig:
                 "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
                 "transition. Set it to false, or training.relabel_candidates to 0."
             )
+        if self.device not in ("cpu", "cuda"):
+            raise ConfigError(f"training.device must be cpu or cuda, got {self.device!r}.")
         if self.device == "cuda" and self.relabel_candidates > 0:
             raise ConfigError(
                 "training.relabel_candidates computes rewards on the CPU in every gradient step, for which a GPU would "
@@ -224,6 +226,16 @@ def from_mapping(cls: type[ConfigT], data: Mapping[str, Any], base: ConfigT | No
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def beyond_defaults(config: PEARLConfig) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
+    found, defaults = to_mapping(config), to_mapping(PEARLConfig())
+    differing = {
+        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
+        for section, settings in found.items()
+    }
+    return {section: settings for section, settings in differing.items() if settings}
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:

@@ -136,9 +136,9 @@ class TwinLearner:
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return the twin's optimizer's state by name, on the CPU, with the step size that was set, unrounded."""
-        # The agent's own optimizer never takes a step: all that it has is the step size.
         state = {name: tensor.cpu() for name, tensor in optimizer_tensors(self._twin.optimizer).items()}
-        return state | optimizer_tensors(self._agent.optimizer)
+        own = optimizer_tensors(self._agent.optimizer)
+        return state | {name: tensor for name, tensor in own.items() if name.startswith("lr.")}
 
     def load_optimizer_state(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: D102
         load_optimizer_tensors(self._twin.optimizer, tensors)

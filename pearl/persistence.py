@@ -41,6 +41,16 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
     write_checkpoint(path, groups, document)
 
 
+def load_config(path: str | Path) -> PEARLConfig:
+    """Read the settings of the model in a checkpoint folder, or in a run folder that holds one, and nothing else of it.
+
+    Raises:
+        CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
+    """
+    folder = find_checkpoint(Path(path))
+    return _config(read_checkpoint(folder, groups=()), folder)
+
+
 def load(
     path: str | Path,
     *,
@@ -56,7 +66,7 @@ def load(
             it learns, and to act alone "cpu" will do for every model.
 
     Raises:
-        ConfigError: the device to learn on is not there.
+        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
     """
@@ -73,10 +83,7 @@ def load(
         raise CheckpointError(
             f"The model in {folder} is of the family {family!r}, not {family_name(distribution)!r}. Name its own."
         )
-    try:
-        config = from_mapping(PEARLConfig, document["config"])
-    except ConfigError as error:
-        raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
+    config = _config(checkpoint, folder)
     if device is not None:
         config = replace(config, training=replace(config.training, device=device))
     train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
@@ -105,6 +112,13 @@ def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
     return {"pearl-metarl": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in names
     }
+
+
+def _config(checkpoint: Checkpoint, folder: Path) -> PEARLConfig:
+    try:
+        return from_mapping(PEARLConfig, checkpoint.document["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
 
 
 def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:

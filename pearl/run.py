@@ -18,7 +18,7 @@ from pearl.checkpoint import has_checkpoint
 from pearl.config import PEARLConfig, to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import PEARL
-from pearl.persistence import CHECKPOINT, describe, load, versions
+from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
 from pearl.tasks import TaskDistribution
 from pearl.tracking import Tracker
@@ -209,6 +209,18 @@ def _has_learnt(folder: Path) -> bool:
     return bool(columns) and not ("env_steps" in columns and (columns["env_steps"] == 0).all())
 
 
+def saved_config(folder: Path) -> PEARLConfig:
+    """Return the settings of a run that was stopped or killed.
+
+    Raises:
+        RunError: the folder holds no checkpoint.
+        CheckpointError: the checkpoint is damaged.
+    """
+    if not has_checkpoint(folder / CHECKPOINT):
+        raise RunError(f"{folder} holds no checkpoint to resume from. Start the run anew, without --resume.")
+    return load_config(folder)
+
+
 def resume(
     folder: Path,
     *,
@@ -221,16 +233,16 @@ def resume(
     Args:
         folder: the run's folder.
         seed: the run's seed, where the caller expects one.
-        config: the run's config, where the caller expects one; ``training.total_steps`` alone may differ and counts.
+        config: the run's config, where the caller expects one; ``training.total_steps`` and ``training.device`` alone
+            may differ, and count.
         distribution: the run's task distribution; needed where the family is not a registered one.
 
     Raises:
         RunError: the folder holds no checkpoint, or the run has another seed or other settings.
         CheckpointError: the checkpoint is damaged, or of another family than ``distribution``.
     """
-    if not has_checkpoint(folder / CHECKPOINT):
-        raise RunError(f"{folder} holds no checkpoint to resume from. Start the run anew, without --resume.")
-    model = load(folder, distribution=distribution)
+    saved = saved_config(folder)
+    model = load(folder, distribution=distribution, device=(config or saved).training.device)
     if seed is not None and seed != model.seed:
         raise RunError(
             f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."
@@ -241,11 +253,14 @@ def resume(
             "adapt.py, or train anew in another folder."
         )
     if config is not None:
-        total_steps = config.training.total_steps
-        extended = replace(model.config, training=replace(model.config.training, total_steps=total_steps))
+        training = replace(
+            model.config.training, total_steps=config.training.total_steps, device=config.training.device
+        )
+        extended = replace(model.config, training=training)
         if config != extended:
             raise RunError(
-                f"A resumed run keeps its settings, only --total-steps may differ. Other than in {folder}: "
+                "A resumed run keeps its settings, only --total-steps and --training.device may differ. "
+                f"Other than in {folder}: "
                 + "; ".join(differences(to_mapping(extended), to_mapping(config)))
                 + ". Leave these out, or start another run in another --run-dir."
             )

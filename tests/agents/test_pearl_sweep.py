@@ -1,8 +1,9 @@
 """z on its way, within an episode, to the next episode's draw."""
 
+import pytest
 import torch
 
-from tests.agents.agent_tester import all_of, at_step, generator, pearl_agent, random_transitions
+from tests.agents.agent_tester import KINDS, all_of, at_step, generator, pearl_agent, random_transitions, tensors
 
 
 def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> None:
@@ -14,6 +15,15 @@ def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> 
         noise = memory.draws.noise(torch.full((3,), 0.25 * (step + 1)))
         torch.testing.assert_close(memory.z_mean, posterior.mean)
         torch.testing.assert_close(memory.z, posterior.mean + posterior.stddev * noise)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_keeps_no_graph_of_how_it_came_about(kind: str) -> None:
+    agent, transitions = pearl_agent(kind=kind, sweep=0.25), random_transitions(3, 2)
+    memory = agent.begin(3, generator(0))
+    for step in range(2):
+        memory = agent.observe(memory, at_step(transitions, step), all_of(3, True))
+    assert not any(tensor.requires_grad for tensor in tensors(memory))
 
 
 def test_a_sweep_through_a_whole_episode_ends_where_the_next_begins() -> None:

@@ -90,6 +90,9 @@ def test_a_family_has_the_variants_that_name_it_or_others(small):
         ("critic_layer_norm: true", "critic_layer_norm: false", "'layer-norm' changes nothing"),
         ("variants:", "variant:", "families and variants"),
         ("families:", "families: [", "Cannot read the study"),
+        ("families:", "families: []\nothers:", "families and variants"),
+        ("    sparse-point-robot: null", "    sparse-point-robto: null", "names sparse-point-robto, which is none"),
+        ("    others: {agent: {critic_layer_norm: true}}\n    sparse-point-robot: null", "", "must be a mapping"),
     ],
 )
 def test_a_slip_in_the_file_shows_before_anything_is_trained(small, given, wrong, message, tmp_path, monkeypatch):
@@ -97,6 +100,12 @@ def test_a_slip_in_the_file_shows_before_anything_is_trained(small, given, wrong
     monkeypatch.setattr(study, "train", lambda *arguments: pytest.fail("trained"))
     with pytest.raises(ConfigError, match=message):
         study.main(small, out=tmp_path)
+
+
+def test_an_unknown_variant_is_an_error_before_anything_is_trained(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "train", lambda *arguments: pytest.fail("trained"))
+    with pytest.raises(ConfigError, match="no variants layr-norm; it has plain, layer-norm, learned-temperature"):
+        study.main(small, variants=("layr-norm",), out=tmp_path)
 
 
 def test_an_unknown_family_is_an_error_that_names_the_known_ones(small, tmp_path):

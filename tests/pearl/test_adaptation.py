@@ -109,6 +109,25 @@ def test_the_posterior_shrinks_with_context(kind):
         assert (narrow < wide).all()
 
 
+def test_an_action_that_is_overwritten_later_was_observed_as_it_was(model):
+    session, other = model.session(seed=0), model.session(seed=0)
+    observation, action = np.zeros(2, np.float32), np.full(2, 0.05, np.float32)
+    for played in (session, other):
+        given = action.copy()
+        played.observe(observation, given, -1.0, observation, False, False)
+        given[:] = 0.1 if played is session else action
+    assert torch.equal(session.posterior.mean, other.posterior.mean)
+
+
+def test_a_policy_does_not_read_the_trial_anew_at_each_prediction(model):
+    session = model.session(seed=0)
+    observe_at_random(session, 3, seed=0)
+    policy = session.policy()
+    assert session.memory.unread
+    assert not policy.memory.unread
+    assert torch.equal(policy.posterior.mean, session.posterior.mean)
+
+
 def test_transitions_of_a_foreign_policy_can_be_observed(model):
     session = model.session(seed=0)
     observe_at_random(session, 20)

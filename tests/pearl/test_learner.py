@@ -13,6 +13,7 @@ from pearl import ConfigError
 from pearl.checkpoint import read_checkpoint
 from pearl.learner import TwinLearner, copy_parameters
 from pearl.replay import TaskReplay
+from pearl.run import resume, saved_config
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 from tests.pearl.twins import VARIANTS, OneDevice, own_sampler, twin_model, without_autocast
 
@@ -199,6 +200,24 @@ def test_a_model_of_a_gpu_loads_to_act_where_there_is_none(monkeypatch, tmp_path
     loaded = pearl.load(tmp_path, distribution=Counting(), device="cpu")
     assert loaded.config == small_config()
     assert differences(everything_learnt(model), everything_learnt(loaded)) == []
+
+
+def test_a_run_goes_on_without_the_gpu_that_it_began_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = small_model().learn(INITIAL)
+    model.config = small_config(training={"device": "cuda"})
+    model.save(tmp_path / "checkpoint")
+    assert saved_config(tmp_path) == model.config
+    resumed = resume(tmp_path, config=small_config(), distribution=Counting())
+    assert resumed.config.training.device == "cpu"
+    with pytest.raises(ConfigError, match="finds no NVIDIA GPU"):
+        resume(tmp_path, config=model.config, distribution=Counting())
+
+
+def test_an_unknown_device_is_an_error_that_names_the_known_ones(tmp_path):
+    small_model().save(tmp_path)
+    with pytest.raises(ConfigError, match=r"training\.device must be cpu or cuda, got 'mps'"):
+        pearl.load(tmp_path, distribution=Counting(), device="mps")
 
 
 def test_no_gradient_steps_change_nothing(monkeypatch):

@@ -230,7 +230,8 @@ def test_resuming_where_there_is_nothing_says_so(tmp_path):
         ({"seed": 1}, r"has seed 0, not 1.*--seed 0"),
         (
             {"config": model_of(agent={"discount": 0.5}, evaluation={"interval": 7}).config},
-            r"only --total-steps may differ.*agent\.discount: 0\.99, now 0\.5; evaluation\.interval: 32, now 7",
+            r"only --total-steps and --training\.device may differ\. "
+            r".*agent\.discount: 0\.99, now 0\.5; evaluation\.interval: 32, now 7",
         ),
     ],
 )
