@@ -1,6 +1,7 @@
 """Variants of a setting beside the plain one."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def variant_curves(
                     axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.45, zorder=order)
                 grid, mean = mean_of_seeds(label, checked[label])
                 axes.plot(grid, mean, color=colour, linewidth=2.2, zorder=order + 2)
-            axes.set_title(f"{name} ({len(checked[name])})", fontsize=9.5, color=PALETTE[0], loc="left")
+            caption = textwrap.fill(f"{name.replace('-', ' ')} ({len(checked[name])})", 32)
+            axes.set_title(caption, fontsize=9.5, color=PALETTE[0], loc="left")
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.tick_params(labelsize=8)
         for axes in panels[len(variants) :]:
