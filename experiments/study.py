@@ -112,8 +112,9 @@ def read_study(path: Path) -> list[StudiedFamily]:
                 raise ConfigError(
                     f"{path}: {variant} names {', '.join(unknown)}, which is none of the study's families."
                 )
-            if laid_over.get(name, laid_over.get("others")) is not None:
-                chosen[variant] = laid_over.get(name, laid_over.get("others"))
+            own = laid_over.get(name, laid_over.get("others"))
+            if own is not None:
+                chosen[variant] = own
         families.append(StudiedFamily(name=name, settings=settings or {}, variants=chosen))
     for family in families:
         for variant in family.variants:

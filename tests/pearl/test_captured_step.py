@@ -13,9 +13,8 @@ from encoders import static_shapes
 from pearl.captured_step import WARM_UP, CapturedStep
 from pearl.learner import TwinLearner
 from tests.pearl.small import LENGTH, Counting, everything_learnt, small_config, small_model
-from tests.pearl.twins import VARIANTS, own_sampler
+from tests.pearl.twins import INITIAL, ITERATION, VARIANTS, own_sampler
 
-INITIAL, ITERATION = 4 * LENGTH, 4 * 2 * LENGTH
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
 
