@@ -5,14 +5,16 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.config import PEARLAgentConfig
 from agents.losses import expected_soft_value, soft_value
 from agents.networks import Actor, CategoricalActor, CriticEnsemble
-from agents.policies import Categorical, SquashedGaussian
+from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
 
@@ -40,7 +42,7 @@ class Actions(nn.Module, ABC):
     default_target_entropy: float
     """What a learned temperature aims at, in nats, unless the settings say otherwise"""
 
-    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
+    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""
         return self._actor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
 
@@ -64,6 +66,10 @@ class Actions(nn.Module, ABC):
 
         None says that no task is greedy.
         """
+
+    @abstractmethod
+    def choose_in_numpy(self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Return what ``choose`` does, from what the actor's network gives for each task, (task, output)."""
 
     @abstractmethod
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
@@ -114,6 +120,19 @@ class ContinuousActions(Actions):
             return self.decode(policy.mode)
         return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.draw(rng).tanh()))
 
+    def choose_in_numpy(  # noqa: D102
+        self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
+    ) -> Tensor:
+        mean, log_stddev = output[:, : self.width], output[:, self.width :]
+        if greedy is not None and greedy.all():
+            return self.decode(torch.from_numpy(np.tanh(mean)))
+        low, high = LOG_STDDEV_RANGE
+        spread = np.exp(np.minimum(np.maximum(log_stddev, low), high))
+        if greedy is not None:
+            spread[greedy.numpy()] = 0.0
+        noise = torch.randn(mean.shape, generator=rng).numpy()
+        return self.decode(torch.from_numpy(np.tanh(mean + spread * noise)))
+
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)
         return values.squeeze(-1)
@@ -160,6 +179,11 @@ class DiscreteActions(Actions):
         else:
             number = policy.mode if greedy.all() else torch.where(greedy, policy.mode, policy.sample(rng))
         return functional.embedding(number, self.table)
+
+    def choose_in_numpy(  # noqa: D102
+        self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
+    ) -> Tensor:
+        return self.choose(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = (critics(observation, z) * encoded_action).sum(-1)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.config import PEARLAgentConfig
@@ -46,6 +48,10 @@ class VectorFeatures(nn.Module):
         """Return the observations, (…, dim)."""
         return self.select(observation)
 
+    def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what ``forward`` does, in NumPy."""
+        return observation if self._kept is None else observation[:, self._kept.numpy()]
+
 
 class NormalisedFeatures(VectorFeatures):
     """Observations less their running mean, over their running standard deviation, both part of the agent's weights.
@@ -73,6 +79,14 @@ class NormalisedFeatures(VectorFeatures):
     def forward(self, observation: Tensor) -> Tensor:
         """Return normalised observations, (…, dim), within ``CLIP``."""
         return (self.select(observation) - self._offset).mul_(self._scale).clamp_(-CLIP, CLIP)
+
+    def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what ``forward`` does, in NumPy."""
+        rows: NDArray[np.float32] = super().in_numpy(observation) - self._offset.numpy()
+        rows *= self._scale.numpy()
+        np.minimum(rows, CLIP, out=rows)
+        np.maximum(rows, -CLIP, out=rows)
+        return rows
 
     @torch.no_grad()
     def see(self, observation: Tensor) -> None:

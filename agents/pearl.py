@@ -14,6 +14,7 @@ from agents.config import PEARLAgentConfig
 from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
+from agents.in_numpy import ActorInNumPy
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
 from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
@@ -46,7 +47,7 @@ class PEARLMemory(NamedTuple):
     """(task,) int64, steps since the episode's start, less the unread ones"""
 
 
-READ_TOGETHER = 64
+READ_TOGETHER = 128
 """Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
@@ -109,6 +110,7 @@ class PEARLAgent(nn.Module):
             self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
+        self._in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         temperature = config.initial_temperature if config.temperature is None else config.temperature
         self.log_temperature = nn.Parameter(
@@ -132,7 +134,6 @@ class PEARLAgent(nn.Module):
         everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
         return self._draw(PEARLMemory(belief, (), nothing, nothing, draws, steps), everyone)
 
-    @torch.no_grad()
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
@@ -146,8 +147,11 @@ class PEARLAgent(nn.Module):
         """
         greedy = deterministic if any(deterministic.tolist()) else None
         z = memory.z if greedy is None else torch.where(greedy.unsqueeze(-1), memory.z_mean, memory.z)
-        policy = self.actor(self.features(observation), z)
-        return ActionChoice(self.actions.choose(policy, greedy, rng))
+        if self._in_numpy.reads(observation):
+            return ActionChoice(self.actions.choose_in_numpy(self._in_numpy(observation, z), greedy, rng))
+        with torch.no_grad():
+            policy = self.actor(self.features(observation), z)
+            return ActionChoice(self.actions.choose(policy, greedy, rng))
 
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
         """Take note of one transition of each active task; z stays, or sweeps on.

@@ -14,6 +14,8 @@ from agents import PEARLAgent, PEARLMemory, Transitions
 from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
 from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
 
+_ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
+
 
 class AdaptedPolicy:
     """A policy for one task, fixed to what a trial has taught; speaks stable-baselines3's ``predict``.
@@ -102,7 +104,7 @@ class Session:
             ValueError: the observation has the wrong shape or is not finite.
         """
         row = _observations(self.agent.observation_space, observation, single=True)
-        flag = torch.from_numpy(np.array([deterministic], np.bool_))
+        flag = _ONE_TRUE if deterministic else _ONE_FALSE
         choice = self.agent.act(torch.from_numpy(row), self.memory, flag, self._rng)
         action: NDArray[Any] = env_actions(self.agent.action_space, choice.action.numpy(force=True))[0]
         return action
@@ -134,10 +136,9 @@ class Session:
             ),
             terminated=torch.from_numpy(np.array([terminated], np.float32)),
         )
-        everyone = torch.from_numpy(np.array([True]))
-        self.memory = self.agent.observe(self.memory, transition, everyone)
+        self.memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
         if terminated or truncated:
-            self.memory = self.agent.end_episode(self.memory, everyone, self._rng)
+            self.memory = self.agent.end_episode(self.memory, _ONE_TRUE, self._rng)
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy for what was observed so far; later observations do not change it."""
