@@ -4,8 +4,9 @@
     python experiments/study.py experiments/configs/what-helps.yaml --families point-robot --seeds 0
 
 The file names families and variants; a variant is a few settings laid over a family's preset. Writes one file per
-family and variant, results/what-helps/FAMILY/VARIANT.json, with every seed's curve, and a picture and a table per
-family. Runs that are there already are not run again, so a study can be stopped, continued and extended.
+family and variant, results/what-helps/FAMILY/VARIANT.json, with every seed's curve, and a picture per family, and
+prints a table of all that the family's folder holds. Runs that are there already are not run again, so a study can be
+stopped, continued and extended.
 """
 
 import json
@@ -22,7 +23,6 @@ import yaml
 from numpy.typing import NDArray
 from reproduce import commit
 from rich.console import Console
-from rich.table import Table
 from tyro.conf import Positional
 
 import pearl
@@ -82,11 +82,10 @@ def main(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 described = {"variant": family.variants[name], "config": beyond_defaults(config)}
                 write_json(path, {**described, "runs": dict(sorted(runs.items(), key=lambda run: int(run[0])))})
-        found = {name: read_runs(folder / family.name / f"{name}.json", None) for name in family.variants}
-        found = {name: runs for name, runs in found.items() if runs}
-        if PLAIN in found and len(found) > 1:
+        found = all_runs(folder / family.name)
+        if len(found) > 1:
             draw(folder / f"{family.name}.png", family.name, found)
-            console.print(table(family.name, found))
+            console.print(table(found), soft_wrap=True)
 
 
 def read_study(path: Path) -> list[StudiedFamily]:
@@ -169,6 +168,12 @@ def read_runs(path: Path, config: PEARLConfig | None) -> dict[str, Any]:
     return runs
 
 
+def all_runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return every variant's runs that a family's folder holds: the plain one first, then the best on the way."""
+    found = {path.stem: read_runs(path, None) for path in folder.glob("*.json")}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != PLAIN, -on_the_way(item[1]).mean(), item[0])))
+
+
 def final(runs: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return each seed's value at the end, a mean of its last two evaluations, (seed,)."""
     return np.array([np.mean(run["value"][-2:]) for run in runs.values()])
@@ -183,17 +188,20 @@ def on_the_way(runs: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def table(family: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the variants with their mean and range over seeds, at the end and on the way."""
-    drawn = Table("variant", "seeds", "at the end", "on the way", "s a run", title=family)
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the variants in Markdown, with their means and ranges over seeds, at the end and on the way.
+
+    The last column counts the seeds that were better on the way than the plain setting's run of the same seed.
+    """
+    lines = ["| variant | at the end | on the way | ahead |", "|---|---|---|---|"]
     for name, runs in found.items():
-        cells = [
-            f"{values.mean():.3g} ({values.min():.3g} to {values.max():.3g})"
-            for values in (final(runs), on_the_way(runs))
-        ]
-        seconds = np.mean([run["wall_s"][-1] for run in runs.values()])
-        drawn.add_row(name, " ".join(runs), *cells, f"{seconds:.0f}")
-    return drawn
+        seeds = [seed for seed in runs if seed in found[PLAIN]]
+        plain = on_the_way({seed: found[PLAIN][seed] for seed in seeds})
+        ahead = int((on_the_way({seed: runs[seed] for seed in seeds}) > plain).sum())
+        cells = [_mean_and_range(values) for values in (final(runs), on_the_way(runs))]
+        counted = f"{len(runs)} seed{'s' * (len(runs) > 1)}" if name == PLAIN else f"{ahead} of {len(seeds)}"
+        lines.append(f"| {name.replace('-', ' ')} | {cells[0]} | {cells[1]} | {counted} |")
+    return "\n".join(lines)
 
 
 def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -206,6 +214,12 @@ def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> Non
         title=family,
         value_name="normalised score" if value == "test/score" else "return of the last episode",
     )
+
+
+def _mean_and_range(values: NDArray[np.float64]) -> str:
+    digits = 3 if np.abs(values).max() < 2 else 0
+    mean, low, high = (f"{value:.{digits}f}".replace("-", "−") for value in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
 
 
 def _curves(runs: Mapping[str, Any]) -> Iterator[tuple[Sequence[int], Sequence[float]]]:

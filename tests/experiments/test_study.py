@@ -119,6 +119,32 @@ def test_the_value_on_the_way_is_the_mean_over_environment_steps():
     assert study.final(runs).tolist() == [1.0]
 
 
+def run_of(*value, steps=(0, 10, 20)):
+    return {"env_steps": list(steps), "value": list(value)}
+
+
+def test_the_table_counts_the_seeds_ahead_of_the_plain_setting_with_the_same_seed():
+    found = {
+        "plain": {"0": run_of(0.0, 0.0, 1.0), "1": run_of(0.0, 0.5, 0.5)},
+        "two-fold": {"1": run_of(0.0, 0.25, 0.75), "0": run_of(0.0, 0.25, 0.75), "2": run_of(0.0, 1.0, 1.0)},
+    }
+    assert study.table(found).splitlines()[2:] == [
+        "| plain | 0.500 (0.500 to 0.500) | 0.312 (0.250 to 0.375) | 2 seeds |",
+        "| two fold | 0.667 (0.500 to 1.000) | 0.458 (0.312 to 0.750) | 1 of 2 |",
+    ]
+
+
+def test_the_table_gives_returns_in_whole_numbers_and_a_single_seed_without_a_range():
+    found = {"plain": {"0": run_of(-1200.0, -400.4, -200.4)}}
+    assert study.table(found).splitlines()[2:] == ["| plain | −300 | −550 | 1 seed |"]
+
+
+def test_all_of_a_familys_files_are_found_the_plain_one_first_then_the_best_on_the_way(tmp_path):
+    for name, value in (("b", 0.1), ("plain", 0.2), ("c", 0.3), ("a", 0.3)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"0": run_of(0.0, value, value)}}))
+    assert list(study.all_runs(tmp_path)) == ["plain", "a", "c", "b"]
+
+
 def test_the_published_study_reads():
     """Every variant of the file in the repository differs from its family's preset."""
     path = study.Path(study.__file__).parent / "configs" / "what-helps.yaml"
