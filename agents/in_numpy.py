@@ -15,8 +15,8 @@ class ActorInNumPy:
     """What an actor's network gives: PyTorch's numbers but for rounding, from the same weights.
 
     The arrays share the parameters' memory, so that they follow every gradient step, and are taken anew where a
-    parameter has moved to other memory. One step of one task takes half as long, of a hundred tasks as long or less. The
-    network's hooks, should it have any, are not called.
+    parameter has moved to other memory. One step of one task takes half as long, of a hundred tasks as long or less.
+    The network's hooks, should it have any, are not called.
 
     Args:
         features: what the network reads of an observation.
