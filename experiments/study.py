@@ -191,16 +191,19 @@ def on_the_way(runs: Mapping[str, Any]) -> NDArray[np.float64]:
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the variants in Markdown, with their means and ranges over seeds, at the end and on the way.
 
-    The last column counts the seeds that were better on the way than the plain setting's run of the same seed.
+    The last column is the mean difference on the way from the plain setting's runs of the same seeds, and of how many
+    of these the variant was ahead.
     """
-    lines = ["| variant | at the end | on the way | ahead |", "|---|---|---|---|"]
+    lines = ["| variant | at the end | on the way | gain on the way |", "|---|---|---|---|"]
     for name, runs in found.items():
+        end, way = final(runs), on_the_way(runs)
+        digits = 3 if np.abs(way).max() < 2 else 0
         seeds = [seed for seed in runs if seed in found[PLAIN]]
         plain = on_the_way({seed: found[PLAIN][seed] for seed in seeds})
-        ahead = int((on_the_way({seed: runs[seed] for seed in seeds}) > plain).sum())
-        cells = [_mean_and_range(values) for values in (final(runs), on_the_way(runs))]
-        counted = f"{len(runs)} seed{'s' * (len(runs) > 1)}" if name == PLAIN else f"{ahead} of {len(seeds)}"
-        lines.append(f"| {name.replace('-', ' ')} | {cells[0]} | {cells[1]} | {counted} |")
+        gain = on_the_way({seed: runs[seed] for seed in seeds}) - plain
+        compared = "" if name == PLAIN else f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
+        cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
+        lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
     return "\n".join(lines)
 
 
@@ -216,8 +219,7 @@ def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> Non
     )
 
 
-def _mean_and_range(values: NDArray[np.float64]) -> str:
-    digits = 3 if np.abs(values).max() < 2 else 0
+def _mean_and_range(values: NDArray[np.float64], digits: int) -> str:
     mean, low, high = (f"{value:.{digits}f}".replace("-", "−") for value in (values.mean(), values.min(), values.max()))
     return f"{mean} ({low} to {high})" if len(values) > 1 else mean
 

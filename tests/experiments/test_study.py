@@ -129,14 +129,17 @@ def test_the_table_counts_the_seeds_ahead_of_the_plain_setting_with_the_same_see
         "two-fold": {"1": run_of(0.0, 0.25, 0.75), "0": run_of(0.0, 0.25, 0.75), "2": run_of(0.0, 1.0, 1.0)},
     }
     assert study.table(found).splitlines()[2:] == [
-        "| plain | 0.500 (0.500 to 0.500) | 0.312 (0.250 to 0.375) | 2 seeds |",
-        "| two fold | 0.667 (0.500 to 1.000) | 0.458 (0.312 to 0.750) | 1 of 2 |",
+        "| plain | 0.500 (0.500 to 0.500) | 0.312 (0.250 to 0.375) | |",
+        "| two fold | 0.667 (0.500 to 1.000) | 0.458 (0.312 to 0.750) | +0.000, 1 of 2 |",
     ]
 
 
 def test_the_table_gives_returns_in_whole_numbers_and_a_single_seed_without_a_range():
-    found = {"plain": {"0": run_of(-1200.0, -400.4, -200.4)}}
-    assert study.table(found).splitlines()[2:] == ["| plain | −300 | −550 | 1 seed |"]
+    found = {"plain": {"0": run_of(-1200.0, -400.4, -200.4)}, "worse": {"0": run_of(-1200.0, -600.0, -400.0)}}
+    assert study.table(found).splitlines()[2:] == [
+        "| plain | −300 | −550 | |",
+        "| worse | −500 | −700 | −150, 0 of 1 |",
+    ]
 
 
 def test_all_of_a_familys_files_are_found_the_plain_one_first_then_the_best_on_the_way(tmp_path):
