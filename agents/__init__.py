@@ -1,15 +1,18 @@
 """Agents: how to act and learn once the belief is given."""
 
-from agents.base import MemorylessAgent, MemoryT, MetaAgent
+from agents.base import Deployable, MemorylessAgent, MemoryT, MetaAgent
 from agents.config import PEARLAgentConfig
 from agents.pearl import PEARLAgent, PEARLMemory
+from agents.rl2 import RL2Agent, RL2AgentConfig
 from agents.spaces import check_spaces
-from agents.types import ActionChoice, MetaBatch, Transitions
+from agents.transformer import TransformerAgent, TransformerAgentConfig
+from agents.types import ActionChoice, MetaBatch, Transitions, Trials
 
 __distribution__ = "pearl-metarl"
 
 __all__ = [
     "ActionChoice",
+    "Deployable",
     "MemoryT",
     "MemorylessAgent",
     "MetaAgent",
@@ -17,6 +20,11 @@ __all__ = [
     "PEARLAgent",
     "PEARLAgentConfig",
     "PEARLMemory",
+    "RL2Agent",
+    "RL2AgentConfig",
+    "TransformerAgent",
+    "TransformerAgentConfig",
     "Transitions",
+    "Trials",
     "check_spaces",
 ]

@@ -1,7 +1,8 @@
 """The protocol that rollouts, evaluation and adaptation speak with every meta-learner."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import gymnasium as gym
 import torch
 from torch import Tensor
 
@@ -38,6 +39,21 @@ class MetaAgent(Protocol[MemoryT]):
 
     def end_episode(self, memory: MemoryT, ended: Tensor, rng: torch.Generator) -> MemoryT:
         """Return the memory at the start of the next episode of each task where ``ended`` (task,) is True."""
+        ...
+
+
+class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
+    """A meta-trained agent, which adapts to environments of its spaces and whose memory can be handed on."""
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+
+    def read(self, memory: MemoryT) -> MemoryT:
+        """Return the memory with everything taken in that was put off."""
+        ...
+
+    def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
+        """Return the memory with new draws in the place of those it holds for later episodes."""
         ...
 
 

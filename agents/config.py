@@ -8,13 +8,9 @@ Reconstructed = Literal["reward", "next_observation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PEARLAgentConfig:
-    """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
+class FeaturesConfig:
+    """Settings of what an agent's networks read of an observation."""
 
-    hidden_sizes: tuple[int, ...] = (256, 256)
-    """Widths of the actor's, the critics' and the decoder's hidden layers."""
-    critic_layer_norm: bool = False
-    """Whether the critics normalise each hidden layer."""
     normalise_observations: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
     ignored_observations: tuple[int, ...] = ()
@@ -22,7 +18,23 @@ class PEARLAgentConfig:
     image_channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions, of stride 4 and then 2, that read observations which are images."""
     image_features: int = 64
-    """Width of the features that encoder, actor and critics read in place of an image."""
+    """Width of the features that the networks read in place of an image."""
+
+    def __post_init__(self) -> None:
+        if not self.image_channels or any(channels < 1 for channels in self.image_channels):
+            raise ValueError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
+        if self.image_features < 1:
+            raise ValueError(f"agent.image_features must be at least 1, got {self.image_features}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLAgentConfig(FeaturesConfig):
+    """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
+
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    """Widths of the actor's, the critics' and the decoder's hidden layers."""
+    critic_layer_norm: bool = False
+    """Whether the critics normalise each hidden layer."""
     n_critics: int = 2
     """Independent critics; the smallest value counts."""
     learning_rate: float = 1e-3
@@ -62,12 +74,9 @@ class PEARLAgentConfig:
     only where agent.reconstruction_weight is positive."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_critics < 1:
             raise ValueError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
-        if not self.image_channels or any(channels < 1 for channels in self.image_channels):
-            raise ValueError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
-        if self.image_features < 1:
-            raise ValueError(f"agent.image_features must be at least 1, got {self.image_features}.")
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
             raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         if self.precision not in ("float32", "bfloat16"):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.config import PEARLAgentConfig
+from agents.config import FeaturesConfig
 from agents.spaces import is_image
 
 CLIP = 10.0
@@ -153,7 +153,7 @@ class ImageFeatures(nn.Module):
         return features.view(*observation.shape[:-1], self.dim)
 
 
-def make_features(space: gym.Space[Any], config: PEARLAgentConfig) -> VectorFeatures | ImageFeatures:
+def make_features(space: gym.Space[Any], config: FeaturesConfig) -> VectorFeatures | ImageFeatures:
     """Return what networks read of observations of ``space``.
 
     Raises:

@@ -177,6 +177,10 @@ class PEARLAgent(nn.Module):
         steps = memory.steps + context.mask.sum(1)
         return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
 
+    def redraw(self, memory: PEARLMemory, rng: torch.Generator) -> PEARLMemory:
+        """Return the memory with new draws for the trial's later episodes; z stays."""
+        return memory._replace(draws=self.begin(len(memory.z), rng).draws)
+
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
         """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""

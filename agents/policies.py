@@ -44,6 +44,34 @@ class SquashedGaussian(NamedTuple):
         return (gaussian - log_jacobian).sum(-1)
 
 
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian over actions, unbounded: what lies outside [-1, 1] is cut when it is carried out."""
+
+    mean: Tensor
+    """(…, action_dim)"""
+    log_stddev: Tensor
+    """Broadcasts to (…, action_dim)"""
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean, (…, action_dim)."""
+        return self.mean
+
+    def sample(self, rng: torch.Generator | None = None) -> Tensor:
+        """Draw actions, (…, action_dim)."""
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device)
+        return self.mean + self.log_stddev.exp() * noise
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Return the log-density of actions (…, action_dim), (…,)."""
+        normalised = (action - self.mean) * (-self.log_stddev).exp()
+        return (-0.5 * normalised.square() - self.log_stddev - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats, (…,)."""
+        return (self.log_stddev + 0.5 * math.log(2 * math.pi * math.e)).expand_as(self.mean).sum(-1)
+
+
 class Categorical(NamedTuple):
     """A distribution over a finite set of actions."""
 
@@ -59,6 +87,10 @@ class Categorical(NamedTuple):
         """Draw numbers of actions, (…,) int64, by the Gumbel-max trick."""
         uniform = torch.rand(self.log_probs.shape, generator=rng, device=self.log_probs.device)
         return (self.log_probs - (-uniform.clamp(min=1e-20).log()).log()).argmax(-1)
+
+    def log_prob(self, number: Tensor) -> Tensor:
+        """Return the log-probability of actions by number (…,) int64, (…,)."""
+        return self.log_probs.gather(-1, number.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats, (…,)."""

@@ -35,6 +35,21 @@ class MetaBatch(NamedTuple):
     """(task, early step, …), read before ``context`` and drawn apart from it: what might have been known earlier"""
 
 
+class Trials(NamedTuple):
+    """Whole trials of several tasks by the agent that learns from them, padded to the longest."""
+
+    transitions: Transitions
+    """(task, step, …); the true reward"""
+    training_reward: Tensor
+    """(task, step), what the agent is to learn to collect"""
+    ended: Tensor
+    """(task, step) bool, whether an episode ended with the step"""
+    mask: Tensor
+    """(task, step) bool; False marks padding, which is at the end"""
+    extras: Mapping[str, Tensor]
+    """What the agent's choices carried along, each (task, step, …)"""
+
+
 class ActionChoice(NamedTuple):
     """What an agent does in one step of every task."""
 

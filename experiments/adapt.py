@@ -13,6 +13,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 import pearl
+from agents import PEARLAgent
 from pearl import plots
 from pearl.evaluation import measure_references
 from pearl.report import draw_adaptation, posterior_path
@@ -67,18 +68,19 @@ def main(
     assert trial is not None
     references = measure_references(model.tasks, [chosen], seed=seed)
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
-    posterior = posterior_path(model.agent, trial, ends)
+    posterior = posterior_path(model.agent, trial, ends) if isinstance(model.agent, PEARLAgent) else None
     table = Table(title=f"{model.family}: adapting to {chosen}")
-    for column in ("episode", "acting", "return", "posterior mean after it", "posterior spread"):
+    believed = ("posterior mean after it", "posterior spread") if posterior else ()
+    for column in ("episode", "acting", "return", *believed):
         table.add_column(column, justify="left" if column == "acting" else "right")
     for number, value in enumerate(trial.episode_returns(episodes)[0], start=1):
-        mean, spread = posterior.mean[0, number], posterior.stddev[0, number]
-        acting = "explores" if number <= exploring else "posterior mean"
-        table.add_row(
-            str(number), acting, f"{value:.2f}", " ".join(f"{x:+.2f}" for x in mean), f"{float(spread.mean()):.3f}"
-        )
+        cells = [str(number), "explores" if number <= exploring else "best guess", f"{value:.2f}"]
+        if posterior:
+            mean, spread = posterior.mean[0, number], posterior.stddev[0, number]
+            cells += [" ".join(f"{x:+.2f}" for x in mean), f"{float(spread.mean()):.3f}"]
+        table.add_row(*cells)
     for name, reference in references.lines().items():
-        table.add_row("", name, f"{reference:.2f}", "", "", style="dim")
+        table.add_row("", name, f"{reference:.2f}", style="dim")
     console.print(table)
     paths = [
         draw_adaptation(

@@ -30,6 +30,7 @@ def precision(quick: bool) -> Iterator[Figure]:
     has_mujoco = importlib.util.find_spec("mujoco") is not None
     for family in ("point-robot", *(["cheetah-vel"] if has_mujoco and not quick else [])):
         model = pearl.load(PRETRAINED / family, device="cpu")
+        assert isinstance(model, pearl.PEARL)
         batches = _batches(model, 3 if quick else 21)
         full, lower = ([_gradients(model, batch, kind) for batch in batches] for kind in PRECISIONS)
         for part in PARTS:

@@ -1,6 +1,7 @@
-"""Meta-train PEARL on a task family.
+"""Meta-train PEARL, or another system, on a task family.
 
     python experiments/train.py point-robot --seed 0
+    python experiments/train.py point-robot --agent rl2
     python experiments/train.py my_module:MyDistribution
     python experiments/train.py --list
 
@@ -10,8 +11,9 @@ Settings come from the family's preset, then from --config FILE.yaml, then from 
 import dataclasses
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -19,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 import pearl
-from agents import PEARLAgentConfig
-from encoders import EncoderConfig
-from pearl.config import ConfigError, load_preset, load_yaml
+from pearl.config import Config, ConfigError, PEARLConfig, load_yaml, preset
 from pearl.console import TrainingProgress
+from pearl.model import learner_of
 from pearl.report import evaluation_table, headline
 from pearl.run import Run, RunError, check_unused, resume, saved_config
+from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import TaskDistribution, family_name, find
 from pearl.wandb_writer import WandbMode
 
@@ -38,7 +40,7 @@ class Common:
     total_steps: int | None = None
     """Length of training in environment steps; short for --training.total-steps."""
     run_dir: Path | None = None
-    """Folder of the run; runs/FAMILY-seedN where None."""
+    """Folder of the run; where None runs/FAMILY-seedN, of another system than PEARL runs/FAMILY-AGENT-seedN."""
     resume: bool = False
     """Go on from the run folder's checkpoint, as if never interrupted."""
     wandb: WandbMode = "auto"
@@ -55,19 +57,19 @@ class Common:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments(Common):
-    """Meta-train PEARL on a task family: train.py FAMILY [flags]."""
+class Chosen:
+    """What learns."""
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    agent: PEARLAgentConfig = field(default_factory=PEARLAgentConfig)
-    training: pearl.TrainingConfig = field(default_factory=pearl.TrainingConfig)
-    evaluation: pearl.EvaluationConfig = field(default_factory=pearl.EvaluationConfig)
+    agent: str | None = None
+    """The system, by its name; PEARL, or what the resumed run trains, where None."""
 
 
-def parse(argv: list[str]) -> tuple[TaskDistribution, Arguments, pearl.PEARLConfig]:
+def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     """Return the family, the command's settings and the run's config: preset, then YAML, then flags."""
+    chosen, argv = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
+    system = find_system(chosen.agent or PEARLConfig.system)
     if argv and argv[0] in ("--help", "-h"):
-        tyro.cli(Arguments, prog="train.py FAMILY", args=["--help"])
+        tyro.cli(arguments_of(preset(system.config, "")), prog="train.py FAMILY [--agent NAME]", args=["--help"])
     if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
@@ -75,12 +77,17 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Arguments, pearl.PEARLConf
     sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
     distribution, flags = find(argv[0]), argv[1:]
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
-    base = saved_config(folder_of(distribution, common)) if common.resume else load_preset(family_name(distribution))
+    if common.resume:
+        folder = folder_of(distribution, common, system.config.system)
+        base = saved_config(folder)
+        if chosen.agent is not None and base.system != chosen.agent:
+            raise ConfigError(f"The run in {folder} trains {base.system}, not {chosen.agent}. Leave --agent out.")
+    else:
+        base = preset(system.config, family_name(distribution))
     if common.config is not None:
         base = load_yaml(common.config, base)
-    parts = {part.name: getattr(base, part.name) for part in dataclasses.fields(base)}
-    arguments = tyro.cli(Arguments, prog=f"train.py {argv[0]}", args=flags, default=Arguments(**parts))
-    config = pearl.PEARLConfig(**{name: getattr(arguments, name) for name in parts})
+    arguments = tyro.cli(arguments_of(base), prog=f"train.py {argv[0]}", args=flags)
+    config = type(base)(**{part.name: getattr(arguments, part.name) for part in dataclasses.fields(base)})
     if arguments.total_steps is not None:
         config = dataclasses.replace(
             config, training=dataclasses.replace(config.training, total_steps=arguments.total_steps)
@@ -88,9 +95,23 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Arguments, pearl.PEARLConf
     return distribution, arguments, config
 
 
-def folder_of(distribution: TaskDistribution, arguments: Common) -> Path:
+def arguments_of(base: Config) -> type[Any]:
+    """Return the command's settings with the sections of a config, whose values are the defaults."""
+    sections: list[Any] = []
+    for part in dataclasses.fields(base):
+        value = getattr(base, part.name)
+        sections.append((part.name, type(value), dataclasses.field(default=value)))
+    made: type[Any] = dataclasses.make_dataclass("Arguments", sections, bases=(Common,), frozen=True, kw_only=True)
+    made.__doc__ = "Meta-train on a task family: train.py FAMILY [--agent NAME] [flags]. Agents: " + "; ".join(
+        f"{name}, {system.description}" for name, system in SYSTEMS.items()
+    )
+    return made
+
+
+def folder_of(distribution: TaskDistribution, arguments: Common, system: str) -> Path:
     """Return the run's folder."""
-    return arguments.run_dir or Path("runs") / f"{family_name(distribution)}-seed{arguments.seed}"
+    named = family_name(distribution) if system == PEARLConfig.system else f"{family_name(distribution)}-{system}"
+    return arguments.run_dir or Path("runs") / f"{named}-seed{arguments.seed}"
 
 
 def family_table() -> Table:
@@ -109,13 +130,13 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         distribution, arguments, config = parse(argv)
-        folder = folder_of(distribution, arguments)
+        folder = folder_of(distribution, arguments, config.system)
         torch.set_num_threads(arguments.threads)
         if arguments.resume:
             model = resume(folder, seed=arguments.seed, config=config, distribution=distribution)
         else:
             check_unused(folder)
-            model = pearl.PEARL(distribution, config, seed=arguments.seed)
+            model = learner_of(config)(distribution, config, seed=arguments.seed)
         run = Run(model, folder, wandb=arguments.wandb, resume=arguments.resume)
     except (RunError, ConfigError, pearl.CheckpointError, pearl.UnknownFamilyError, MemoryError, ValueError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -8,9 +8,19 @@ with uncollected():
 
     from pearl.adaptation import AdaptedPolicy, Session
     from pearl.checkpoint import CheckpointError
-    from pearl.config import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
+    from pearl.config import (
+        CollectionConfig,
+        ConfigError,
+        EvaluationConfig,
+        PEARLConfig,
+        RL2Config,
+        TrainingConfig,
+        TransformerConfig,
+        load_preset,
+        preset,
+    )
     from pearl.evaluation import Evaluation
-    from pearl.model import PEARL
+    from pearl.model import PEARL, MetaLearner
     from pearl.persistence import load
     from pearl.rollout import NonFiniteError
     from pearl.tasks import (
@@ -36,19 +46,23 @@ __all__ = [
     "AdaptedPolicy",
     "Categorical",
     "CheckpointError",
+    "CollectionConfig",
     "ConfigError",
     "DivergedError",
     "Evaluation",
     "EvaluationConfig",
     "LogUniform",
+    "MetaLearner",
     "NonFiniteError",
     "PEARLConfig",
+    "RL2Config",
     "Scale",
     "Session",
     "Task",
     "TaskDistribution",
     "TaskDistributionError",
     "TrainingConfig",
+    "TransformerConfig",
     "Uniform",
     "UnknownFamilyError",
     "__version__",
@@ -58,5 +72,6 @@ __all__ = [
     "load_preset",
     "mirrored",
     "perturbed",
+    "preset",
     "register",
 ]

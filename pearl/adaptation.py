@@ -1,16 +1,16 @@
 """Zero-gradient adaptation: a belief grows over a trial, and a policy is read from it."""
 
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 from torch.distributions import Normal
 
-from agents import PEARLAgent, PEARLMemory, Transitions
+from agents import Deployable, PEARLAgent, Transitions
+from agents.memories import repeat
 from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
 from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
 
@@ -28,7 +28,7 @@ class AdaptedPolicy:
     """
 
     def __init__(
-        self, agent: PEARLAgent, memory: PEARLMemory, rng: torch.Generator, trial: Trajectories | None = None
+        self, agent: Deployable[Any], memory: Any, rng: torch.Generator, trial: Trajectories | None = None
     ) -> None:
         self.agent = agent
         self.memory = agent.read(memory)
@@ -37,7 +37,7 @@ class AdaptedPolicy:
 
     @property
     def posterior(self) -> Normal:
-        """q(z|c) over everything seen, mean and stddev each (latent_dim,)."""
+        """q(z|c) over everything seen, mean and stddev each (latent_dim,); a TypeError where the agent has no z."""
         return single_posterior(self.agent, self.memory)
 
     def predict(
@@ -64,10 +64,10 @@ class AdaptedPolicy:
         """
         space, single = self.agent.observation_space, is_single(self.agent.observation_space, observation)
         rows = _observations(space, observation, single=single)
-        memory = repeat(self.memory, len(rows)) if state is None else cast(PEARLMemory, state)
+        memory = repeat(self.memory, len(rows)) if state is None else state
         if episode_start is not None:
             if state is None:  # Rows, and evaluations, must not all play the trial's next sample.
-                memory = memory._replace(draws=self.agent.begin(len(rows), self._rng).draws)
+                memory = self.agent.redraw(memory, self._rng)
             memory = self.agent.end_episode(memory, torch.as_tensor(episode_start, dtype=torch.bool), self._rng)
         flags = torch.full((len(rows),), deterministic)
         choice = self.agent.act(torch.from_numpy(rows), memory, flags, self._rng)
@@ -83,14 +83,14 @@ class Session:
         rng: draws z and actions.
     """
 
-    def __init__(self, agent: PEARLAgent, rng: torch.Generator) -> None:
+    def __init__(self, agent: Deployable[Any], rng: torch.Generator) -> None:
         self.agent = agent
         self._rng = rng
         self.memory = agent.begin(1, rng)
 
     @property
     def posterior(self) -> Normal:
-        """q(z|c) over everything observed, mean and stddev each (latent_dim,)."""
+        """q(z|c) over everything observed, mean and stddev each (latent_dim,); a TypeError where the agent has no z."""
         return single_posterior(self.agent, self.memory)
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
@@ -146,7 +146,7 @@ class Session:
 
 
 def adapt(
-    agent: PEARLAgent,
+    agent: Deployable[Any],
     env: gym.Env[Any, Any],
     *,
     episodes: int,
@@ -187,18 +187,16 @@ def adapt(
 
 
 @torch.no_grad()
-def single_posterior(agent: PEARLAgent, memory: PEARLMemory) -> Normal:
-    """Return the posterior of the only row of ``memory``, mean and stddev each (latent_dim,)."""
+def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
+    """Return the posterior of the only row of ``memory``, mean and stddev each (latent_dim,).
+
+    Raises:
+        TypeError: the agent infers no task variable.
+    """
+    if not isinstance(agent, PEARLAgent):
+        raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {type(agent).__name__}.")
     posterior = agent.posterior(memory)
     return Normal(posterior.mean[0], posterior.stddev[0], validate_args=False)
-
-
-def repeat(memory: Any, rows: int) -> Any:
-    """Repeat a one-row memory (tensors, nested tuples of them) to ``rows`` rows."""
-    if isinstance(memory, Tensor):
-        return memory.expand(rows, *memory.shape[1:])
-    parts = [repeat(part, rows) for part in memory]
-    return type(memory)(*parts) if hasattr(memory, "_fields") else tuple(parts)
 
 
 def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name: str = "observation") -> NDArray[Any]:

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 
-from agents import PEARLAgentConfig
+from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl.tasks.registry import preset_sharer
 
-ConfigT = TypeVar("ConfigT")
+SectionT = TypeVar("SectionT")
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 class ConfigError(ValueError):
@@ -25,8 +26,8 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Settings of meta-training."""
+class CollectionConfig:
+    """Settings of meta-training that every system shares."""
 
     total_steps: int = 100_000
     """Length of meta-training, in environment steps."""
@@ -35,7 +36,28 @@ class TrainingConfig:
     tasks_per_iteration: int | None = None
     """Tasks that collect a trial in each iteration; all where None."""
     episodes_per_trial: int = 2
-    """Episodes in a collected trial: the first acts on the prior, the next on the posterior."""
+    """Episodes in a collected trial: the first knows nothing of the task, the next what the first taught."""
+    workers: int = 0
+    """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
+    faster unless a step takes about a millisecond or more."""
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
+            _at_least(1, "training", name, getattr(self, name))
+        _at_least(0, "training", "workers", self.workers)
+        if self.tasks_per_iteration is not None:
+            _at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
+            if self.tasks_per_iteration > self.n_train_tasks:
+                raise ConfigError(
+                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
+                    f"training.n_train_tasks ({self.n_train_tasks})."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(CollectionConfig):
+    """Settings of meta-training from a replay."""
+
     initial_episodes: int = 1
     """Episodes of a random policy per training task before the first gradient step."""
     initial_policy: Literal["random", "steady"] = "random"
@@ -60,19 +82,14 @@ class TrainingConfig:
     """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where gradient steps are taken and the replay lies; cuda is an NVIDIA GPU. Acting stays on the CPU."""
-    workers: int = 0
-    """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
-    faster unless a step takes about a millisecond or more."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     replay_budget_mb: int = 1_024
     """Memory that the replay may take on its device, in MiB; a larger one is refused before it is taken."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
-            "total_steps",
-            "n_train_tasks",
-            "episodes_per_trial",
             "meta_batch",
             "batch_size",
             "max_context",
@@ -82,7 +99,6 @@ class TrainingConfig:
         ):
             _at_least(1, "training", name, getattr(self, name))
         _at_least(0, "training", "initial_episodes", self.initial_episodes)
-        _at_least(0, "training", "workers", self.workers)
         _at_least(0, "training", "relabel_candidates", self.relabel_candidates)
         _at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         if self.random_context_length and self.relabel_candidates > 0:
@@ -99,13 +115,6 @@ class TrainingConfig:
             )
         if self.recent_context is not None:
             _at_least(1, "training", "recent_context", self.recent_context)
-        if self.tasks_per_iteration is not None:
-            _at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
-            if self.tasks_per_iteration > self.n_train_tasks:
-                raise ConfigError(
-                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
-                    f"training.n_train_tasks ({self.n_train_tasks})."
-                )
         if self.meta_batch > self.n_train_tasks:
             raise ConfigError(
                 f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
@@ -138,29 +147,76 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PEARLConfig:
+class Config:
+    """Settings of a run, apart from its family and its seed. Each system has its own sections."""
+
+    system: ClassVar[str]
+    """The system's name in ``pearl.systems.SYSTEMS``"""
+    agent: Any
+    """The agent's settings."""
+    training: CollectionConfig
+    """Meta-training."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The few-shot evaluation protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLConfig(Config):
     """Settings of a PEARL run, apart from its family and its seed."""
 
+    system: ClassVar[str] = "pearl"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The encoder q(z | c)."""
     agent: PEARLAgentConfig = field(default_factory=PEARLAgentConfig)
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The few-shot evaluation protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RL2Config(Config):
+    """Settings of an RL² run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "rl2"
+    agent: RL2AgentConfig = field(default_factory=RL2AgentConfig)
+    """The recurrent policy."""
+    training: CollectionConfig = field(default_factory=CollectionConfig)
+    """Collection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(Config):
+    """Settings of a run with transformer memory, apart from its family and its seed."""
+
+    system: ClassVar[str] = "transformer"
+    agent: TransformerAgentConfig = field(default_factory=TransformerAgentConfig)
+    """The policy that attends to its trial."""
+    training: CollectionConfig = field(default_factory=CollectionConfig)
+    """Collection."""
 
 
 def load_preset(family: str) -> PEARLConfig:
-    """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none."""
+    """Return a family's preset for PEARL, as ``preset`` does."""
+    return preset(PEARLConfig, family)
+
+
+def preset(kind: type[ConfigT], family: str) -> ConfigT:
+    """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
+
+    Args:
+        kind: the system's config class; each has presets of its own.
+        family: the family's name.
+    """
+    base = from_mapping(kind, {})
     for name in (family, preset_sharer(family) or family):
-        path = resources.files("pearl") / "presets" / f"{name}.yaml"
+        folder = resources.files("pearl") / "presets"
+        path = (folder if kind is PEARLConfig else folder / kind.system) / f"{name}.yaml"
         if path.is_file():
-            return read_yaml(path.read_text(), f"preset {name}")
-    return PEARLConfig()
+            return read_yaml(path.read_text(), f"preset {name}", base)
+    return base
 
 
-def load_yaml(path: Path, base: PEARLConfig | None = None) -> PEARLConfig:
+def load_yaml(path: Path, base: ConfigT) -> ConfigT:
     """Read settings from a YAML file over ``base``.
 
     Raises:
@@ -175,14 +231,14 @@ def load_yaml(path: Path, base: PEARLConfig | None = None) -> PEARLConfig:
     return read_yaml(text, str(path), base)
 
 
-def read_yaml(text: str, source: str, base: PEARLConfig | None = None) -> PEARLConfig:
+def read_yaml(text: str, source: str, base: ConfigT) -> ConfigT:
     """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {error}") from error
     try:
-        return from_mapping(PEARLConfig, {} if data is None else data, base)
+        return from_mapping(type(base), {} if data is None else data, base)
     except ConfigError as error:
         raise ConfigError(f"In {source}: {error}") from error
 
@@ -193,7 +249,9 @@ def to_mapping(config: Any) -> dict[str, Any]:
     return {key: _plain(value) for key, value in plain.items()}
 
 
-def from_mapping(cls: type[ConfigT], data: Mapping[str, Any], base: ConfigT | None = None, path: str = "") -> ConfigT:
+def from_mapping(
+    cls: type[SectionT], data: Mapping[str, Any], base: SectionT | None = None, path: str = ""
+) -> SectionT:
     """Build a config dataclass from nested plain data; fields that are not given keep ``base``'s value.
 
     Args:
@@ -207,7 +265,8 @@ def from_mapping(cls: type[ConfigT], data: Mapping[str, Any], base: ConfigT | No
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {data!r}.")
-    hints = typing.get_type_hints(cls)
+    types_by_name = typing.get_type_hints(cls)
+    hints = {setting.name: types_by_name[setting.name] for setting in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in data.items():
         dotted = f"{path}.{name}" if path else str(name)
@@ -228,9 +287,9 @@ def from_mapping(cls: type[ConfigT], data: Mapping[str, Any], base: ConfigT | No
         raise ConfigError(str(error)) from error
 
 
-def beyond_defaults(config: PEARLConfig) -> dict[str, Any]:
+def beyond_defaults(config: Config) -> dict[str, Any]:
     """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
-    found, defaults = to_mapping(config), to_mapping(PEARLConfig())
+    found, defaults = to_mapping(config), to_mapping(from_mapping(type(config), {}))
     differing = {
         section: {name: value for name, value in settings.items() if value != defaults[section][name]}
         for section, settings in found.items()

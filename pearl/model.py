@@ -3,31 +3,32 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents import MetaAgent, PEARLAgent, PEARLMemory
+from agents import MetaAgent, PEARLAgent
 from pearl.adaptation import AdaptedPolicy, Session, adapt
-from pearl.config import PEARLConfig, load_preset
+from pearl.config import Config, PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.rollout import StepEvent
+from pearl.systems import find_system
 from pearl.tasks import Task, TaskDistribution, family_name, make, time_limit
-from pearl.training import MetaTraining
+from pearl.training import MetaTraining, ReplayTraining
 
 if TYPE_CHECKING:
     from pearl.callbacks import Callback
 
 
-class PEARL:
-    """A context-based meta-reinforcement learner: meta-train once, adapt to new tasks without a gradient.
+class MetaLearner:
+    """A meta-reinforcement learner: meta-train once, then learn new tasks within a few episodes.
 
     Args:
         family: a registered family's name, or a task distribution.
-        config: settings; the family's preset where None.
+        config: settings, whose class says which system learns: ``pearl.preset(pearl.RL2Config, "point-robot")``.
         seed: of the tasks, the weights, and every later draw.
         tasks: training and test tasks; drawn from the family where None.
 
@@ -41,15 +42,16 @@ class PEARL:
     def __init__(
         self,
         family: str | TaskDistribution,
-        config: PEARLConfig | None = None,
+        config: Config,
         *,
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
         self.tasks = make(family) if isinstance(family, str) else family
         self.family = family_name(self.tasks)
-        self.config = load_preset(self.family) if config is None else config
+        self.config = config
         self.seed = seed
+        system = find_system(config.system)
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
             int(word) for word in np.random.SeedSequence(seed).generate_state(5)
         )
@@ -63,14 +65,9 @@ class PEARL:
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
-        self.agent = PEARLAgent(
-            self.observation_space,
-            self.action_space,
-            self.config.encoder,
-            self.config.agent,
-            torch.Generator().manual_seed(weight_seed),
-        )
-        self.training = MetaTraining(self.agent, self.tasks, self.train_tasks, self.config, training_seed)
+        weight_rng = torch.Generator().manual_seed(weight_seed)
+        self.agent: Any = system.make_agent(self.observation_space, self.action_space, config, weight_rng)
+        self.training: MetaTraining = system.training(self.agent, self.tasks, self.train_tasks, config, training_seed)
         self.wall_s = 0.0
         self.next_evaluation = 0
         from pearl.callbacks import silent_logger  # stable-baselines3 takes as long to import as all of pearl
@@ -103,7 +100,7 @@ class PEARL:
         *,
         on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
-    ) -> "PEARL":
+    ) -> Self:
         """Meta-train for ``total_timesteps`` further environment steps, evaluating on held-out tasks on the way.
 
         Training goes by whole iterations, so it ends at the first iteration's end at or past that many steps.
@@ -249,7 +246,7 @@ class PEARL:
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[Any, ...] | None]:
         """Act on the prior, before any adaptation, by stable-baselines3's ``predict`` contract."""
-        memory: PEARLMemory = self.agent.begin(1, self._rng)
+        memory = self.agent.begin(1, self._rng)
         return AdaptedPolicy(self.agent, memory, self._rng).predict(observation, state, episode_start, deterministic)
 
     def save(self, path: str | Path, *, training_state: bool = True) -> None:
@@ -270,8 +267,6 @@ class PEARL:
         self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
     ) -> None:
         evaluation = self.evaluate()
-        with torch.no_grad():
-            posterior = self.agent.posterior(evaluation.memory)
         values = {
             "env_steps": float(self.num_timesteps),
             "gradient_steps": float(self.training.gradient_steps),
@@ -283,8 +278,7 @@ class PEARL:
             values["test/score_low"], values["test/score_high"] = evaluation.score_ci95
         if evaluation.success_per_episode is not None:
             values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(evaluation.success_per_episode, 1)}
-        values["test/posterior_stddev"] = float(posterior.stddev.mean())
-        values["test/posterior_mean_spread"] = float(posterior.mean.std(0, correction=0).mean())
+        values |= self._posterior_figures(evaluation.memory)
         values |= {f"train/{name}": value for name, value in metrics.items()}
         if self.training.collection_s > 0:
             values["time/env_steps_per_s"] = self.num_timesteps / self.training.collection_s
@@ -295,3 +289,53 @@ class PEARL:
         self.logger.dump(self.num_timesteps)
         if on_evaluation is not None:
             on_evaluation(evaluation, values)
+
+    def _posterior_figures(self, memory: Any) -> dict[str, float]:
+        """Return what is logged of the test trials' posteriors; nothing where the agent has none."""
+        return {}
+
+
+class PEARL(MetaLearner):
+    """A context-based meta-reinforcement learner: meta-train once, adapt to new tasks without a gradient.
+
+    Args:
+        family: a registered family's name, or a task distribution.
+        config: settings; the family's preset where None.
+        seed: of the tasks, the weights, and every later draw.
+        tasks: training and test tasks; drawn from the family where None.
+
+    Raises:
+        UnknownFamilyError: no family of this name.
+        TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart.
+        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
+        MemoryError: the replay would exceed its budget.
+    """
+
+    config: PEARLConfig
+    agent: PEARLAgent
+    training: ReplayTraining
+
+    def __init__(
+        self,
+        family: str | TaskDistribution,
+        config: PEARLConfig | None = None,
+        *,
+        seed: int = 0,
+        tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
+    ) -> None:
+        if isinstance(family, str):
+            family = make(family)
+        super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)
+
+    def _posterior_figures(self, memory: Any) -> dict[str, float]:
+        with torch.no_grad():
+            posterior = self.agent.posterior(memory)
+        return {
+            "test/posterior_stddev": float(posterior.stddev.mean()),
+            "test/posterior_mean_spread": float(posterior.mean.std(0, correction=0).mean()),
+        }
+
+
+def learner_of(config: Config) -> Callable[..., MetaLearner]:
+    """Return the class of models with such settings."""
+    return PEARL if isinstance(config, PEARLConfig) else MetaLearner

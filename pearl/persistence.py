@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from pearl.config import ConfigError, PEARLConfig, from_mapping, to_mapping
-from pearl.model import PEARL
+from pearl.config import Config, ConfigError, PEARLConfig, TrainingConfig, from_mapping, to_mapping
+from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
+from pearl.systems import find_system
 from pearl.tasks import Task, TaskDistribution, families, family_name
 from pearl.version import __version__
 
@@ -18,14 +19,14 @@ CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
 
 
-def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
+def save(model: MetaLearner, path: Path, *, training_state: bool = True) -> None:
     """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone."""
     groups = {"weights": dict(model.agent.state_dict())}
     if training_state:
-        groups["optimizers"] = model.training.learner.optimizer_state()
-        groups["replay"] = model.training.replay.tensors()
+        groups |= model.training.tensors()
     document = {
         "family": model.family,
+        "system": model.config.system,
         "seed": model.seed,
         "config": to_mapping(model.config),
         "train_tasks": [task.to_json() for task in model.train_tasks],
@@ -41,7 +42,7 @@ def save(model: PEARL, path: Path, *, training_state: bool = True) -> None:
     write_checkpoint(path, groups, document)
 
 
-def load_config(path: str | Path) -> PEARLConfig:
+def load_config(path: str | Path) -> Config:
     """Read the settings of the model in a checkpoint folder, or in a run folder that holds one, and nothing else of it.
 
     Raises:
@@ -56,7 +57,7 @@ def load(
     *,
     distribution: TaskDistribution | None = None,
     device: Literal["cpu", "cuda"] | None = None,
-) -> PEARL:
+) -> MetaLearner:
     """Load a model from a checkpoint folder or from a run folder that holds one.
 
     Args:
@@ -64,6 +65,9 @@ def load(
         distribution: the task distribution, where the family is not a registered one.
         device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
+
+    Returns:
+        A ``PEARL``, or a ``MetaLearner`` where another system was trained.
 
     Raises:
         ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings.
@@ -84,10 +88,10 @@ def load(
             f"The model in {folder} is of the family {family!r}, not {family_name(distribution)!r}. Name its own."
         )
     config = _config(checkpoint, folder)
-    if device is not None:
+    if device is not None and isinstance(config.training, TrainingConfig):
         config = replace(config, training=replace(config.training, device=device))
     train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
-    model = PEARL(distribution or family, config, seed=document["seed"], tasks=(train, test))
+    model = learner_of(config)(distribution or family, config, seed=document["seed"], tasks=(train, test))
     spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}
     if spaces != document["spaces"]:
         raise CheckpointError(f"{folder} was trained on the spaces {document['spaces']}, the family now has {spaces}.")
@@ -114,20 +118,21 @@ def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def _config(checkpoint: Checkpoint, folder: Path) -> PEARLConfig:
+def _config(checkpoint: Checkpoint, folder: Path) -> Config:
     try:
-        return from_mapping(PEARLConfig, checkpoint.document["config"])
+        # Checkpoints of the time when PEARL was the only system do not name it.
+        system = find_system(checkpoint.document.get("system", PEARLConfig.system))
+        return from_mapping(system.config, checkpoint.document["config"])
     except ConfigError as error:
         raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
 
 
-def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:
+def _restore(model: MetaLearner, checkpoint: Checkpoint, folder: Path) -> None:
     document, groups = checkpoint.document, checkpoint.groups
     try:
         model.agent.load_state_dict(groups["weights"])
         if "optimizers" in groups:
-            model.training.learner.load_optimizer_state(groups["optimizers"])
-            model.training.replay.load_tensors(groups["replay"])
+            model.training.load_tensors(groups)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder} does not hold what its config describes: {error}") from error
     model.training.load_state(document["training"])
@@ -136,10 +141,11 @@ def _restore(model: PEARL, checkpoint: Checkpoint, folder: Path) -> None:
     model.next_evaluation = document["next_evaluation"]
 
 
-def describe(model: PEARL) -> dict[str, Any]:
+def describe(model: MetaLearner) -> dict[str, Any]:
     """Return what a run's ``config.json`` holds."""
     return {
         "family": model.family,
+        "system": model.config.system,
         "seed": model.seed,
         **to_mapping(model.config),
         "versions": versions(model.tasks.simulators),

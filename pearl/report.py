@@ -59,21 +59,16 @@ def episode_positions(trial: Trajectories, task: int) -> list[NDArray[np.float32
 
 
 def draw_evaluation(
-    agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], evaluation: Evaluation, folder: Path
+    agent: Any, distribution: TaskDistribution, tasks: Sequence[Task], evaluation: Evaluation, folder: Path
 ) -> list[Path]:
     """Draw an evaluation's pictures into ``folder`` and return their paths.
 
-    Return by episode; posterior means by task; posterior spread against transitions seen; for families played in a
-    plane also the trajectories of several tasks.
+    Return by episode; where the agent has a posterior, its means by task and its spread against transitions seen; for
+    families played in a plane the trajectories of several tasks.
     """
     from pearl import plots  # matplotlib, which training starts without
 
     trial = evaluation.trajectories
-    longest = int(trial.mask.sum(1).min())
-    seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
-    path = posterior_path(agent, trial, seen)
-    final = posterior_path(agent, trial, [trial.mask.shape[1]])
-    values, names = task_values(tasks)
     paths = [
         plots.return_by_episode(
             folder / "return_by_episode.png",
@@ -81,11 +76,19 @@ def draw_evaluation(
             exploration_episodes=evaluation.exploration_episodes,
             references=evaluation.references.lines(),
         ),
-        plots.posterior_means(
-            folder / "posterior_means.png", final.mean[:, 0], task_values=values, task_value_name=names
-        ),
-        plots.posterior_spread(folder / "posterior_spread.png", path.transitions_seen, path.stddev),
     ]
+    if isinstance(agent, PEARLAgent):
+        longest = int(trial.mask.sum(1).min())
+        seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
+        path = posterior_path(agent, trial, seen)
+        final = posterior_path(agent, trial, [trial.mask.shape[1]])
+        values, names = task_values(tasks)
+        paths += [
+            plots.posterior_means(
+                folder / "posterior_means.png", final.mean[:, 0], task_values=values, task_value_name=names
+            ),
+            plots.posterior_spread(folder / "posterior_spread.png", path.transitions_seen, path.stddev),
+        ]
     planes = [distribution.plane(task) for task in tasks[:PLOTTED_TASKS]]
     played = [plane for plane in planes if plane is not None]
     if played:
@@ -103,26 +106,27 @@ def draw_evaluation(
 
 
 def draw_adaptation(
-    agent: PEARLAgent,
+    agent: Any,
     distribution: TaskDistribution,
     task: Task,
     trial: Trajectories,
     references: Mapping[str, float],
     path: Path,
 ) -> Path:
-    """Draw one adaptation, ``trial`` of a single task: trajectories, returns, posterior by episode."""
+    """Draw one adaptation, ``trial`` of a single task: trajectories, returns, and the posterior where there is one."""
     from pearl import plots  # matplotlib, which training starts without
 
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
-    posterior = posterior_path(agent, trial, ends)
+    posterior = posterior_path(agent, trial, ends) if isinstance(agent, PEARLAgent) else None
     plane = distribution.plane(task)
     return plots.adaptation_story(
         path,
         trial.episode_returns(episodes)[0],
-        posterior.mean[0],
-        posterior.stddev[0],
+        None if posterior is None else posterior.mean[0],
+        None if posterior is None else posterior.stddev[0],
         title=f"Adaptation to {task}",
+        subtitle=plots.story.SUBTITLE if posterior else "no gradient step: the agent plays, remembers, and plays again",
         positions=episode_positions(trial, 0) if plane else None,
         goal=plane.goal if plane else None,
         goal_radius=plane.goal_radius if plane else None,
@@ -143,7 +147,7 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
         exploring = number <= evaluation.exploration_episodes
         table.add_row(
             str(number),
-            "explores" if exploring else "posterior mean",
+            "explores" if exploring else "best guess",
             f"{returns.mean():.2f}",
             f"{low:.2f} … {high:.2f}",
             f"{successes[number - 1]:.0%}"

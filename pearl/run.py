@@ -15,9 +15,9 @@ import numpy as np
 
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
-from pearl.config import PEARLConfig, to_mapping
+from pearl.config import Config, TrainingConfig, to_mapping
 from pearl.evaluation import Evaluation
-from pearl.model import PEARL
+from pearl.model import MetaLearner
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
 from pearl.tasks import TaskDistribution
@@ -45,7 +45,7 @@ class Run:
         RunError: the folder holds a run and ``resume`` is False, or it cannot be written.
     """
 
-    def __init__(self, model: PEARL, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
+    def __init__(self, model: MetaLearner, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
         if not resume:
             check_unused(folder)
         self.model = model
@@ -209,7 +209,7 @@ def _has_learnt(folder: Path) -> bool:
     return bool(columns) and not ("env_steps" in columns and (columns["env_steps"] == 0).all())
 
 
-def saved_config(folder: Path) -> PEARLConfig:
+def saved_config(folder: Path) -> Config:
     """Return the settings of a run that was stopped or killed.
 
     Raises:
@@ -225,9 +225,9 @@ def resume(
     folder: Path,
     *,
     seed: int | None = None,
-    config: PEARLConfig | None = None,
+    config: Config | None = None,
     distribution: TaskDistribution | None = None,
-) -> PEARL:
+) -> MetaLearner:
     """Load the model of a run that was stopped or killed.
 
     Args:
@@ -242,20 +242,22 @@ def resume(
         CheckpointError: the checkpoint is damaged, or of another family than ``distribution``.
     """
     saved = saved_config(folder)
-    model = load(folder, distribution=distribution, device=(config or saved).training.device)
+    if config is not None and type(config) is not type(saved):
+        raise RunError(f"The run in {folder} trains {saved.system}, not {config.system}: --agent {saved.system}.")
+    training = (config or saved).training
+    device = training.device if isinstance(training, TrainingConfig) else None
+    model = load(folder, distribution=distribution, device=device)
     if seed is not None and seed != model.seed:
         raise RunError(
             f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."
         )
-    if model.num_timesteps > 0 and int(model.training.replay.n_added.sum()) == 0:
+    if not model.training.can_go_on:
         raise RunError(
             f"The checkpoint in {folder} holds weights alone, so its run cannot go on. Use it with evaluate.py and "
             "adapt.py, or train anew in another folder."
         )
     if config is not None:
-        training = replace(
-            model.config.training, total_steps=config.training.total_steps, device=config.training.device
-        )
+        training = replace(model.config.training, total_steps=config.training.total_steps)
         extended = replace(model.config, training=training)
         if config != extended:
             raise RunError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from numpy.typing import ArrayLike
 
 from pearl.plots.arrays import FloatArray, as_array, check_references
@@ -37,10 +38,11 @@ SUBTITLE = "no gradient step: the agent plays, updates its belief, and plays aga
 def adaptation_story(
     path: str | os.PathLike[str],
     returns: ArrayLike,
-    means: ArrayLike,
-    stddev: ArrayLike,
+    means: ArrayLike | None = None,
+    stddev: ArrayLike | None = None,
     *,
     title: str,
+    subtitle: str = SUBTITLE,
     positions: Sequence[ArrayLike] | None = None,
     goal: ArrayLike | None = None,
     goal_radius: float | None = None,
@@ -53,9 +55,11 @@ def adaptation_story(
     Args:
         path: the PNG file to write.
         returns: undiscounted return, (episode,).
-        means: posterior mean, (episode + 1, latent); row 0 is the prior, row k the posterior after k episodes.
+        means: posterior mean, (episode + 1, latent); row 0 is the prior, row k the posterior after k episodes. None,
+            as ``stddev``, where the agent has no posterior.
         stddev: posterior standard deviation, of the same shape.
         title: the task and who adapts to it.
+        subtitle: how it adapts.
         positions: for each episode the positions visited, (step + 1, 2); None for tasks that are not in the plane.
         goal: (2,), needed with `positions`.
         goal_radius: the distance within which the goal counts as reached; None where there is none.
@@ -64,19 +68,18 @@ def adaptation_story(
         unit: the positions' unit; empty where there is none.
 
     Raises:
-        ValueError: a shape is wrong, a reference is not finite, or `positions` come without `goal` or the reverse.
+        ValueError: a shape is wrong, a reference is not finite, or `positions` come without `goal`, or `means` without
+            `stddev`, or the reverse.
     """
     earned = as_array("returns", returns, ("episode",))
-    mean = as_array("means", means, (str(len(earned) + 1), "latent"))
-    spread = as_array("stddev", stddev, (str(len(earned) + 1), str(mean.shape[1])))
+    posterior = _checked_posterior(means, stddev, len(earned))
     check_references(references)
     if (positions is None) != (goal is None):
         raise ValueError("positions and goal belong together: give both for a task in the plane, or neither")
     if positions is None or goal is None:
-        with png(path, height=5.6) as figure:
-            return_axes, posterior_axes = figure.subplots(2, 1)
-            _draw_gains(return_axes, posterior_axes, earned, mean, spread, references)
-            add_header(figure, title, SUBTITLE)
+        with png(path, height=3.4 if posterior is None else 5.6) as figure:
+            _draw_gains(figure, earned, posterior, references)
+            add_header(figure, title, subtitle)
         return Path(path)
     checked_goal = as_array("goal", goal, ("2",))
     paths = as_paths("positions", positions)
@@ -93,22 +96,32 @@ def adaptation_story(
         axes.set(xlim=limits[0], ylim=limits[1], xlabel=position_label("x", unit), ylabel=position_label("y", unit))
         axes.set_title("Where it went")
         add_episode_key(plane, [axes], len(paths), columns=4)
-        return_axes, posterior_axes = gains.subplots(2, 1)
-        _draw_gains(return_axes, posterior_axes, earned, mean, spread, references)
-        add_header(figure, title, SUBTITLE)
+        _draw_gains(gains, earned, posterior, references)
+        add_header(figure, title, subtitle)
     return Path(path)
 
 
+def _checked_posterior(
+    means: ArrayLike | None, stddev: ArrayLike | None, episodes: int
+) -> tuple[FloatArray, FloatArray] | None:
+    if (means is None) != (stddev is None):
+        raise ValueError("means and stddev belong together: give both, or neither where there is no posterior")
+    if means is None or stddev is None:
+        return None
+    mean = as_array("means", means, (str(episodes + 1), "latent"))
+    return mean, as_array("stddev", stddev, (str(episodes + 1), str(mean.shape[1])))
+
+
 def _draw_gains(
-    return_axes: Axes,
-    posterior_axes: Axes,
+    figure: FigureBase,
     returns: FloatArray,
-    means: FloatArray,
-    stddev: FloatArray,
+    posterior: tuple[FloatArray, FloatArray] | None,
     references: Mapping[str, float],
 ) -> None:
-    _draw_returns(return_axes, returns, references)
-    _draw_posterior(posterior_axes, means, stddev)
+    panels = figure.subplots(1 if posterior is None else 2, 1, squeeze=False)[:, 0]
+    _draw_returns(panels[0], returns, references)
+    if posterior is not None:
+        _draw_posterior(panels[1], *posterior)
 
 
 def _draw_returns(axes: Axes, returns: FloatArray, references: Mapping[str, float]) -> None:

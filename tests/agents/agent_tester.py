@@ -12,7 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents import MetaAgent, MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from agents import (
+    MetaAgent,
+    MetaBatch,
+    PEARLAgent,
+    PEARLAgentConfig,
+    RL2Agent,
+    RL2AgentConfig,
+    TransformerAgent,
+    TransformerAgentConfig,
+    Transitions,
+)
 from agents.spaces import discrete_actions, is_discrete
 from encoders import Context, EncoderConfig
 
@@ -49,6 +59,26 @@ def pearl_with(**settings: Any) -> MakeAgent:
     return lambda seed: pearl_agent(seed, **settings)
 
 
+def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any) -> RL2Agent:
+    config = RL2AgentConfig(**{"memory_width": 6, "hidden_sizes": (8,), **settings})
+    return RL2Agent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def rl2_with(**settings: Any) -> MakeAgent:
+    return lambda seed: rl2_agent(seed, **settings)
+
+
+def transformer_agent(
+    seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> TransformerAgent:
+    config = TransformerAgentConfig(**{"width": 8, "heads": 2, "window": 5, "hidden_sizes": (8,), **settings})
+    return TransformerAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def transformer_with(**settings: Any) -> MakeAgent:
+    return lambda seed: transformer_agent(seed, **settings)
+
+
 LEARNERS: dict[str, MakeAgent] = {
     **{f"pearl-{kind}": pearl_with(kind=kind) for kind in KINDS},
     "pearl-discrete": pearl_with(action_space=DISCRETE),
@@ -58,7 +88,16 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-ignoring": pearl_with(ignored_observations=(1,)),
     "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
 }
-AGENTS: dict[str, MakeAgent] = {**LEARNERS}
+TRIAL_LEARNERS: dict[str, MakeAgent] = {
+    "rl2": rl2_with(),
+    "rl2-discrete": rl2_with(action_space=DISCRETE),
+    "rl2-multi-discrete": rl2_with(action_space=MULTI_DISCRETE),
+    "rl2-normalised": rl2_with(normalise_observations=True),
+    "transformer": transformer_with(),
+    "transformer-window": transformer_with(window=3),
+    "transformer-discrete": transformer_with(action_space=DISCRETE),
+}
+AGENTS: dict[str, MakeAgent] = {**LEARNERS, **TRIAL_LEARNERS}
 
 
 def random_actions(*shape: int, space: gym.Space[Any], rng: torch.Generator) -> Tensor:
@@ -119,7 +158,7 @@ def tensors(memory: Any) -> Iterator[Tensor]:
 
 def settled(agent: Any, memory: Any) -> Any:
     """A memory once everything seen is folded in, for agents that put that off."""
-    return agent.read(memory) if isinstance(agent, PEARLAgent) else memory
+    return agent.read(memory)
 
 
 def snapshot(values: Any) -> list[Tensor]:

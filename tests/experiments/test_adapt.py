@@ -36,7 +36,7 @@ def test_a_task_of_ones_own_is_adapted_to_and_drawn(script, finished, copied):
     assert [row[:2] for row in rows] == [
         ["1", "explores"],
         ["2", "explores"],
-        ["3", "posterior mean"],
+        ["3", "best guess"],
         ["", "random policy"],
         ["", "task known"],
     ]
@@ -64,7 +64,7 @@ def test_a_trial_films_every_reset_and_every_step(script, copied, no_picture, tm
     code, printed = script(copied, "--task", "goal=0.3,-0.7", "--episodes", 2, "--gif", film)
     assert code == 0
     assert f"  {film}" in printed.splitlines()
-    assert [row[1] for row in table_rows(printed)[:2]] == ["explores", "posterior mean"]
+    assert [row[1] for row in table_rows(printed)[:2]] == ["explores", "best guess"]
     with Image.open(film) as image:
         assert image.n_frames == 2 * (HORIZON + 1)
         assert image.info["loop"] == 0

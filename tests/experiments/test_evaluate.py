@@ -72,7 +72,7 @@ def test_a_trial_may_be_longer_than_in_training(script, copied, no_pictures):
     assert np.array([entry["returns"] for entry in found["tasks"]]).shape == (4, 5)
     assert np.allclose(found["test"]["return_per_episode"], np.mean([e["returns"] for e in found["tasks"]], axis=0))
     assert printed.count("explores") == 2
-    assert printed.count("posterior mean") == 3
+    assert printed.count("best guess") == 3
 
 
 def test_a_bare_checkpoint_is_evaluated_without_writing_into_it(script, finished, own_working_directory):

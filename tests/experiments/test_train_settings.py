@@ -5,7 +5,7 @@ import yaml
 
 import pearl
 from experiments import train
-from pearl.config import load_preset, to_mapping
+from pearl.config import ConfigError, load_preset, to_mapping
 from tests.experiments.runs import printed_by
 
 
@@ -30,11 +30,25 @@ def test_total_steps_is_short_for_the_training_setting():
     assert train.parse(["point-robot", "--training.total-steps", "123"])[2].training.total_steps == 123
 
 
-def test_the_run_folder_is_named_after_family_and_seed():
-    distribution, arguments, _ = train.parse(["sparse-point-robot", "--seed", "7"])
-    assert str(train.folder_of(distribution, arguments)) == "runs/sparse-point-robot-seed7"
-    distribution, arguments, _ = train.parse(["sparse-point-robot", "--run-dir", "mine"])
-    assert str(train.folder_of(distribution, arguments)) == "mine"
+def test_the_run_folder_is_named_after_family_system_and_seed():
+    for flags, folder in (
+        (["--seed", "7"], "runs/sparse-point-robot-seed7"),
+        (["--agent", "pearl"], "runs/sparse-point-robot-seed0"),
+        (["--agent", "rl2"], "runs/sparse-point-robot-rl2-seed0"),
+        (["--run-dir", "mine", "--agent", "rl2"], "mine"),
+    ):
+        distribution, arguments, config = train.parse(["sparse-point-robot", *flags])
+        assert str(train.folder_of(distribution, arguments, config.system)) == folder
+
+
+def test_a_run_of_one_system_is_not_resumed_as_another(finished):
+    with pytest.raises(ConfigError, match=r"trains pearl, not rl2\. Leave --agent out"):
+        train.parse(["point-robot", "--agent", "rl2", "--resume", "--run-dir", str(finished.folder)])
+
+
+def test_an_agent_of_no_such_name_is_answered_with_those_that_there_are():
+    with pytest.raises(ConfigError, match="There is no agent 'maml2'"):
+        train.parse(["point-robot", "--agent", "maml2"])
 
 
 def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):

@@ -131,13 +131,13 @@ def small_model(family: str | TaskDistribution | None = None, *, seed: int = 0, 
     return PEARL(Counting() if family is None else family, small_config(**sections), seed=seed)
 
 
-def everything_learnt(model: PEARL) -> dict[str, Any]:
+def everything_learnt(model: Any) -> dict[str, Any]:
     """All that meta-training changes, wall-clock times apart, as copies."""
     groups = {
         "weights": model.agent.state_dict(),
         "optimizers": optimizer_tensors(model.agent.optimizer),
-        "replay": model.training.replay.tensors(),
     }
+    groups |= {"replay": model.training.replay.tensors()} if isinstance(model, PEARL) else {}
     tensors = {f"{group}/{name}": value.clone() for group, held in groups.items() for name, value in held.items()}
     counters = {name: value for name, value in model.training.state().items() if not name.endswith("_s")}
     return tensors | counters

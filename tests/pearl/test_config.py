@@ -9,18 +9,35 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agents import PEARLAgentConfig
+from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, families, load_preset
-from pearl.config import from_mapping, load_yaml, read_yaml, to_mapping
+from pearl.config import (
+    CollectionConfig,
+    RL2Config,
+    TransformerConfig,
+    from_mapping,
+    load_yaml,
+    preset,
+    read_yaml,
+    to_mapping,
+)
 
 ROOT = Path(__file__).parents[2]
+RUNS = {
+    PEARLConfig: {"config", "model"},
+    RL2Config: {"config", "settings"},
+    TransformerConfig: {"config", "settings"},
+}
 CONFIGS = {
-    PEARLConfig: {"config"},
+    **RUNS,
     EncoderConfig: {"config", "encoder"},
     PEARLAgentConfig: {"config", "agent"},
     TrainingConfig: {"config", "training", "settings"},
+    CollectionConfig: {"config", "training", "settings"},
     EvaluationConfig: {"config", "evaluation", "settings"},
+    RL2AgentConfig: {"config", "agent"},
+    TransformerAgentConfig: {"config", "agent"},
 }
 """Each config and the names of variables and attributes that hold one"""
 FIELDS = [(config, field.name) for config in CONFIGS for field in dataclasses.fields(config)]
@@ -33,10 +50,13 @@ NUMBERS = [
     and "tuple" not in str(typing.get_type_hints(config)[field.name])
 ]
 SECTIONS = {
-    EncoderConfig: "encoder",
-    PEARLAgentConfig: "agent",
-    TrainingConfig: "training",
-    EvaluationConfig: "evaluation",
+    EncoderConfig: (PEARLConfig, "encoder"),
+    PEARLAgentConfig: (PEARLConfig, "agent"),
+    TrainingConfig: (PEARLConfig, "training"),
+    CollectionConfig: (RL2Config, "training"),
+    EvaluationConfig: (PEARLConfig, "evaluation"),
+    RL2AgentConfig: (RL2Config, "agent"),
+    TransformerAgentConfig: (TransformerConfig, "agent"),
 }
 
 
@@ -67,22 +87,30 @@ def test_every_field_is_read_somewhere(config, field):
 
 @pytest.mark.parametrize(("config", "field"), FIELDS)
 def test_every_field_has_a_line_of_documentation(config, field):
-    tree = ast.parse(Path(ROOT / f"{config.__module__.replace('.', '/')}.py").read_text())
-    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == config.__name__]
+    owner = next(kind for kind in config.__mro__ if field in vars(kind).get("__annotations__", {}))
+    tree = ast.parse(Path(ROOT / f"{owner.__module__.replace('.', '/')}.py").read_text())
+    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__]
     place = next(i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == field)
     line = body[place + 1]
     assert isinstance(line, ast.Expr)
     assert line.value.value.endswith(".")
 
 
-def preset_names():
-    return [path.name.removesuffix(".yaml") for path in resources.files("pearl").joinpath("presets").iterdir()]
+def presets():
+    """(config class, family) of every preset."""
+    folder = resources.files("pearl").joinpath("presets")
+    return [
+        (run, path.name.removesuffix(".yaml"))
+        for run in RUNS
+        for path in (folder if run is PEARLConfig else folder.joinpath(run.system)).iterdir()
+        if path.name.endswith(".yaml")
+    ]
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_parses_and_is_a_registered_familys(name):
+@pytest.mark.parametrize(("run", "name"), presets())
+def test_a_preset_parses_and_is_a_registered_familys(run, name):
     assert name in families()
-    assert load_preset(name) != PEARLConfig()
+    assert preset(run, name) != run()
 
 
 def test_a_family_without_a_preset_has_the_defaults():
@@ -148,13 +176,13 @@ def test_there_are_settings_that_are_true_or_false():
 
 @pytest.mark.parametrize(("config", "field"), FLAGS)
 def test_a_flag_is_true_or_false_and_nothing_else(config, field):
-    section = SECTIONS[config]
+    run, section = SECTIONS[config]
     for text, value in (("true", True), ("false", False)):
-        read = getattr(read_yaml(f"{section}: {{{field}: {text}}}", "text"), section)
+        read = getattr(read_yaml(f"{section}: {{{field}: {text}}}", "text", run()), section)
         assert getattr(read, field) is value
     for wrong in (0, 1, 1.0, "true", "yes", None, [True]):
         with pytest.raises(ConfigError, match=rf"^{section}\.{field} must be true or false, got "):
-            from_mapping(PEARLConfig, {section: {field: wrong}})
+            from_mapping(run, {section: {field: wrong}})
 
 
 @pytest.mark.parametrize(("config", "field"), NUMBERS)
@@ -166,7 +194,7 @@ def test_a_boolean_is_no_number(config, field, value):
 
 @pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("1.0e-3", 1e-3), ("2e0", 2.0), ("1", 1.0), ("5.", 5.0)])
 def test_numbers_are_floats_however_yaml_reads_them(text, value):
-    read = read_yaml(f"agent: {{learning_rate: {text}}}", "text").agent.learning_rate
+    read = read_yaml(f"agent: {{learning_rate: {text}}}", "text", PEARLConfig()).agent.learning_rate
     assert read == value
     assert type(read) is float
 
@@ -252,6 +280,22 @@ def test_settings_that_contradict_each_other_are_refused_together(section, setti
         from_mapping(PEARLConfig, {section: settings})
 
 
+@pytest.mark.parametrize(
+    ("run", "field", "value"),
+    [
+        *((RL2Config, field, 0) for field in ("memory_width", "epochs", "minibatches", "clip", "max_gradient_norm")),
+        *((RL2Config, field, -0.1) for field in ("value_weight", "entropy_weight", "final_learning_rate", "discount")),
+        (RL2Config, "gae_lambda", 1.1),
+        (RL2Config, "hidden_sizes", []),
+        *((TransformerConfig, field, 0) for field in ("width", "layers", "heads", "window")),
+        (TransformerConfig, "width", 65),
+    ],
+)
+def test_a_setting_of_a_memory_based_agent_out_of_its_range_is_named(run, field, value):
+    with pytest.raises(ConfigError, match=rf"agent\.{field} .*must"):
+        from_mapping(run, {"agent": {field: value}})
+
+
 def test_settings_override_a_base_and_leave_the_rest():
     base = from_mapping(PEARLConfig, {"agent": {"learning_rate": 0.5, "discount": 0.5}, "encoder": {"latent_dim": 7}})
     over = from_mapping(PEARLConfig, {"agent": {"discount": 0.25}}, base)
@@ -265,8 +309,8 @@ def test_an_optional_setting_is_reset_by_none():
     assert from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": None}}, base) == PEARLConfig()
 
 
-def all_changed():
-    """A config of which no number, flag or list has its default."""
+def all_changed(run=PEARLConfig):
+    """A config of which hardly a number, flag or list has its default."""
 
     def changed(config):
         values = {}
@@ -275,7 +319,7 @@ def all_changed():
             if type(value) is bool:
                 values[field.name] = not value
             elif type(value) is int:
-                values[field.name] = value + 1
+                values[field.name] = 2 * value
             elif type(value) is float:
                 values[field.name] = value / 2
             elif value is None:
@@ -283,19 +327,20 @@ def all_changed():
             elif isinstance(value, tuple):
                 values[field.name] = value[:1]
         values.pop("relabel_candidates", None)  # excludes random_context_length
+        values.pop("heads", None)  # divides the width
         return dataclasses.replace(config, **values)
 
-    return PEARLConfig(
-        **{field.name: changed(getattr(PEARLConfig(), field.name)) for field in dataclasses.fields(PEARLConfig)}
-    )
+    return run(**{field.name: changed(getattr(run(), field.name)) for field in dataclasses.fields(run)})
 
 
-@pytest.mark.parametrize("config", [PEARLConfig(), all_changed(), *map(load_preset, preset_names())])
+@pytest.mark.parametrize(
+    "config", [*map(all_changed, RUNS), *(run() for run in RUNS), *(preset(run, name) for run, name in presets())]
+)
 def test_a_config_survives_plain_data_and_yaml(config):
-    plain = to_mapping(config)
-    assert from_mapping(PEARLConfig, plain) == config
-    assert from_mapping(PEARLConfig, plain, all_changed()) == config
-    assert from_mapping(PEARLConfig, yaml.safe_load(yaml.safe_dump(plain))) == config
+    run, plain = type(config), to_mapping(config)
+    assert from_mapping(run, plain) == config
+    assert from_mapping(run, plain, all_changed(run)) == config
+    assert from_mapping(run, yaml.safe_load(yaml.safe_dump(plain))) == config
 
 
 def test_a_yaml_file_is_read_over_a_base(tmp_path):
@@ -309,7 +354,7 @@ def test_a_yaml_file_is_read_over_a_base(tmp_path):
 def test_an_empty_file_changes_nothing(tmp_path):
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing\n")
-    assert load_yaml(path) == PEARLConfig()
+    assert load_yaml(path, PEARLConfig()) == PEARLConfig()
 
 
 @pytest.mark.parametrize(
@@ -332,16 +377,16 @@ def test_a_mistake_in_a_file_is_reported_with_the_files_name(tmp_path, content, 
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message) as error:
-        load_yaml(path)
+        load_yaml(path, PEARLConfig())
     assert str(path) in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"Cannot read the config file .*none\.yaml: No such file"):
-        load_yaml(tmp_path / "none.yaml")
+        load_yaml(tmp_path / "none.yaml", PEARLConfig())
 
 
 def test_a_config_cannot_be_changed_in_place():
-    for config in (PEARLConfig(), *(getattr(PEARLConfig(), name) for name in SECTIONS.values())):
+    for config in (*(run() for run in RUNS), *(getattr(run(), name) for run, name in SECTIONS.values())):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, dataclasses.fields(config)[0].name, 1)

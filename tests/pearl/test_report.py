@@ -204,7 +204,7 @@ def test_the_table_has_a_row_per_episode_and_one_per_reference():
     (low, high) = bootstrap_interval(SCORED.returns[:, 1])
     assert cells(evaluation_table(SCORED, "a title")) == [
         ("1", "explores", "-15.00", "-20.00 … -10.00", "0.250"),
-        ("2", "posterior mean", "-10.00", f"{low:.2f} … {high:.2f}", "0.500"),
+        ("2", "best guess", "-10.00", f"{low:.2f} … {high:.2f}", "0.500"),
         ("", "random policy", "-20.00", "", ""),
         ("", "task known", "0.00", "", ""),
     ]
@@ -221,7 +221,7 @@ def test_success_rates_take_the_scores_place_in_the_table_and_stand_in_the_summa
 def test_the_table_without_an_oracle_has_neither_scores_nor_that_row():
     assert [(row[1], row[4]) for row in cells(evaluation_table(UNSCORED, "a title"))] == [
         ("explores", "–"),
-        ("posterior mean", "–"),
+        ("best guess", "–"),
         ("random policy", ""),
     ]
 

@@ -1,0 +1,249 @@
+"""Learning to learn by memory: a sequence model reads the trial, a policy reads the model (Duan et al. 2016)."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from agents.actions import make_actions
+from agents.config import FeaturesConfig
+from agents.features import make_features
+from agents.memories import where_rows
+from agents.on_policy import make_policy_head
+from agents.ppo import clipped_surrogate, generalised_advantages, masked_mean, standardised
+from agents.sequence_models import SequenceModel
+from agents.spaces import check_spaces
+from agents.types import ActionChoice, Transitions, Trials, check_transitions
+from encoders import mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryAgentConfig(FeaturesConfig):
+    """Settings of an agent that learns within a trial by memory alone, and of how it is trained on whole trials."""
+
+    hidden_sizes: tuple[int, ...] = (128,)
+    """Widths of the policy's and the value's hidden layers."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start."""
+    final_learning_rate: float | None = None
+    """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
+    epochs: int = 8
+    """Passes over an iteration's trials, in gradient steps of a share of their tasks each."""
+    minibatches: int = 4
+    """Gradient steps in a pass."""
+    discount: float = 0.99
+    """Discount per environment step, across a trial's episodes."""
+    gae_lambda: float = 0.95
+    """Trust in rewards (1) against trust in values (0) in the advantages."""
+    clip: float = 0.2
+    """How far the ratio of new to old probabilities counts from 1."""
+    value_weight: float = 0.5
+    """Weight of the values' squared error beside the policy's loss."""
+    entropy_weight: float = 0.01
+    """Weight of the policy's entropy."""
+    max_gradient_norm: float = 0.5
+    """Longest gradient; a longer one is shortened to it."""
+    reward_scale: float = 1.0
+    """Factor on rewards, as they are learnt from and as they are read."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
+            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+        for name in ("epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "clip", "max_gradient_norm", "reward_scale"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+        for name in ("value_weight", "entropy_weight", "final_learning_rate"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
+        for name in ("discount", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+
+
+class TrialMemory(NamedTuple):
+    """What a memory-based agent knows of the tasks it is acting in."""
+
+    state: Any
+    """The sequence model's, a row per task"""
+    begins: Tensor
+    """(task, 1), 1.0 where an episode is about to begin"""
+
+
+class MemoryAgent(nn.Module, ABC):
+    """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
+
+    The memory outlasts episodes and is new for each trial. It reads each transition (observation, action, reward,
+    whether an episode began with it); the policy reads the memory and the present observation. Trained by proximal
+    policy optimisation over whole trials.
+
+    Args:
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
+        config: the agent's settings.
+        rng: draws the initial weights.
+
+    Raises:
+        TypeError: a space is of a kind that is not supported.
+        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+            observations.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: MemoryAgentConfig,
+        rng: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.observation_dim, self.action_dim = check_spaces(observation_space, action_space)
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.config = config
+        self.actions = make_actions(action_space)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+            self.features = make_features(observation_space, config)
+            self.head = make_policy_head(action_space)
+            self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
+            read = self.features.dim + self.memory.width
+            self.policy = mlp(read, config.hidden_sizes, self.head.width)
+            self.value = mlp(read, config.hidden_sizes, 1)
+        first_guess = list(self.policy.parameters())[-2:]
+        with torch.no_grad():  # A policy that starts out of nothing does not have to unlearn first.
+            for parameter in first_guess:
+                parameter.mul_(0.01)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+
+    @abstractmethod
+    def make_memory(self, input_dim: int) -> SequenceModel:
+        """Build the sequence model for the width of a transition."""
+
+    @torch.no_grad()
+    def begin(self, n_tasks: int, rng: torch.Generator) -> TrialMemory:
+        """Start ``n_tasks`` trials: nothing is remembered."""
+        return TrialMemory(self.memory.begin(n_tasks), torch.ones(n_tasks, 1))
+
+    @torch.no_grad()
+    def act(
+        self, observation: Tensor, memory: TrialMemory, deterministic: Tensor, rng: torch.Generator
+    ) -> ActionChoice:
+        """Act on what is remembered; where ``deterministic`` the likeliest action.
+
+        The choice carries along the sample as drawn, its log-probability and the value of the step's beginning.
+        """
+        read = torch.cat([self.features(observation), self.memory.read(memory.state)], dim=-1)
+        policy = self.head.policy(self.policy(read))
+        sample = self.head.choose(policy, deterministic, rng)
+        extras = {"sample": sample, "log_prob": policy.log_prob(sample), "value": self._value(read)}
+        return ActionChoice(self.head.carried_out(sample), extras)
+
+    @torch.no_grad()
+    def observe(self, memory: TrialMemory, transition: Transitions, active: Tensor) -> TrialMemory:
+        """Remember one transition of each active task.
+
+        Raises:
+            ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
+        """
+        if active.dtype != torch.bool:
+            raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
+        check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
+        row = active.unsqueeze(-1)
+        present = Transitions(*(torch.where(row if field.dim() == 2 else active, field, 0.0) for field in transition))
+        after = self.memory.step(memory.state, self._transition(present, memory.begins))
+        return TrialMemory(where_rows(active, after, memory.state), torch.where(row, 0.0, memory.begins))
+
+    def read(self, memory: TrialMemory) -> TrialMemory:
+        """Return the memory itself: nothing is put off."""
+        return memory
+
+    def redraw(self, memory: TrialMemory, rng: torch.Generator) -> TrialMemory:
+        """Return the memory itself: it holds no draws."""
+        return memory
+
+    def end_episode(self, memory: TrialMemory, ended: Tensor, rng: torch.Generator) -> TrialMemory:
+        """Note that the next step begins an episode, for each task whose last one ended; all else is kept."""
+        return memory._replace(begins=torch.where(ended.unsqueeze(-1), 1.0, memory.begins))
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set Adam's step size."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
+        """Learn from trials that the agent has just played (Schulman et al. 2017, algorithm 1, over trials).
+
+        Args:
+            trials: of several tasks, whole.
+            rng: draws which tasks make a gradient step.
+
+        Returns:
+            Scalars for logging, detached, means over the gradient steps: policy_loss, value_loss, entropy, ratio_change
+            (mean distance of the ratios from 1), and gradient_steps, their number.
+        """
+        check_transitions(trials.transitions, self.observation_dim, self.action_dim)
+        reward = self.config.reward_scale * trials.training_reward
+        advantages, returns = generalised_advantages(
+            reward,
+            trials.extras["value"],
+            trials.mask,
+            discount=self.config.discount,
+            gae_lambda=self.config.gae_lambda,
+        )
+        advantages = standardised(advantages, trials.mask)
+        sums: dict[str, Tensor] = {}
+        steps = 0
+        for _ in range(self.config.epochs):
+            order = torch.randperm(len(reward), generator=rng)
+            for chosen in order.chunk(self.config.minibatches):
+                for name, value in self._step(trials, advantages, returns, chosen).items():
+                    sums[name] = sums[name] + value if name in sums else value
+                steps += 1
+        return {name: total / steps for name, total in sums.items()} | {"gradient_steps": torch.tensor(float(steps))}
+
+    def _step(self, trials: Trials, advantages: Tensor, returns: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """Take one gradient step on the chosen tasks' trials."""
+        transitions = Transitions(*(field[chosen] for field in trials.transitions))
+        mask, extras = trials.mask[chosen], {name: extra[chosen] for name, extra in trials.extras.items()}
+        before = torch.cat([torch.ones_like(mask[:, :1]), trials.ended[chosen][:, :-1]], dim=1).unsqueeze(-1).float()
+        remembered = self.memory(self._transition(transitions, before))[:, :-1]
+        read = torch.cat([self.features(transitions.observation), remembered], dim=-1)
+        policy = self.head.policy(self.policy(read))
+        log_prob = policy.log_prob(extras["sample"])
+        policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages[chosen], mask, self.config.clip)
+        value_loss = masked_mean((self._value(read) - returns[chosen]).square(), mask)
+        entropy = masked_mean(policy.entropy(), mask)
+        loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters(), self.config.max_gradient_norm)
+        self.optimizer.step()
+        ratio_change = masked_mean((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
+        return {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy": entropy.detach(),
+            "ratio_change": ratio_change.detach(),
+        }
+
+    def _value(self, read: Tensor) -> Tensor:
+        value: Tensor = self.value(read)
+        return value.squeeze(-1)
+
+    def _transition(self, transition: Transitions, begins: Tensor) -> Tensor:
+        """Return transitions as the memory reads them, (task, …, input_dim)."""
+        reward = self.config.reward_scale * transition.reward.unsqueeze(-1)
+        action = self.actions.encode(transition.action)
+        return torch.cat([self.features(transition.observation), action, reward, begins], dim=-1)

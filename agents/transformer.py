@@ -1,0 +1,158 @@
+"""Transformer memory: attention over the trial learns to learn (Melo 2022; Grigsby et al. 2024)."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.memory_based import MemoryAgent, MemoryAgentConfig
+from agents.sequence_models import SequenceModel
+from encoders import mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerAgentConfig(MemoryAgentConfig):
+    """Settings of a policy that attends to its trial, and of how it is trained."""
+
+    width: int = 64
+    """Width of a transition within the transformer; a multiple of the heads."""
+    layers: int = 2
+    """Blocks of attention and perceptron."""
+    heads: int = 4
+    """Heads of each block's attention."""
+    window: int = 128
+    """Newest transitions that a layer attends to; older ones are remembered by what lower layers made of them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "layers", "heads", "window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.width % self.heads:
+            raise ValueError(f"agent.width ({self.width}) must be a multiple of agent.heads ({self.heads}).")
+
+
+class AttentionState(NamedTuple):
+    """What a causal transformer keeps of a trial: flat, however long it grows."""
+
+    keys: Tensor
+    """(task, layer, window, width), of the newest transitions, the newest last"""
+    values: Tensor
+    """(task, layer, window, width)"""
+    seen: Tensor
+    """(task,) int64, transitions seen"""
+    output: Tensor
+    """(task, width), what is said of the trial so far"""
+
+
+class CausalTransformer(SequenceModel):
+    """A causal transformer (Vaswani et al. 2017), normalised before each part; layers see a window of transitions.
+
+    Distance takes the place of position, as a bias that grows with it, at a rate of its own for each head (ALiBi, Press
+    et al. 2022): so a transition's keys and values do not depend on what comes after them, and acting keeps them.
+
+    Args:
+        input_dim: width of a transition as it is read.
+        width: of a transition within.
+        layers: blocks.
+        heads: of each block.
+        window: newest transitions that a layer attends to.
+    """
+
+    slopes: Tensor
+    """(head,), what each head takes off its attention for each transition of distance"""
+
+    def __init__(self, input_dim: int, *, width: int, layers: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = heads
+        self.window = window
+        self.embedding = nn.Linear(input_dim, width)
+        self._blocks = [_Block(width) for _ in range(layers)]
+        self.blocks = nn.ModuleList(self._blocks)
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("slopes", torch.exp2(-8.0 * torch.arange(1, heads + 1) / heads), persistent=False)
+
+    def begin(self, n_tasks: int) -> AttentionState:
+        """Return the state before any transition."""
+        nothing = torch.zeros(n_tasks, len(self.blocks), self.window, self.width)
+        return AttentionState(
+            nothing, nothing, torch.zeros(n_tasks, dtype=torch.int64), torch.zeros(n_tasks, self.width)
+        )
+
+    def step(self, state: AttentionState, transition: Tensor) -> AttentionState:
+        """Return the state after one more transition of each task, (task, input_dim)."""
+        hidden = self.embedding(transition).unsqueeze(1)
+        age = torch.arange(self.window - 1, -1, -1)
+        bias = self._bias(age).expand(len(hidden), -1, -1)
+        bias = bias.masked_fill(age > state.seen.view(-1, 1, 1), -math.inf).unsqueeze(2)
+        keys, values = [], []
+        for layer, block in enumerate(self._blocks):
+            query, key, value = block.projected(hidden)
+            keys.append(torch.cat([state.keys[:, layer, 1:], key], dim=1))
+            values.append(torch.cat([state.values[:, layer, 1:], value], dim=1))
+            hidden = block.after(hidden, self._attend(query, keys[-1], values[-1], bias))
+        output = self.norm(hidden).squeeze(1)
+        return AttentionState(torch.stack(keys, 1), torch.stack(values, 1), state.seen + 1, output)
+
+    def read(self, state: AttentionState) -> Tensor:
+        """Return what was made of the newest transition, (task, width)."""
+        return state.output
+
+    def forward(self, transitions: Tensor) -> Tensor:  # noqa: D102
+        hidden = self.embedding(transitions)
+        step = torch.arange(transitions.shape[1])
+        age = step.unsqueeze(1) - step
+        bias = self._bias(age).masked_fill((age < 0) | (age >= self.window), -math.inf)
+        for block in self._blocks:
+            query, key, value = block.projected(hidden)
+            hidden = block.after(hidden, self._attend(query, key, value, bias))
+        return functional.pad(self.norm(hidden), (0, 0, 1, 0))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return attended.transpose(1, 2).flatten(-2)
+
+    def _bias(self, age: Tensor) -> Tensor:
+        """Return what each head takes off the attention to transitions of that age (…), (head, …)."""
+        return -self.slopes.view(-1, *[1] * age.dim()) * age
+
+
+class _Block(nn.Module):
+    """Attention and perceptron, each added to what it read."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.perceptron = mlp(width, (4 * width,), width)
+
+    def projected(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each (task, step, width)."""
+        query, key, value = self.projection(self.attention_norm(hidden)).chunk(3, dim=-1)
+        return query, key, value
+
+    def after(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """Return what the block makes of ``hidden`` and what it attended to, (task, step, width)."""
+        hidden = hidden + self.merge(attended)
+        added: Tensor = hidden + self.perceptron(self.norm(hidden))
+        return added
+
+
+class TransformerAgent(MemoryAgent):
+    """A policy on a causal transformer over its trial. See ``MemoryAgent``."""
+
+    config: TransformerAgentConfig
+
+    def make_memory(self, input_dim: int) -> CausalTransformer:
+        """Build the transformer."""
+        config = self.config
+        return CausalTransformer(
+            input_dim, width=config.width, layers=config.layers, heads=config.heads, window=config.window
+        )

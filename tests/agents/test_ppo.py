@@ -1,0 +1,53 @@
+"""Proximal policy optimisation's losses, against numbers worked out by hand."""
+
+import pytest
+import torch
+
+from agents.ppo import clipped_surrogate, generalised_advantages, masked_mean, standardised
+
+ALL = torch.ones(1, 3, dtype=torch.bool)
+
+
+def test_advantages_equal_those_worked_out_by_hand() -> None:
+    reward, value = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.5, 1.0, 0.25]])
+    advantages, returns = generalised_advantages(reward, value, ALL, discount=0.9, gae_lambda=0.5)
+    third = 2.0 - 0.25
+    second = (0.0 + 0.9 * 0.25 - 1.0) + 0.45 * third
+    first = (1.0 + 0.9 * 1.0 - 0.5) + 0.45 * second
+    torch.testing.assert_close(advantages, torch.tensor([[first, second, third]]))
+    torch.testing.assert_close(returns, advantages + value)
+
+
+def test_with_lambda_one_the_returns_are_the_discounted_rewards_of_the_whole_trial() -> None:
+    reward, value = torch.tensor([[1.0, 2.0, 3.0]]), torch.randn(1, 3)
+    _, returns = generalised_advantages(reward, value, ALL, discount=0.5, gae_lambda=1.0)
+    torch.testing.assert_close(returns, torch.tensor([[1 + 1 + 0.75, 2 + 1.5, 3.0]]))
+
+
+def test_padding_gives_zeros_and_changes_no_advantage_before_it() -> None:
+    reward, value = torch.randn(2, 5), torch.randn(2, 5)
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    padded = generalised_advantages(reward, value, mask, discount=0.9, gae_lambda=0.7)
+    short = generalised_advantages(reward[1:, :3], value[1:, :3], ALL, discount=0.9, gae_lambda=0.7)
+    for with_padding, without in zip(padded, short, strict=True):
+        torch.testing.assert_close(with_padding[1, :3], without[0])
+        assert (with_padding[1, 3:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "counted"),
+    [(1.5, 2.0, 1.2 * 2.0), (0.5, 2.0, 0.5 * 2.0), (1.5, -2.0, 1.5 * -2.0), (0.5, -2.0, 0.8 * -2.0), (1.1, 3.0, 3.3)],
+)
+def test_the_surrogate_counts_no_gain_beyond_the_clip_and_every_loss(
+    ratio: float, advantage: float, counted: float
+) -> None:
+    one = torch.ones(1, 1, dtype=torch.bool)
+    log_prob = torch.tensor([[-1.0]]) + torch.tensor(ratio).log()
+    loss = clipped_surrogate(log_prob, torch.tensor([[-1.0]]), torch.tensor([[advantage]]), one, 0.2)
+    assert loss.item() == pytest.approx(-counted, rel=1e-5)
+
+
+def test_means_and_standardising_leave_padding_out() -> None:
+    values, mask = torch.tensor([[1.0, 3.0, 1e9]]), torch.tensor([[True, True, False]])
+    assert masked_mean(values, mask).item() == 2.0
+    torch.testing.assert_close(standardised(values, mask), torch.tensor([[-1.0, 1.0, 0.0]]))

@@ -1,0 +1,167 @@
+"""Every system is trained, evaluated, saved, resumed and adapted by the same code, and keeps the same promises."""
+
+import numpy as np
+import pytest
+import torch
+
+import pearl
+from agents import RL2AgentConfig, TransformerAgentConfig
+from pearl.config import CollectionConfig, ConfigError, RL2Config, TransformerConfig, preset, to_mapping
+from pearl.evaluation import Evaluation
+from pearl.model import MetaLearner, learner_of
+from pearl.run import Run, RunError, resume
+from pearl.systems import SYSTEMS, find_system
+from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
+
+COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
+PROTOCOL = small_config().evaluation
+CONFIGS = {
+    "pearl": small_config(),
+    "rl2": RL2Config(
+        agent=RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4),
+        training=COLLECTION,
+        evaluation=PROTOCOL,
+    ),
+    "transformer": TransformerConfig(
+        agent=TransformerAgentConfig(width=8, heads=2, window=5, hidden_sizes=(8,)),
+        training=COLLECTION,
+        evaluation=PROTOCOL,
+    ),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+def made(config, seed=0):
+    return learner_of(config)(Counting(), config, seed=seed)
+
+
+@pytest.fixture
+def model(config):
+    return made(config)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_every_system_is_tested_here():
+    assert set(CONFIGS) == set(SYSTEMS)
+    assert all(type(config) is SYSTEMS[name].config for name, config in CONFIGS.items())
+
+
+def test_a_system_of_no_such_name_is_answered_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, rl2, transformer"):
+        find_system("rl3")
+
+
+def test_n_steps_saved_and_loaded_and_n_more_equal_2n_bit_for_bit(config, tmp_path):
+    unbroken, first = made(config).learn(160), made(config).learn(80)
+    first.save(tmp_path)
+    resumed = pearl.load(tmp_path, distribution=Counting())
+    assert type(resumed) is type(first)
+    assert resumed.config == config
+    assert differences(everything_learnt(first), everything_learnt(resumed)) == []
+    resumed.learn(160 - resumed.num_timesteps)
+    assert unbroken.training.gradient_steps > first.training.gradient_steps > 0
+    assert differences(everything_learnt(unbroken), everything_learnt(resumed)) == []
+
+
+def test_the_seed_fixes_everything_and_another_gives_another(config):
+    first, again, other = (everything_learnt(made(config, seed).learn(80)) for seed in (0, 0, 1))
+    assert differences(first, again) == []
+    assert differences(first, other) != []
+
+
+def test_weights_alone_act_alike_but_cannot_go_on(model, tmp_path):
+    run = Run(model.learn(80), tmp_path, wandb="disabled")
+    model.save(tmp_path / "checkpoint", training_state=False)
+    run.tracker.close()
+    loaded = pearl.load(tmp_path, distribution=Counting())
+    assert np.array_equal(loaded.evaluate().returns, model.evaluate().returns)
+    with pytest.raises(RunError, match="holds weights alone"):
+        resume(tmp_path, distribution=Counting())
+
+
+def test_a_run_of_one_system_does_not_go_on_as_another(model, tmp_path):
+    model.learn(80).save(tmp_path / "checkpoint")
+    other = next(config for config in CONFIGS.values() if type(config) is not type(model.config))
+    with pytest.raises(RunError, match=f"trains {model.config.system}, not {other.system}"):
+        resume(tmp_path, config=other, distribution=Counting())
+
+
+def test_more_steps_may_be_asked_of_a_resumed_run_and_nothing_else(model, tmp_path):
+    model.learn(80).save(tmp_path / "checkpoint")
+    training = type(model.config.training)
+    longer = {**to_mapping(model.config.training), "total_steps": 999}
+    config = type(model.config)(
+        **{
+            **{name: getattr(model.config, name) for name in to_mapping(model.config)},
+            "training": training(**longer),
+        }
+    )
+    assert resume(tmp_path, config=config, distribution=Counting()).config == config
+
+
+def test_adaptation_returns_a_policy_that_speaks_stable_baselines3(model):
+    policy = model.adapt(CountingEnv(0.5), episodes=2, seed=0)
+    assert policy.trial.episode_returns(2).shape == (1, 2)
+    observation = np.array([0.5, 1.0, 2.0], np.float32)
+    action, state = policy.predict(observation, deterministic=True)
+    assert model.action_space.contains(action)
+    assert state is None
+    again, _ = policy.predict(observation, deterministic=True)
+    assert np.array_equal(action, again)
+    rows, state = policy.predict(np.stack([observation] * 3), None, np.ones(3, bool), deterministic=True)
+    assert rows.shape == (3, 2)
+    rows, _ = policy.predict(np.stack([observation] * 3), state, np.zeros(3, bool), deterministic=True)
+    assert rows.shape == (3, 2)
+
+
+def test_what_was_observed_changes_how_a_session_acts(model):
+    model.learn(160)
+    actions = []
+    for reward in (-50.0, 50.0):
+        session = model.session(seed=0)
+        for _ in range(4):
+            observation = np.array([0.1, 0.0, 1.0], np.float32)
+            session.observe(observation, np.zeros(2), reward, observation, False, False)
+        session.observe(observation, np.zeros(2), reward, observation, False, True)
+        actions.append(session.act(observation, deterministic=True))
+    assert not np.array_equal(*actions)
+
+
+def test_only_pearl_has_a_posterior(model):
+    session = model.session(seed=0)
+    if model.config.system == "pearl":
+        assert session.posterior.mean.shape == (2,)
+    else:
+        with pytest.raises(TypeError, match="Only PEARL has a posterior"):
+            _ = session.posterior
+
+
+def test_a_run_leaves_the_same_files_whatever_the_system(model, tmp_path):
+    run = Run(model, tmp_path, wandb="disabled")
+    assert isinstance(run.train(), Evaluation)
+    for name in ("config.json", "tasks.json", "progress.csv", "result.json", "checkpoint/manifest.json"):
+        assert (tmp_path / name).is_file()
+    drawn = {path.stem for path in (tmp_path / "plots").iterdir()}
+    assert {"learning_curve", "return_by_episode"} <= drawn
+    assert ("posterior_means" in drawn) == (model.config.system == "pearl")
+
+
+def test_a_preset_of_another_system_is_that_systems():
+    assert isinstance(preset(RL2Config, "point-robot"), RL2Config)
+    assert preset(RL2Config, "no-such-family") == RL2Config()
+
+
+def test_the_class_of_a_model_follows_from_its_settings():
+    assert learner_of(CONFIGS["pearl"]) is pearl.PEARL
+    assert learner_of(CONFIGS["rl2"]) is MetaLearner
