@@ -1,5 +1,6 @@
 """Encoders: from context to a belief over the task variable z."""
 
+from encoders.attention import WindowBelief, WindowedAttention
 from encoders.base import ContextEncoder
 from encoders.config import EncoderConfig, make_encoder
 from encoders.gaussian_product import ProductOfGaussians
@@ -7,6 +8,7 @@ from encoders.linear_gaussian import LinearGaussian
 from encoders.mlp import mlp
 from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
+from encoders.recurrent import RecurrentBelief, RecurrentFeatures
 from encoders.static_shapes import static_shapes
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
@@ -26,6 +28,10 @@ __all__ = [
     "PooledBelief",
     "PooledFeatures",
     "ProductOfGaussians",
+    "RecurrentBelief",
+    "RecurrentFeatures",
+    "WindowBelief",
+    "WindowedAttention",
     "choose",
     "info_nce",
     "kl_to_early",

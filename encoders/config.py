@@ -3,14 +3,23 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from encoders.attention import WindowedAttention
 from encoders.base import ContextEncoder
 from encoders.blind import Blind
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
+from encoders.recurrent import RecurrentFeatures
 
 EncoderKind = Literal[
-    "linear_gaussian", "product_of_gaussians", "pooled_features", "max_pooled_features", "mean", "blind"
+    "linear_gaussian",
+    "product_of_gaussians",
+    "pooled_features",
+    "max_pooled_features",
+    "mean",
+    "gru",
+    "attention",
+    "blind",
 ]
 ContextField = Literal["observation", "action", "reward", "next_observation"]
 
@@ -20,7 +29,8 @@ class EncoderConfig:
     """Settings of q(z | c)."""
 
     kind: EncoderKind = "linear_gaussian"
-    """How transitions are aggregated into a belief; blind ignores them, as a reference."""
+    """How transitions are aggregated into a belief: gru and attention heed their order in time, the others do not;
+    blind ignores them, as a reference."""
     latent_dim: int = 5
     """Width of the task variable z."""
     context_fields: tuple[ContextField, ...] = ("observation", "action", "reward")
@@ -28,16 +38,18 @@ class EncoderConfig:
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers that read one transition."""
     feature_dim: int = 128
-    """Width of the pooled features (pooled encoders only)."""
+    """Width of a transition's features and of what is made of all of them (pooled encoders, gru, attention)."""
     head_sizes: tuple[int, ...] = (128,)
-    """Widths of the hidden layers that read the pooled features (pooled encoders only)."""
+    """Widths of the hidden layers that read what is made of the features (pooled encoders, gru, attention)."""
+    window: int = 128
+    """Newest transitions that attention reads, of a whole trial; older ones are forgotten (attention only)."""
     min_stddev: float = 1e-3
     """Floor of the posterior's standard deviation."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(EncoderKind):
             raise ValueError(f"encoder.kind must be one of {get_args(EncoderKind)}, got {self.kind!r}.")
-        for name in ("latent_dim", "feature_dim"):
+        for name in ("latent_dim", "feature_dim", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"encoder.{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("hidden_sizes", "head_sizes"):
@@ -51,15 +63,14 @@ def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -
     """Build the encoder that ``config`` describes for the given widths."""
     widths = (observation_dim, action_dim, config.latent_dim, config.context_fields)
     match config.kind:
-        case "pooled_features" | "max_pooled_features":
-            pooling = PooledFeatures if config.kind == "pooled_features" else MaxPooledFeatures
-            return pooling(
-                *widths,
-                hidden_sizes=config.hidden_sizes,
-                feature_dim=config.feature_dim,
-                head_sizes=config.head_sizes,
-                min_stddev=config.min_stddev,
-            )
+        case "pooled_features":
+            return PooledFeatures(*widths, **_feature_settings(config))
+        case "max_pooled_features":
+            return MaxPooledFeatures(*widths, **_feature_settings(config))
+        case "gru":
+            return RecurrentFeatures(*widths, **_feature_settings(config))
+        case "attention":
+            return WindowedAttention(*widths, **_feature_settings(config), window=config.window)
         case "linear_gaussian":
             return LinearGaussian(*widths, hidden_sizes=config.hidden_sizes, min_stddev=config.min_stddev)
         case "product_of_gaussians":
@@ -68,3 +79,13 @@ def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -
             return MeanAggregator(*widths, hidden_sizes=config.hidden_sizes)
         case "blind":
             return Blind(*widths)
+
+
+def _feature_settings(config: EncoderConfig) -> dict[str, Any]:
+    """What every encoder takes that reads transitions into features."""
+    return {
+        "hidden_sizes": config.hidden_sizes,
+        "feature_dim": config.feature_dim,
+        "head_sizes": config.head_sizes,
+        "min_stddev": config.min_stddev,
+    }

@@ -8,51 +8,9 @@ from torch.distributions import Normal
 from torch.nn import functional
 
 from encoders.base import ContextEncoder
+from encoders.feature_encoder import FeatureEncoder
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, BeliefT, Context, MaxPooledBelief, PooledBelief
-
-
-class FeatureEncoder(ContextEncoder[BeliefT]):
-    """Shared part: a network reads each transition into features, a head reads q(z|c) from what was pooled of them.
-
-    Args:
-        observation_dim: width of an observation.
-        action_dim: width of an action.
-        latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
-        hidden_sizes: widths of the feature network's hidden layers.
-        feature_dim: width of the pooled features.
-        head_sizes: widths of the head's hidden layers.
-        min_stddev: floor of the posterior's standard deviation.
-    """
-
-    reads_amount = False
-    """Whether the head also reads how much was seen"""
-
-    def __init__(
-        self,
-        observation_dim: int,
-        action_dim: int,
-        latent_dim: int,
-        context_fields: Sequence[str] = CONTEXT_FIELDS[:3],
-        *,
-        hidden_sizes: Sequence[int] = (128, 128),
-        feature_dim: int = 128,
-        head_sizes: Sequence[int] = (128,),
-        min_stddev: float = 1e-3,
-    ) -> None:
-        super().__init__(observation_dim, action_dim, latent_dim, context_fields)
-        self.feature_dim = feature_dim
-        self.min_stddev = min_stddev
-        self.features = mlp(self.input_dim, hidden_sizes, feature_dim)
-        self.head = mlp(feature_dim + self.reads_amount, head_sizes, 2 * latent_dim)
-
-    def read(self, pooled: Tensor, n_seen: Tensor) -> Normal:
-        """Return q(z|c), (task, latent_dim), from pooled features (task, …); the prior where nothing was seen."""
-        mean, raw_stddev = self.head(pooled).chunk(2, dim=-1)
-        stddev = functional.softplus(raw_stddev + 0.5) + self.min_stddev
-        seen = (n_seen > 0).unsqueeze(-1)
-        return Normal(torch.where(seen, mean, 0.0), torch.where(seen, stddev, 1.0), validate_args=False)
+from encoders.types import CONTEXT_FIELDS, Context, MaxPooledBelief, PooledBelief
 
 
 class PooledFeatures(FeatureEncoder[PooledBelief]):

@@ -50,6 +50,7 @@ def pearl_agent(
         hidden_sizes=(16,),
         feature_dim=8,
         head_sizes=(8,),
+        window=4,
     )
     config = PEARLAgentConfig(**{"hidden_sizes": (16, 16), **settings})
     return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))

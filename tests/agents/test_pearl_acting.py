@@ -196,17 +196,21 @@ def test_bounds_are_those_of_the_space_given_and_no_part_of_the_weights() -> Non
     assert not [name for name in AGENT.state_dict() if name.startswith("actions")]
 
 
-def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_is_read_together() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_is_read_together(
+    kind: str,
+) -> None:
+    agent = pearl_agent(kind=kind)
     transitions = random_transitions(2, 2 * READ_TOGETHER + 5)
-    late = at_once = AGENT.begin(2, generator(0))
+    late = at_once = agent.begin(2, generator(0))
     for step in range(transitions.reward.shape[1]):
         seen = (at_step(transitions, step), torch.tensor([True, step % 3 > 0]))
-        late, at_once = AGENT.observe(late, *seen), AGENT.read(AGENT.observe(at_once, *seen))
+        late, at_once = agent.observe(late, *seen), agent.read(agent.observe(at_once, *seen))
         assert len(late.unread) < READ_TOGETHER
         assert at_once.unread == ()
     assert len(late.unread) == 5
-    torch.testing.assert_close(AGENT.posterior(late).mean, AGENT.posterior(at_once).mean, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(AGENT.posterior(late).stddev, AGENT.posterior(at_once).stddev, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(agent.posterior(late).mean, agent.posterior(at_once).mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(agent.posterior(late).stddev, agent.posterior(at_once).stddev, rtol=1e-4, atol=1e-5)
 
 
 def test_a_transition_of_another_width_is_refused_when_it_is_observed() -> None:

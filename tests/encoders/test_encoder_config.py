@@ -6,7 +6,7 @@ from torch import nn
 
 from encoders import ContextEncoder, EncoderConfig, make_encoder, mlp
 from encoders.mlp import HiddenLinear, OutputLinear
-from tests.encoders.encoder_tester import KINDS
+from tests.encoders.encoder_tester import KINDS, KINDS_OVER_TIME
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from tests.encoders.encoder_tester import KINDS
         ("kind", ["product_of_gaussian", "", None], r"encoder\.kind must be one of .*linear_gaussian.*, got "),
         ("latent_dim", [0, -1], r"encoder\.latent_dim must be at least 1, got "),
         ("feature_dim", [0, -8], r"encoder\.feature_dim must be at least 1, got "),
+        ("window", [0, -3], r"encoder\.window must be at least 1, got "),
         ("hidden_sizes", [(0,), (16, -1)], r"encoder\.hidden_sizes must be positive widths, got "),
         ("head_sizes", [(0,), (-4, 8)], r"encoder\.head_sizes must be positive widths, got "),
         ("min_stddev", [0.0, -1e-3, 1.0, float("nan")], r"encoder\.min_stddev must lie between 0 and 1, got "),
@@ -44,6 +45,14 @@ def test_the_hidden_sizes_are_the_networks_widths(kind: Any) -> None:
     encoder = make_encoder(EncoderConfig(kind=kind, hidden_sizes=(19, 23)), 3, 2)
     widths = {layer.out_features for layer in encoder.modules() if isinstance(layer, nn.Linear)}
     assert {19, 23} <= widths
+
+
+@pytest.mark.parametrize("kind", KINDS_OVER_TIME)
+def test_what_kinds_over_time_keep_of_a_trial_is_as_wide_and_as_long_as_the_settings_say(kind: Any) -> None:
+    encoder = make_encoder(EncoderConfig(kind=kind, feature_dim=12, window=9, head_sizes=(21,)), 3, 2)
+    expected = {"gru": [(2, 12), (2,)], "attention": [(2, 9, 12), (2,)]}
+    assert [values.shape for values in encoder.prior(2)] == expected[kind]
+    assert 21 in {layer.out_features for layer in encoder.modules() if isinstance(layer, nn.Linear)}
 
 
 def test_a_perceptron_has_an_activation_after_each_hidden_layer_and_none_after_the_last() -> None:

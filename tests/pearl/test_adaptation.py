@@ -25,7 +25,9 @@ from tests.pearl.sessions import (
 from tests.pearl.small import HORIZON, CountingEnv, small_model
 
 
-@pytest.mark.parametrize("kind", ["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"])
+@pytest.mark.parametrize(
+    "kind", ["linear_gaussian", "product_of_gaussians", "pooled_features", "mean", "gru", "attention"]
+)
 def test_adapting_takes_no_gradient_and_leaves_the_weights_as_they_are(kind, env):
     model = small_model("point-robot", encoder={"kind": kind})
     before = {name: tensor.clone() for name, tensor in model.agent.state_dict().items()}

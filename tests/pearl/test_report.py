@@ -33,7 +33,9 @@ def few_reference_episodes():
         yield
 
 
-@pytest.fixture(scope="module", params=["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"])
+@pytest.fixture(
+    scope="module", params=["linear_gaussian", "product_of_gaussians", "pooled_features", "mean", "gru", "attention"]
+)
 def played(request, few_reference_episodes):
     """A model of each kind of encoder, and an evaluation of it."""
     model = small_model(encoder={"kind": request.param}, evaluation={"episodes": 3})

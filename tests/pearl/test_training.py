@@ -276,7 +276,9 @@ def test_an_environment_without_a_time_limit_is_refused_with_a_remedy_that_works
     assert PEARL(Counting(), small_config()).horizon == 10
 
 
-@pytest.mark.parametrize("kind", ["linear_gaussian", "product_of_gaussians", "pooled_features", "mean"])
+@pytest.mark.parametrize(
+    "kind", ["linear_gaussian", "product_of_gaussians", "pooled_features", "mean", "gru", "attention"]
+)
 def test_every_encoder_trains_and_every_network_moves(kind):
     model = small_model(encoder={"kind": kind})
     before = {name: tensor.clone() for name, tensor in model.agent.named_parameters()}

@@ -33,6 +33,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "agent": {"final_learning_rate": 1e-5, "temperature": 0.1, "contrastive_weight": 1.0},
     },
     "mean, temperature learnt": {"encoder": {"kind": "mean"}, "agent": {"target_entropy": -1.0}},
+    "GRU, early, random lengths": {
+        "encoder": {"kind": "gru"},
+        "agent": {"early_kl_weight": 0.1},
+        "training": {"random_context_length": True},
+    },
+    "attention, contrastive": {
+        "encoder": {"kind": "attention", "window": 4},
+        "agent": {"contrastive_weight": 1.0},
+    },
     "blind, discrete actions": {"family": "varying-cartpole", "encoder": {"kind": "blind"}},
     "images": {"family": "image-point-robot", "training": {"batch_size": 2, "max_context": 2}},
 }
