@@ -34,7 +34,7 @@ class MemoryAgentConfig(FeaturesConfig):
     epochs: int = 8
     """Passes over an iteration's trials, in gradient steps of a share of their tasks each."""
     minibatches: int = 4
-    """Gradient steps in a pass."""
+    """Gradient steps in a pass, at most one for each task."""
     discount: float = 0.99
     """Discount per environment step, across a trial's episodes."""
     gae_lambda: float = 0.95
@@ -85,7 +85,8 @@ class MemoryAgent(nn.Module, ABC):
     """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
 
     The memory outlasts episodes and is new for each trial. It reads each transition (observation, action, reward,
-    whether an episode began with it); the policy reads the memory and the present observation. Trained by proximal
+    whether an episode began with it); the policy reads the memory and the present observation. So in an episode's first
+    step, unlike Duan et al.'s, it has but the observation to tell it that another episode ended. Trained by proximal
     policy optimisation over whole trials.
 
     Args:
@@ -116,7 +117,7 @@ class MemoryAgent(nn.Module, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
             self.features = make_features(observation_space, config)
-            self.head = make_policy_head(action_space)
+            self.head = make_policy_head(self.actions)
             self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
             read = self.features.dim + self.memory.width
             self.policy = mlp(read, config.hidden_sizes, self.head.width)
@@ -207,7 +208,7 @@ class MemoryAgent(nn.Module, ABC):
         steps = 0
         for _ in range(self.config.epochs):
             order = torch.randperm(len(reward), generator=rng)
-            for chosen in order.chunk(self.config.minibatches):
+            for chosen in order.tensor_split(min(self.config.minibatches, len(order))):
                 for name, value in self._step(trials, advantages, returns, chosen).items():
                     sums[name] = sums[name] + value if name in sums else value
                 steps += 1

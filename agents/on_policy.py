@@ -3,12 +3,11 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-import gymnasium as gym
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.actions import ContinuousActions, DiscreteActions, make_actions
+from agents.actions import Actions, ContinuousActions, DiscreteActions
 from agents.policies import Categorical, Gaussian
 
 INITIAL_LOG_STDDEV = -0.5
@@ -68,9 +67,8 @@ class CategoricalHead(PolicyHead):
         return functional.embedding(sample, self._actions.table)
 
 
-def make_policy_head(space: gym.Space[Any]) -> PolicyHead:
-    """Return the head for ``space``, which ``check_spaces`` has accepted."""
-    actions = make_actions(space)
+def make_policy_head(actions: Actions) -> PolicyHead:
+    """Return the head for a kind of action space."""
     if isinstance(actions, DiscreteActions):
         return CategoricalHead(actions)
     assert isinstance(actions, ContinuousActions)

@@ -42,7 +42,8 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
         mask: (task, step) bool; the mean is over its steps.
         clip: how far the ratio of probabilities counts from 1.
     """
-    ratio = (log_prob - old_log_prob).exp()
+    # Padding is left out before the exponential: what overflows there would come back as a gradient of NaN.
+    ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
     return -masked_mean(surrogate, mask)
 

@@ -35,6 +35,7 @@ from rich.table import Table
 from pearl.persistence import versions
 from pearl.plots.style import PALETTE, add_header, png
 from pearl.run import write_json
+from pearl.threads import use_threads
 
 Section = Literal[
     "step",
@@ -97,7 +98,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> int:
     """Measure, and return the process's exit code."""
-    torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     console = Console()
     names = [name for name in SECTIONS if not arguments.only or name in arguments.only]
     report: dict[str, Any] = about(arguments)

@@ -63,6 +63,7 @@ def main(
         folder / "evaluation.json",
         {
             "family": model.family,
+            "system": model.config.system,
             "seed": seed,
             "env_steps": model.num_timesteps,
             "test": evaluation_summary(evaluation),

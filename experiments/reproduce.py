@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
@@ -31,6 +30,7 @@ from pearl.config import load_preset
 from pearl.console import TrainingProgress
 from pearl.probes import calibration, probe
 from pearl.run import Run, read_progress, write_json
+from pearl.threads import use_threads
 
 KEPT = ("config.json", "tasks.json", "progress.csv", "result.json")
 
@@ -54,7 +54,7 @@ def main(
         threads: CPU threads.
         blind: leave z at zero.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     console = Console()
     prefix = "blind-" if blind else ""
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 from stable_baselines3 import SAC
@@ -23,6 +22,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import pearl
 from pearl.evaluation import check_disjoint
 from pearl.tasks import Task, TaskDistribution, find
+from pearl.threads import use_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def train_specialist(distribution: TaskDistribution, task: Task, *, steps: int, 
 
 def main(arguments: Arguments) -> int:
     """Compare, and return the process's exit code."""
-    torch.set_num_threads(1)
+    use_threads(1)
     console = Console()
     models = [pearl.load(path, device="cpu") for path in arguments.runs]
     distribution = find(models[0].family)

@@ -10,6 +10,7 @@ stopped, continued and extended.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
 import yaml
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from pearl import plots
 from pearl.config import ConfigError, PEARLConfig, beyond_defaults, from_mapping, load_preset
 from pearl.evaluation import Evaluation
 from pearl.run import write_json
+from pearl.threads import use_threads
 
 PLAIN = "plain"
 """The variant that changes nothing"""
@@ -54,6 +55,7 @@ def main(
     variants: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("results"),
+    page: Path | None = None,
 ) -> None:
     """Run what is missing of a study on one CPU thread, then draw and print it.
 
@@ -63,8 +65,9 @@ def main(
         variants: which of its variants, beside the plain one; all where none is given.
         seeds: one run each of every variant.
         out: folder of the results; the study's own bears the file's name.
+        page: Markdown whose tables are brought up to date, each where <!-- FAMILY --> and <!-- / --> enclose it.
     """
-    torch.set_num_threads(1)
+    use_threads(1)
     console = Console()
     checked_out = commit()
     folder = out / study.stem
@@ -86,6 +89,8 @@ def main(
         if len(found) > 1:
             draw(folder / f"{family.name}.png", family.name, found)
             console.print(table(found), soft_wrap=True)
+            if page is not None:
+                page.write_text(with_table(page.read_text(), family.name, table(found)))
 
 
 def read_study(path: Path) -> list[StudiedFamily]:
@@ -199,12 +204,25 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         end, way = final(runs), on_the_way(runs)
         digits = 3 if np.abs(way).max() < 2 else 0
         seeds = [seed for seed in runs if seed in found[PLAIN]]
-        plain = on_the_way({seed: found[PLAIN][seed] for seed in seeds})
-        gain = on_the_way({seed: runs[seed] for seed in seeds}) - plain
-        compared = "" if name == PLAIN else f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
+        compared = ""
+        if name != PLAIN and seeds:
+            gain = np.subtract(*(on_the_way({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN])))
+            compared = f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
         cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
         lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
     return "\n".join(lines)
+
+
+def with_table(text: str, family: str, table: str) -> str:
+    """Return a page with the family's table in its place.
+
+    Raises:
+        ConfigError: the page has no place for it.
+    """
+    place = re.compile(rf"(<!-- {re.escape(family)} -->\n)(?:(?!<!--).)*(<!-- / -->)", re.DOTALL)
+    if not place.search(text):
+        raise ConfigError(f"The page has no place for {family}'s table: <!-- {family} -->, a line, and <!-- / -->.")
+    return place.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
 
 
 def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -25,9 +24,10 @@ from pearl.config import Config, ConfigError, PEARLConfig, load_yaml, preset
 from pearl.console import TrainingProgress
 from pearl.model import learner_of
 from pearl.report import evaluation_table, headline
-from pearl.run import Run, RunError, check_unused, resume, saved_config
+from pearl.run import Run, RunError, check_unused, resume, run_name, saved_config
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import TaskDistribution, family_name, find
+from pearl.threads import use_threads
 from pearl.wandb_writer import WandbMode
 
 
@@ -61,7 +61,7 @@ class Chosen:
     """What learns."""
 
     agent: str | None = None
-    """The system, by its name; PEARL, or what the resumed run trains, where None."""
+    """What learns: pearl where None, or with --resume and --run-dir what that run trains. --list shows all."""
 
 
 def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
@@ -110,8 +110,7 @@ def arguments_of(base: Config) -> type[Any]:
 
 def folder_of(distribution: TaskDistribution, arguments: Common, system: str) -> Path:
     """Return the run's folder."""
-    named = family_name(distribution) if system == PEARLConfig.system else f"{family_name(distribution)}-{system}"
-    return arguments.run_dir or Path("runs") / f"{named}-seed{arguments.seed}"
+    return arguments.run_dir or Path("runs") / run_name(family_name(distribution), system, arguments.seed)
 
 
 def family_table() -> Table:
@@ -122,16 +121,25 @@ def family_table() -> Table:
     return table
 
 
+def agent_table() -> Table:
+    """Return what can learn them, a line each."""
+    table = Table("--agent", "what it is", box=None)
+    for name, system in SYSTEMS.items():
+        table.add_row(name, system.description)
+    return table
+
+
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
     console = Console()
-    if argv == ["--list"]:
+    if "--list" in argv:
         console.print(family_table())
+        console.print(agent_table())
         return 0
     try:
         distribution, arguments, config = parse(argv)
         folder = folder_of(distribution, arguments, config.system)
-        torch.set_num_threads(arguments.threads)
+        use_threads(arguments.threads)
         if arguments.resume:
             model = resume(folder, seed=arguments.seed, config=config, distribution=distribution)
         else:

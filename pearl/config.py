@@ -203,14 +203,22 @@ def load_preset(family: str) -> PEARLConfig:
 def preset(kind: type[ConfigT], family: str) -> ConfigT:
     """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
 
+    Tasks and protocol are PEARL's wherever another system's own preset says nothing else, so that results compare.
+
     Args:
         kind: the system's config class; each has presets of its own.
         family: the family's name.
     """
     base = from_mapping(kind, {})
+    folder = resources.files("pearl") / "presets"
+    if kind is not PEARLConfig:
+        usual = load_preset(family)
+        shared = {name: getattr(usual.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
+        training = dataclasses.replace(base.training, **shared, episodes_per_trial=usual.evaluation.episodes)
+        base = dataclasses.replace(base, evaluation=usual.evaluation, training=training)
+        folder = folder / kind.system
     for name in (family, preset_sharer(family) or family):
-        folder = resources.files("pearl") / "presets"
-        path = (folder if kind is PEARLConfig else folder / kind.system) / f"{name}.yaml"
+        path = folder / f"{name}.yaml"
         if path.is_file():
             return read_yaml(path.read_text(), f"preset {name}", base)
     return base

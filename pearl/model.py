@@ -306,7 +306,8 @@ class PEARL(MetaLearner):
 
     Raises:
         UnknownFamilyError: no family of this name.
-        TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart.
+        TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart, or the settings
+            are another system's.
         ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
         MemoryError: the replay would exceed its budget.
     """
@@ -323,6 +324,8 @@ class PEARL(MetaLearner):
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
+        if config is not None and not isinstance(config, PEARLConfig):
+            raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}, which pearl.MetaLearner takes.")
         if isinstance(family, str):
             family = make(family)
         super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)

@@ -1,4 +1,4 @@
-"""What a saved PEARL model consists of, and how it comes back."""
+"""What a saved model consists of, and how it comes back."""
 
 import platform
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def load(
         A ``PEARL``, or a ``MetaLearner`` where another system was trained.
 
     Raises:
-        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings.
+        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
     """
@@ -90,6 +90,8 @@ def load(
     config = _config(checkpoint, folder)
     if device is not None and isinstance(config.training, TrainingConfig):
         config = replace(config, training=replace(config.training, device=device))
+    elif device == "cuda":
+        raise ConfigError(f'{config.system} learns on the CPU alone so far; load {folder} with device="cpu" or none.')
     train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
     model = learner_of(config)(distribution or family, config, seed=document["seed"], tasks=(train, test))
     spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}

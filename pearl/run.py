@@ -15,7 +15,7 @@ import numpy as np
 
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
-from pearl.config import Config, TrainingConfig, to_mapping
+from pearl.config import Config, PEARLConfig, TrainingConfig, to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
@@ -50,6 +50,7 @@ class Run:
             check_unused(folder)
         self.model = model
         self.folder = folder
+        self.name = run_name(model.family, model.config.system, model.seed)
         self.interrupted = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ class Run:
             self.tracker = Tracker(
                 folder,
                 config=describe(model),
-                name=f"{model.family}-seed{model.seed}",
+                name=self.name,
                 wandb_mode=wandb,
                 console=False,
                 resume_env_steps=model.num_timesteps if resume else None,
@@ -122,6 +123,7 @@ class Run:
             self.tracker.image(f"plots/{path.stem}", path, model.num_timesteps)
         result = {
             "family": model.family,
+            "system": model.config.system,
             "seed": model.seed,
             "env_steps": model.num_timesteps,
             "gradient_steps": model.training.gradient_steps,
@@ -136,7 +138,7 @@ class Run:
             [str(task), *returns] for task, returns in zip(model.test_tasks, evaluation.returns.tolist(), strict=True)
         ]
         self.tracker.table("test_tasks", ["task", *episodes], rows)
-        self.tracker.artifact(self.folder / CHECKPOINT, name=f"{model.family}-seed{model.seed}", kind="model")
+        self.tracker.artifact(self.folder / CHECKPOINT, name=self.name, kind="model")
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         """Draw the run's pictures and return their paths."""
@@ -180,6 +182,11 @@ class Run:
         finally:
             for number, handler in usual.items():
                 signal.signal(number, handler)
+
+
+def run_name(family: str, system: str, seed: int) -> str:
+    """Return a run's name, FAMILY-seedN; of another system than PEARL FAMILY-AGENT-seedN."""
+    return f"{family}-seed{seed}" if system == PEARLConfig.system else f"{family}-{system}-seed{seed}"
 
 
 def check_unused(folder: Path) -> None:

@@ -153,9 +153,12 @@ class MetaTraining(ABC):
         )
         if envs is not self.envs:
             envs.close()
+        return trajectories
+
+    def _see(self, trajectories: Trajectories) -> None:
+        """Move what observations are normalised by, where they are."""
         if isinstance(self.agent.features, NormalisedFeatures):
             self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
-        return trajectories
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         return make_envs(self.distribution, tasks, self.config.training.workers)
@@ -254,6 +257,7 @@ class ReplayTraining(MetaTraining):
         before = self.env_steps
         trajectories = super()._play(agent, chosen, episodes, on_step)
         self.replay.add(chosen, trajectories)
+        self._see(trajectories)
         self._owed_gradient_steps += self.config.training.gradient_steps_per_env_step * (self.env_steps - before)
         return trajectories
 
@@ -286,6 +290,7 @@ class TrialTraining(MetaTraining):
             name: float(value) for name, value in self.agent.update(trials(trajectories), self._learn_rng).items()
         }
         self.gradient_steps += int(metrics.pop("gradient_steps"))
+        self._see(trajectories)  # Now: what was acted on has to be learnt from as it was read.
         return metrics
 
     def _set_learning_rate(self, learning_rate: float) -> None:
@@ -294,9 +299,9 @@ class TrialTraining(MetaTraining):
 
 def trials(trajectories: Trajectories) -> Trials:
     """Return what was collected as trial-based agents learn from it."""
-    fields = [np.asarray(getattr(trajectories, name), np.float32) for name in Transitions._fields]
+    fields = {name: torch.from_numpy(getattr(trajectories, name)) for name in Transitions._fields}
     return Trials(
-        transitions=Transitions(*(torch.from_numpy(field) for field in fields)),
+        transitions=Transitions(**fields | {"terminated": fields["terminated"].float()}),
         training_reward=torch.from_numpy(trajectories.training_reward),
         ended=torch.from_numpy(trajectories.terminated | trajectories.truncated),
         mask=torch.from_numpy(trajectories.mask),

@@ -1,6 +1,7 @@
 """What every agent's tests are made of: the agents, the spaces they act in, scripted tasks and batches.
 
-A new agent joins by an entry in ``AGENTS``, and in ``LEARNERS`` where it learns from a ``MetaBatch``.
+A new agent joins by an entry in ``LEARNERS`` where it learns from a ``MetaBatch``, in ``TRIAL_LEARNERS`` where it
+learns from ``Trials``.
 """
 
 import typing

@@ -177,3 +177,9 @@ def most(agent: MemoryAgent) -> float:
         return float(ACTION_SPACE.high[0])
     table: Tensor = agent.actions.table  # type: ignore[assignment]
     return table[:, 0].max().item()
+
+
+def test_a_pass_is_at_most_so_many_gradient_steps_of_all_tasks_but_for_one() -> None:
+    for minibatches, tasks, steps in ((4, 6, 4), (4, 9, 4), (8, 3, 3)):
+        agent = rl2_with(epochs=2, minibatches=minibatches)(0)
+        assert agent.update(played(agent, tasks=tasks), generator(0))["gradient_steps"].item() == 2 * steps

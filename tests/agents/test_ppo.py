@@ -51,3 +51,13 @@ def test_means_and_standardising_leave_padding_out() -> None:
     values, mask = torch.tensor([[1.0, 3.0, 1e9]]), torch.tensor([[True, True, False]])
     assert masked_mean(values, mask).item() == 2.0
     torch.testing.assert_close(standardised(values, mask), torch.tensor([[-1.0, 1.0, 0.0]]))
+
+
+def test_what_overflows_in_padding_reaches_no_gradient() -> None:
+    log_prob = torch.tensor([[0.0, 100.0]], requires_grad=True)
+    loss = clipped_surrogate(
+        log_prob, torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), torch.tensor([[True, False]]), 0.2
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert log_prob.grad is not None
+    assert log_prob.grad.tolist() == [[-1.0, 0.0]]

@@ -8,6 +8,7 @@ import pytest
 from experiments import study
 from pearl.config import ConfigError, PEARLConfig, from_mapping, load_preset
 
+ROOT = study.Path(study.__file__).parents[1]
 SMALL = """
 families:
   point-robot:
@@ -142,10 +143,34 @@ def test_the_table_gives_returns_in_whole_numbers_and_a_single_seed_without_a_ra
     ]
 
 
+def test_a_variant_that_shares_no_seed_with_the_plain_setting_is_compared_with_nothing():
+    found = {"plain": {"0": run_of(0.0, 0.0, 1.0)}, "other": {"3": run_of(0.0, 0.0, 1.0)}}
+    assert study.table(found).splitlines()[3] == "| other | 0.500 | 0.250 | |"
+
+
 def test_all_of_a_familys_files_are_found_the_plain_one_first_then_the_best_on_the_way(tmp_path):
     for name, value in (("b", 0.1), ("plain", 0.2), ("c", 0.3), ("a", 0.3)):
         (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"0": run_of(0.0, value, value)}}))
     assert list(study.all_runs(tmp_path)) == ["plain", "a", "c", "b"]
+
+
+def test_a_table_takes_its_place_on_a_page_and_leaves_the_rest():
+    text = "a\n<!-- x -->\nold\n<!-- / -->\nb\n<!-- y -->\n<!-- / -->\n"
+    assert study.with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
+    with pytest.raises(ConfigError, match="no place for z's table"):
+        study.with_table(text, "z", "| new |")
+    with pytest.raises(ConfigError, match="no place for x's table"):
+        study.with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
+
+
+PUBLISHED = sorted(path for path in (ROOT / "results" / "what-helps").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_the_page_has_the_figures_of_the_results(folder):
+    page = (ROOT / "docs" / "what-helps.md").read_text()
+    assert study.with_table(page, folder.name, study.table(study.all_runs(folder))) == page
+    assert f"../results/what-helps/{folder.name}.png" in page
 
 
 def test_the_published_study_reads():

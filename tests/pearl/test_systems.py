@@ -6,10 +6,18 @@ import torch
 
 import pearl
 from agents import RL2AgentConfig, TransformerAgentConfig
-from pearl.config import CollectionConfig, ConfigError, RL2Config, TransformerConfig, preset, to_mapping
+from pearl.config import (
+    CollectionConfig,
+    ConfigError,
+    RL2Config,
+    TransformerConfig,
+    load_preset,
+    preset,
+    to_mapping,
+)
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner, learner_of
-from pearl.run import Run, RunError, resume
+from pearl.run import Run, RunError, resume, run_name
 from pearl.systems import SYSTEMS, find_system
 from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
 
@@ -159,9 +167,44 @@ def test_a_run_leaves_the_same_files_whatever_the_system(model, tmp_path):
 
 def test_a_preset_of_another_system_is_that_systems():
     assert isinstance(preset(RL2Config, "point-robot"), RL2Config)
-    assert preset(RL2Config, "no-such-family") == RL2Config()
+    assert preset(RL2Config, "no-such-family").agent == RL2AgentConfig()
 
 
 def test_the_class_of_a_model_follows_from_its_settings():
     assert learner_of(CONFIGS["pearl"]) is pearl.PEARL
     assert learner_of(CONFIGS["rl2"]) is MetaLearner
+
+
+@pytest.mark.parametrize("kind", [RL2Config, TransformerConfig])
+@pytest.mark.parametrize("family", ["sparse-point-robot", "cheetah-dir", "ml1-reach-v3", "no-such-family"])
+def test_other_systems_are_trained_on_pearls_tasks_and_judged_by_its_protocol(kind, family):
+    other, usual = preset(kind, family), load_preset(family)
+    assert other.evaluation == usual.evaluation
+    assert other.training.n_train_tasks == usual.training.n_train_tasks
+    assert other.training.episodes_per_trial == usual.evaluation.episodes
+
+
+def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
+    """Before the first gradient step moves a weight, the probabilities of what was sampled are those noted."""
+    agent = RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, epochs=1, minibatches=1)
+    model = made(RL2Config(agent=agent, training=COLLECTION, evaluation=PROTOCOL))
+    for _ in range(2):
+        assert model.training.iterate()["ratio_change"] < 1e-5
+    assert model.agent.features.count == model.num_timesteps
+
+
+def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(tmp_path):
+    made(CONFIGS["rl2"]).save(tmp_path)
+    assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == CONFIGS["rl2"]
+    with pytest.raises(ConfigError, match="rl2 learns on the CPU alone"):
+        pearl.load(tmp_path, distribution=Counting(), device="cuda")
+
+
+def test_pearl_takes_no_other_systems_settings():
+    with pytest.raises(TypeError, match=r"got a RL2Config, which pearl\.MetaLearner takes"):
+        pearl.PEARL(Counting(), CONFIGS["rl2"])
+
+
+def test_a_run_is_named_after_its_system():
+    assert run_name("point-robot", "pearl", 3) == "point-robot-seed3"
+    assert run_name("point-robot", "rl2", 3) == "point-robot-rl2-seed3"
