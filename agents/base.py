@@ -1,11 +1,15 @@
 """The protocol that rollouts, evaluation and adaptation speak with every meta-learner."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from agents.actions import make_actions
+from agents.spaces import check_spaces
 from agents.types import ActionChoice, Transitions
 
 MemoryT = TypeVar("MemoryT")
@@ -55,6 +59,44 @@ class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
     def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
         """Return the memory with new draws in the place of those it holds for later episodes."""
         ...
+
+
+class NetworkAgent(nn.Module):
+    """Shared part of agents that learn: spaces, how actions are read and given, one optimizer's step size.
+
+    Args:
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
+
+    Raises:
+        TypeError: a space is of a kind that is not supported.
+        ValueError: an action space without finite bounds, or with too many actions.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        super().__init__()
+        self.observation_dim, self.action_dim = check_spaces(observation_space, action_space)
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.actions = make_actions(action_space)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the optimizer's step size for everything that learns."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+
+
+@contextmanager
+def initial_weights(rng: torch.Generator) -> Iterator[None]:
+    """Let ``rng`` draw the initial weights of the networks built within; the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+        yield
 
 
 class MemorylessAgent:

@@ -9,14 +9,13 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from agents.actions import make_actions
+from agents.base import NetworkAgent, initial_weights
 from agents.config import FeaturesConfig
 from agents.features import make_features
 from agents.memories import where_rows
 from agents.on_policy import make_policy_head
 from agents.ppo import clipped_surrogate, generalised_advantages, masked_mean, standardised
 from agents.sequence_models import SequenceModel
-from agents.spaces import check_spaces
 from agents.types import ActionChoice, Transitions, Trials, check_transitions
 from encoders import mlp
 
@@ -81,7 +80,7 @@ class TrialMemory(NamedTuple):
     """(task, 1), 1.0 where an episode is about to begin"""
 
 
-class MemoryAgent(nn.Module, ABC):
+class MemoryAgent(NetworkAgent, ABC):
     """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
 
     The memory outlasts episodes and is new for each trial. It reads each transition (observation, action, reward,
@@ -108,14 +107,9 @@ class MemoryAgent(nn.Module, ABC):
         config: MemoryAgentConfig,
         rng: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.observation_dim, self.action_dim = check_spaces(observation_space, action_space)
-        self.observation_space = observation_space
-        self.action_space = action_space
+        super().__init__(observation_space, action_space)
         self.config = config
-        self.actions = make_actions(action_space)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+        with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.head = make_policy_head(self.actions)
             self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
@@ -177,11 +171,6 @@ class MemoryAgent(nn.Module, ABC):
     def end_episode(self, memory: TrialMemory, ended: Tensor, rng: torch.Generator) -> TrialMemory:
         """Note that the next step begins an episode, for each task whose last one ended; all else is kept."""
         return memory._replace(begins=torch.where(ended.unsqueeze(-1), 1.0, memory.begins))
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Set Adam's step size."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
         """Learn from trials that the agent has just played (Schulman et al. 2017, algorithm 1, over trials).

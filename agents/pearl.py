@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from agents.actions import make_actions
+from agents.base import NetworkAgent, initial_weights
 from agents.config import PEARLAgentConfig
 from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
 from agents.in_numpy import ActorInNumPy
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
-from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
     Context,
@@ -66,7 +65,7 @@ class _Losses(NamedTuple):
     q_mean: Tensor
 
 
-class PEARLAgent(nn.Module):
+class PEARLAgent(NetworkAgent):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
@@ -90,20 +89,13 @@ class PEARLAgent(nn.Module):
         config: PEARLAgentConfig,
         rng: torch.Generator,
     ) -> None:
-        super().__init__()
-        observation_dim, action_dim = check_spaces(observation_space, action_space)
-        self.observation_space = observation_space
-        self.action_space = action_space
+        super().__init__(observation_space, action_space)
         self.config = config
-        self.action_dim = action_dim
-        self.observation_dim = observation_dim
         self.latent_dim = encoder.latent_dim
-        self.actions = make_actions(action_space)
         self.target_entropy = (
             self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+        with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
             self.actor = self.actions.make_actor(self.features.dim, encoder.latent_dim, config)
@@ -214,14 +206,6 @@ class PEARLAgent(nn.Module):
         """
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Set Adam's step size for every network and the temperature."""
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(learning_rate)
-            else:
-                group["lr"] = learning_rate
 
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).

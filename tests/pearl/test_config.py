@@ -3,32 +3,23 @@
 import ast
 import dataclasses
 import typing
-from importlib import resources
 from pathlib import Path
 
 import pytest
-import yaml
 
 from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
-from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig, families, load_preset
+from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
 from pearl.config import (
     CollectionConfig,
     RL2Config,
     TransformerConfig,
     from_mapping,
-    load_yaml,
-    preset,
     read_yaml,
-    to_mapping,
 )
+from tests.pearl.configs import RUNS, SECTIONS
 
 ROOT = Path(__file__).parents[2]
-RUNS = {
-    PEARLConfig: {"config", "model"},
-    RL2Config: {"config", "settings"},
-    TransformerConfig: {"config", "settings"},
-}
 CONFIGS = {
     **RUNS,
     EncoderConfig: {"config", "encoder"},
@@ -49,15 +40,6 @@ NUMBERS = [
     & {typing.get_type_hints(config)[field.name], *typing.get_args(typing.get_type_hints(config)[field.name])}
     and "tuple" not in str(typing.get_type_hints(config)[field.name])
 ]
-SECTIONS = {
-    EncoderConfig: (PEARLConfig, "encoder"),
-    PEARLAgentConfig: (PEARLConfig, "agent"),
-    TrainingConfig: (PEARLConfig, "training"),
-    CollectionConfig: (RL2Config, "training"),
-    EvaluationConfig: (PEARLConfig, "evaluation"),
-    RL2AgentConfig: (RL2Config, "agent"),
-    TransformerAgentConfig: (TransformerConfig, "agent"),
-}
 
 
 def fields_read():
@@ -94,27 +76,6 @@ def test_every_field_has_a_line_of_documentation(config, field):
     line = body[place + 1]
     assert isinstance(line, ast.Expr)
     assert line.value.value.endswith(".")
-
-
-def presets():
-    """(config class, family) of every preset."""
-    folder = resources.files("pearl").joinpath("presets")
-    return [
-        (run, path.name.removesuffix(".yaml"))
-        for run in RUNS
-        for path in (folder if run is PEARLConfig else folder.joinpath(run.system)).iterdir()
-        if path.name.endswith(".yaml")
-    ]
-
-
-@pytest.mark.parametrize(("run", "name"), presets())
-def test_a_preset_parses_and_is_a_registered_familys(run, name):
-    assert name in families()
-    assert preset(run, name) != run()
-
-
-def test_a_family_without_a_preset_has_the_defaults():
-    assert load_preset("no-such-family") == PEARLConfig()
 
 
 @pytest.mark.parametrize(
@@ -307,83 +268,6 @@ def test_settings_override_a_base_and_leave_the_rest():
 def test_an_optional_setting_is_reset_by_none():
     base = from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": 5}})
     assert from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": None}}, base) == PEARLConfig()
-
-
-def all_changed(run=PEARLConfig):
-    """A config of which hardly a number, flag or list has its default."""
-
-    def changed(config):
-        values = {}
-        for field in dataclasses.fields(config):
-            value = getattr(config, field.name)
-            if type(value) is bool:
-                values[field.name] = not value
-            elif type(value) is int:
-                values[field.name] = 2 * value
-            elif type(value) is float:
-                values[field.name] = value / 2
-            elif value is None:
-                values[field.name] = 1
-            elif isinstance(value, tuple):
-                values[field.name] = value[:1]
-        values.pop("relabel_candidates", None)  # excludes random_context_length
-        values.pop("heads", None)  # divides the width
-        return dataclasses.replace(config, **values)
-
-    return run(**{field.name: changed(getattr(run(), field.name)) for field in dataclasses.fields(run)})
-
-
-@pytest.mark.parametrize(
-    "config", [*map(all_changed, RUNS), *(run() for run in RUNS), *(preset(run, name) for run, name in presets())]
-)
-def test_a_config_survives_plain_data_and_yaml(config):
-    run, plain = type(config), to_mapping(config)
-    assert from_mapping(run, plain) == config
-    assert from_mapping(run, plain, all_changed(run)) == config
-    assert from_mapping(run, yaml.safe_load(yaml.safe_dump(plain))) == config
-
-
-def test_a_yaml_file_is_read_over_a_base(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("agent:\n  learning_rate: 1e-4\n")
-    base = from_mapping(PEARLConfig, {"encoder": {"latent_dim": 7}})
-    config = load_yaml(path, base)
-    assert (config.agent.learning_rate, config.encoder.latent_dim) == (1e-4, 7)
-
-
-def test_an_empty_file_changes_nothing(tmp_path):
-    path = tmp_path / "empty.yaml"
-    path.write_text("# nothing\n")
-    assert load_yaml(path, PEARLConfig()) == PEARLConfig()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"agent: [unclosed", "not valid YAML"),
-        (b"agent:\n\tdiscount: 0.5", "not valid YAML"),
-        (b"- 1\n- 2\n", "must be a mapping"),
-        (b"[]", "must be a mapping"),
-        (b"false", "must be a mapping"),
-        (b"just words", "must be a mapping"),
-        (b"agent: 3", "agent must be a mapping"),
-        (b"agent:\n", "agent must be a mapping"),
-        (b"agent: {discunt: 0.5}", "'discount'"),
-        (b"agent: {discount: 2}", r"agent\.discount must lie in"),
-        (b"\xff\xfe\x00", "not valid YAML|Cannot read"),
-    ],
-)
-def test_a_mistake_in_a_file_is_reported_with_the_files_name(tmp_path, content, message):
-    path = tmp_path / "mine.yaml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message) as error:
-        load_yaml(path, PEARLConfig())
-    assert str(path) in str(error.value)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"Cannot read the config file .*none\.yaml: No such file"):
-        load_yaml(tmp_path / "none.yaml", PEARLConfig())
 
 
 def test_a_config_cannot_be_changed_in_place():
