@@ -2,7 +2,10 @@
 
 from agents.base import Deployable, MemorylessAgent, MemoryT, MetaAgent
 from agents.config import PEARLAgentConfig
+from agents.gradient_based import GradientAgentConfig
+from agents.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
 from agents.pearl import PEARLAgent, PEARLMemory
+from agents.reptile import ReptileAgent
 from agents.rl2 import RL2Agent, RL2AgentConfig
 from agents.spaces import check_spaces
 from agents.transformer import TransformerAgent, TransformerAgentConfig
@@ -13,6 +16,10 @@ __distribution__ = "pearl-metarl"
 __all__ = [
     "ActionChoice",
     "Deployable",
+    "FOMAMLAgent",
+    "GradientAgentConfig",
+    "MAMLAgent",
+    "MAMLAgentConfig",
     "MemoryT",
     "MemorylessAgent",
     "MetaAgent",
@@ -22,6 +29,7 @@ __all__ = [
     "PEARLMemory",
     "RL2Agent",
     "RL2AgentConfig",
+    "ReptileAgent",
     "TransformerAgent",
     "TransformerAgentConfig",
     "Transitions",

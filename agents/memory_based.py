@@ -1,74 +1,27 @@
 """Learning to learn by memory: a sequence model reads the trial, a policy reads the model (Duan et al. 2016)."""
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.base import NetworkAgent, initial_weights
-from agents.config import FeaturesConfig
 from agents.features import make_features
 from agents.memories import where_rows
-from agents.on_policy import make_policy_head
-from agents.ppo import clipped_surrogate, generalised_advantages, masked_mean, standardised
+from agents.on_policy import Policy, choose
+from agents.ppo import (
+    PPOConfig,
+    clipped_surrogate,
+    generalised_advantages,
+    gradient_steps,
+    masked_mean,
+    standardised,
+)
 from agents.sequence_models import SequenceModel
 from agents.types import ActionChoice, Transitions, Trials, check_transitions
 from encoders import mlp
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryAgentConfig(FeaturesConfig):
-    """Settings of an agent that learns within a trial by memory alone, and of how it is trained on whole trials."""
-
-    hidden_sizes: tuple[int, ...] = (128,)
-    """Widths of the policy's and the value's hidden layers."""
-    learning_rate: float = 1e-3
-    """Adam's step size at the start."""
-    final_learning_rate: float | None = None
-    """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
-    epochs: int = 8
-    """Passes over an iteration's trials, in gradient steps of a share of their tasks each."""
-    minibatches: int = 4
-    """Gradient steps in a pass, at most one for each task."""
-    discount: float = 0.99
-    """Discount per environment step, across a trial's episodes."""
-    gae_lambda: float = 0.95
-    """Trust in rewards (1) against trust in values (0) in the advantages."""
-    clip: float = 0.2
-    """How far the ratio of new to old probabilities counts from 1."""
-    value_weight: float = 0.5
-    """Weight of the values' squared error beside the policy's loss."""
-    entropy_weight: float = 0.01
-    """Weight of the policy's entropy."""
-    max_gradient_norm: float = 0.5
-    """Longest gradient; a longer one is shortened to it."""
-    reward_scale: float = 1.0
-    """Factor on rewards, as they are learnt from and as they are read."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
-            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
-        for name in ("epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip", "max_gradient_norm", "reward_scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
-        for name in ("value_weight", "entropy_weight", "final_learning_rate"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
-        for name in ("discount", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
 
 
 class TrialMemory(NamedTuple):
@@ -104,22 +57,17 @@ class MemoryAgent(NetworkAgent, ABC):
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: MemoryAgentConfig,
+        config: PPOConfig,
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space)
         self.config = config
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
-            self.head = make_policy_head(self.actions)
             self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
             read = self.features.dim + self.memory.width
-            self.policy = mlp(read, config.hidden_sizes, self.head.width)
+            self.policy = Policy(self.actions, read, config.hidden_sizes)
             self.value = mlp(read, config.hidden_sizes, 1)
-        first_guess = list(self.policy.parameters())[-2:]
-        with torch.no_grad():  # A policy that starts out of nothing does not have to unlearn first.
-            for parameter in first_guess:
-                parameter.mul_(0.01)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
 
     @abstractmethod
@@ -140,10 +88,10 @@ class MemoryAgent(NetworkAgent, ABC):
         The choice carries along the sample as drawn, its log-probability and the value of the step's beginning.
         """
         read = torch.cat([self.features(observation), self.memory.read(memory.state)], dim=-1)
-        policy = self.head.policy(self.policy(read))
-        sample = self.head.choose(policy, deterministic, rng)
+        policy = self.policy(read)
+        sample = choose(policy, deterministic, rng)
         extras = {"sample": sample, "log_prob": policy.log_prob(sample), "value": self._value(read)}
-        return ActionChoice(self.head.carried_out(sample), extras)
+        return ActionChoice(self.policy.head.carried_out(sample), extras)
 
     @torch.no_grad()
     def observe(self, memory: TrialMemory, transition: Transitions, active: Tensor) -> TrialMemory:
@@ -193,39 +141,31 @@ class MemoryAgent(NetworkAgent, ABC):
             gae_lambda=self.config.gae_lambda,
         )
         advantages = standardised(advantages, trials.mask)
-        sums: dict[str, Tensor] = {}
-        steps = 0
-        for _ in range(self.config.epochs):
-            order = torch.randperm(len(reward), generator=rng)
-            for chosen in order.tensor_split(min(self.config.minibatches, len(order))):
-                for name, value in self._step(trials, advantages, returns, chosen).items():
-                    sums[name] = sums[name] + value if name in sums else value
-                steps += 1
-        return {name: total / steps for name, total in sums.items()} | {"gradient_steps": torch.tensor(float(steps))}
+        return gradient_steps(
+            self, self.config, len(reward), lambda chosen: self._loss(trials, advantages, returns, chosen), rng
+        )
 
-    def _step(self, trials: Trials, advantages: Tensor, returns: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Take one gradient step on the chosen tasks' trials."""
+    def _loss(
+        self, trials: Trials, advantages: Tensor, returns: Tensor, chosen: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the chosen tasks' trials, and scalars for the log."""
         transitions = Transitions(*(field[chosen] for field in trials.transitions))
         mask, extras = trials.mask[chosen], {name: extra[chosen] for name, extra in trials.extras.items()}
         before = torch.cat([torch.ones_like(mask[:, :1]), trials.ended[chosen][:, :-1]], dim=1).unsqueeze(-1).float()
         remembered = self.memory(self._transition(transitions, before))[:, :-1]
         read = torch.cat([self.features(transitions.observation), remembered], dim=-1)
-        policy = self.head.policy(self.policy(read))
+        policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])
         policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages[chosen], mask, self.config.clip)
         value_loss = masked_mean((self._value(read) - returns[chosen]).square(), mask)
         entropy = masked_mean(policy.entropy(), mask)
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
         ratio_change = masked_mean((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
-        return {
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "entropy": entropy.detach(),
-            "ratio_change": ratio_change.detach(),
+        return loss, {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "ratio_change": ratio_change,
         }
 
     def _value(self, read: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What learning from an agent's own trials needs of an action space: distributions over what was sampled."""
+"""What learning from an agent's own trials needs of an action space: policies whose actions can be judged again."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -8,32 +8,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.actions import Actions, ContinuousActions, DiscreteActions
-from agents.policies import Categorical, Gaussian
+from agents.policies import Categorical, ClippedGaussian
+from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5
 """Of a Gaussian policy, in units of half the action's range"""
 
 
 class PolicyHead(nn.Module, ABC):
-    """Makes distributions of a network's output; a sample of one is kept as it was drawn, so that it can be judged."""
+    """Makes distributions of a network's output, whose samples stand for actions."""
 
     width: int
     """Numbers that the network gives"""
 
     @abstractmethod
-    def policy(self, output: Tensor) -> Any:
+    def forward(self, output: Tensor) -> Any:
         """Return the distribution that ``output`` (…, width) describes."""
 
     @abstractmethod
     def carried_out(self, sample: Tensor) -> Tensor:
         """Return the rows (…, action_dim), in the space's units, that samples stand for."""
 
-    def choose(self, policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
-        """Return a sample for each task, or the likeliest one where ``deterministic`` (task,)."""
-        best: Tensor = policy.mode
-        if deterministic.all():
-            return best
-        return torch.where(deterministic.view(-1, *[1] * (best.dim() - 1)), best, policy.sample(rng))
+    @abstractmethod
+    def sampled(self, action: Tensor) -> Tensor:
+        """Return the samples that stand for rows (…, action_dim) in the space's units."""
 
 
 class GaussianHead(PolicyHead):
@@ -45,11 +43,14 @@ class GaussianHead(PolicyHead):
         self.width = actions.width
         self.log_stddev = nn.Parameter(torch.full((actions.width,), INITIAL_LOG_STDDEV))
 
-    def policy(self, output: Tensor) -> Gaussian:  # noqa: D102
-        return Gaussian(output, self.log_stddev)
+    def forward(self, output: Tensor) -> ClippedGaussian:  # noqa: D102
+        return ClippedGaussian(output, self.log_stddev.expand_as(output))
 
     def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
-        return self._actions.decode(sample.clamp(-1.0, 1.0))
+        return self._actions.decode(sample)
+
+    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+        return self._actions.encode(action).clamp(-1.0, 1.0)
 
 
 class CategoricalHead(PolicyHead):
@@ -60,15 +61,47 @@ class CategoricalHead(PolicyHead):
         self._actions = actions
         self.width = actions.encoded_width
 
-    def policy(self, output: Tensor) -> Categorical:  # noqa: D102
+    def forward(self, output: Tensor) -> Categorical:  # noqa: D102
         return Categorical(output.log_softmax(-1))
 
     def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
         return functional.embedding(sample, self._actions.table)
 
+    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+        return self._actions.encode(action).argmax(-1)
 
-def make_policy_head(actions: Actions) -> PolicyHead:
-    """Return the head for a kind of action space."""
+
+class Policy(nn.Module):
+    """A network and its head: pi(a | what is read).
+
+    Args:
+        actions: the kind of action space.
+        input_dim: width of what is read.
+        hidden_sizes: widths of the hidden layers.
+    """
+
+    def __init__(self, actions: Actions, input_dim: int, hidden_sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.head = _make_head(actions)
+        self.network = mlp(input_dim, hidden_sizes, self.head.width)
+        with torch.no_grad():  # A policy that starts out of nothing does not have to unlearn first.
+            for parameter in list(self.network.parameters())[-2:]:
+                parameter.mul_(0.01)
+
+    def forward(self, read: Tensor) -> Any:
+        """Return the distribution over actions, given what is read (…, input_dim)."""
+        return self.head(self.network(read))
+
+
+def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
+    """Return a sample for each task, or the likeliest one where ``deterministic`` (task,)."""
+    best: Tensor = policy.mode
+    if deterministic.all():
+        return best
+    return torch.where(deterministic.view(-1, *[1] * (best.dim() - 1)), best, policy.sample(rng))
+
+
+def _make_head(actions: Actions) -> PolicyHead:
     if isinstance(actions, DiscreteActions):
         return CategoricalHead(actions)
     assert isinstance(actions, ContinuousActions)

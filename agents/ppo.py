@@ -1,16 +1,128 @@
-"""Proximal policy optimisation's losses as pure functions of tensors (Schulman et al. 2016, 2017)."""
+"""Proximal policy optimisation: losses as pure functions of tensors, and its gradient steps (Schulman et al. 2017)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from agents.base import NetworkAgent
+from agents.config import FeaturesConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyConfig(FeaturesConfig):
+    """Settings that agents which learn from their own trials share."""
+
+    hidden_sizes: tuple[int, ...] = (128,)
+    """Widths of the policy's and the value's hidden layers."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start."""
+    final_learning_rate: float | None = None
+    """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
+    epochs: int = 8
+    """Passes over an iteration's trials, in gradient steps of a share of their tasks each."""
+    minibatches: int = 4
+    """Gradient steps in a pass, at most one for each task."""
+    discount: float = 0.99
+    """Discount per environment step."""
+    gae_lambda: float = 0.95
+    """Trust in rewards (1) against trust in values (0) in the advantages."""
+    clip: float = 0.2
+    """How far the ratio of new to old probabilities counts from 1."""
+    max_gradient_norm: float = 0.5
+    """Longest gradient; a longer one is shortened to it."""
+    reward_scale: float = 1.0
+    """Factor on rewards, as they are learnt from and as they are read."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
+            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+        for name in ("epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "clip", "max_gradient_norm", "reward_scale"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+        if (self.final_learning_rate or 0) < 0:
+            raise ValueError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
+        for name in ("discount", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(OnPolicyConfig):
+    """Settings of proximal policy optimisation."""
+
+    value_weight: float = 0.5
+    """Weight of the values' squared error beside the policy's loss."""
+    entropy_weight: float = 0.01
+    """Weight of the policy's entropy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("value_weight", "entropy_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
+
+
+def gradient_steps(
+    agent: NetworkAgent,
+    config: OnPolicyConfig,
+    n_tasks: int,
+    loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
+    rng: torch.Generator,
+) -> dict[str, Tensor]:
+    """Take an iteration's gradient steps (Schulman et al. 2017, algorithm 1), each on a share of the tasks.
+
+    Args:
+        agent: whose parameters learn by its optimizer.
+        config: how often, in what shares, and how long a gradient may be.
+        n_tasks: tasks of the iteration.
+        loss: of the numbers of some tasks, (chosen,) int64: what to descend, and scalars for the log.
+        rng: draws which tasks make a gradient step.
+
+    Returns:
+        The scalars, detached, means over the gradient steps, and gradient_steps, their number.
+    """
+    sums: dict[str, Tensor] = {}
+    steps = 0
+    for _ in range(config.epochs):
+        order = torch.randperm(n_tasks, generator=rng)
+        for chosen in order.tensor_split(min(config.minibatches, n_tasks)):
+            total, scalars = loss(chosen)
+            agent.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(agent.parameters(), config.max_gradient_norm)
+            agent.optimizer.step()
+            for name, value in scalars.items():
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+            steps += 1
+    return {name: total / steps for name, total in sums.items()} | {"gradient_steps": torch.tensor(float(steps))}
 
 
 def generalised_advantages(
-    reward: Tensor, value: Tensor, mask: Tensor, *, discount: float, gae_lambda: float
+    reward: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    *,
+    discount: float,
+    gae_lambda: float,
+    ended: Tensor | None = None,
+    value_after: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return generalised advantage estimates (Schulman et al. 2016, equation 16) and the returns they are made of.
 
-    A trial is one sequence: episodes end within it and the return goes on, as a meta-learner's shall, which gives up
-    reward in an early episode for more of it later (Duan et al. 2016, section 2.2). Nothing comes after its last step.
+    A trial is one sequence unless ``ended`` cuts it: episodes end within it and the return goes on, as a
+    meta-learner's shall, which gives up reward in an early episode for more of it later (Duan et al. 2016, section
+    2.2). Nothing comes after its last step.
 
     Args:
         reward: (task, step).
@@ -18,6 +130,8 @@ def generalised_advantages(
         mask: (task, step) bool; padding is at the end and gives zeros.
         discount: per environment step.
         gae_lambda: 0 trusts the values alone, 1 the rewards alone.
+        ended: (task, step) bool, where the sequence is cut after the step; nowhere where None.
+        value_after: (task, step), of what comes after a step where it is cut; nothing where None.
 
     Returns:
         Advantages and returns, both (task, step).
@@ -25,6 +139,9 @@ def generalised_advantages(
     advantages = torch.zeros_like(reward)
     following, next_value = torch.zeros_like(reward[:, 0]), torch.zeros_like(reward[:, 0])
     for step in reversed(range(reward.shape[1])):
+        if ended is not None:
+            following = torch.where(ended[:, step], 0.0, following)
+            next_value = torch.where(ended[:, step], 0.0 if value_after is None else value_after[:, step], next_value)
         error = reward[:, step] + discount * next_value - value[:, step]
         following = torch.where(mask[:, step], error + discount * gae_lambda * following, 0.0)
         next_value = torch.where(mask[:, step], value[:, step], 0.0)

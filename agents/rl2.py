@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from agents.memory_based import MemoryAgent, MemoryAgentConfig
+from agents.memory_based import MemoryAgent
+from agents.ppo import PPOConfig
 from agents.sequence_models import SequenceModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class RL2AgentConfig(MemoryAgentConfig):
+class RL2AgentConfig(PPOConfig):
     """Settings of RL²'s policy and of how it is trained."""
 
     memory_width: int = 128

@@ -11,7 +11,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
-from pearl.config import beyond_defaults
+from pearl.config_reading import beyond_defaults
 
 CARD = """# {family}
 

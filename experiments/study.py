@@ -27,7 +27,8 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.config import ConfigError, PEARLConfig, beyond_defaults, from_mapping, load_preset
+from pearl.config import PEARLConfig, load_preset
+from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
 from pearl.evaluation import Evaluation
 from pearl.run import write_json
 from pearl.threads import use_threads

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 import pearl
-from pearl.config import Config, ConfigError, PEARLConfig, load_yaml, preset
+from pearl.config import Config, PEARLConfig, preset
+from pearl.config_reading import ConfigError, load_yaml
 from pearl.console import TrainingProgress
 from pearl.model import learner_of
 from pearl.report import evaluation_table, headline

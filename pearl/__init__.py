@@ -10,15 +10,18 @@ with uncollected():
     from pearl.checkpoint import CheckpointError
     from pearl.config import (
         CollectionConfig,
-        ConfigError,
         EvaluationConfig,
+        FOMAMLConfig,
+        MAMLConfig,
         PEARLConfig,
+        ReptileConfig,
         RL2Config,
         TrainingConfig,
         TransformerConfig,
         load_preset,
         preset,
     )
+    from pearl.config_reading import ConfigError
     from pearl.evaluation import Evaluation
     from pearl.model import PEARL, MetaLearner
     from pearl.persistence import load
@@ -51,11 +54,14 @@ __all__ = [
     "DivergedError",
     "Evaluation",
     "EvaluationConfig",
+    "FOMAMLConfig",
     "LogUniform",
+    "MAMLConfig",
     "MetaLearner",
     "NonFiniteError",
     "PEARLConfig",
     "RL2Config",
+    "ReptileConfig",
     "Scale",
     "Session",
     "Task",

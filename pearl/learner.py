@@ -11,7 +11,8 @@ from torch.nn.utils import parameters_to_vector
 from agents import PEARLAgent
 from encoders import static_shapes
 from pearl.captured_step import CapturedStep
-from pearl.config import ConfigError, TrainingConfig
+from pearl.config import TrainingConfig
+from pearl.config_reading import ConfigError
 from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.sampling import MetaSampler
 

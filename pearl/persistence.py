@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from pearl.config import Config, ConfigError, PEARLConfig, TrainingConfig, from_mapping, to_mapping
+from pearl.config import Config, PEARLConfig, TrainingConfig
+from pearl.config_reading import ConfigError, from_mapping, to_mapping
 from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system

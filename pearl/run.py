@@ -15,7 +15,8 @@ import numpy as np
 
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
-from pearl.config import Config, PEARLConfig, TrainingConfig, to_mapping
+from pearl.config import Config, PEARLConfig, TrainingConfig
+from pearl.config_reading import to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions

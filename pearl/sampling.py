@@ -7,7 +7,8 @@ from torch import Tensor
 
 from agents import MetaBatch
 from encoders import Context
-from pearl.config import ConfigError, PEARLConfig
+from pearl.config import PEARLConfig
+from pearl.config_reading import ConfigError
 from pearl.replay import TaskReplay
 from pearl.tasks import Task, TaskDistribution
 

@@ -1,5 +1,6 @@
 """The ways of learning to learn: for each its settings, its agent, and how it is trained."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from agents import PEARLAgent, RL2Agent, TransformerAgent
-from pearl.config import Config, ConfigError, PEARLConfig, RL2Config, TransformerConfig
+from agents import FOMAMLAgent, MAMLAgent, PEARLAgent, ReptileAgent, RL2Agent, TransformerAgent
+from pearl.config import Config, FOMAMLConfig, MAMLConfig, PEARLConfig, ReptileConfig, RL2Config, TransformerConfig
+from pearl.config_reading import ConfigError
 from pearl.training import MetaTraining, ReplayTraining, TrialTraining
 
 MakeAgent = Callable[[gym.Space[Any], gym.Space[Any], Any, torch.Generator], Any]
@@ -39,8 +41,32 @@ def _trial_based(description: str, config: type[Config], agent: Callable[..., An
     return System(description, config, make_agent, TrialTraining)
 
 
+def _gradient_based(description: str, config: type[Config], agent: Callable[..., Any]) -> System:
+    """Return the system of an agent that adapts by gradient steps, whose trials must go on after the last of them."""
+    system = _trial_based(description, config, agent)
+
+    def make_agent(observations: gym.Space[Any], actions: gym.Space[Any], settings: Any, rng: torch.Generator) -> Any:
+        adapting = settings.agent.adaptations * settings.agent.inner_episodes
+        for name, episodes in (
+            ("training.episodes_per_trial", settings.training.episodes_per_trial - 1),
+            ("evaluation.exploration_episodes", settings.evaluation.exploration_episodes),
+        ):
+            if episodes < adapting:
+                raise ConfigError(
+                    f"{settings.system} adapts {settings.agent.adaptations} times, after "
+                    f"{settings.agent.inner_episodes} episodes each (agent.adaptations, agent.inner_episodes). "
+                    f"{name} must be at least {adapting + (name != 'evaluation.exploration_episodes')}."
+                )
+        return system.make_agent(observations, actions, settings, rng)
+
+    return dataclasses.replace(system, make_agent=make_agent)
+
+
 SYSTEMS = {
     "pearl": System("belief over a task variable, off-policy (Rakelly 2019)", PEARLConfig, _pearl, ReplayTraining),
+    "maml": _gradient_based("gradient steps on whole episodes (Finn 2017)", MAMLConfig, MAMLAgent),
+    "fomaml": _gradient_based("MAML to first order (Finn 2017)", FOMAMLConfig, FOMAMLAgent),
+    "reptile": _gradient_based("towards every task's own policy (Nichol 2018)", ReptileConfig, ReptileAgent),
     "rl2": _trial_based("recurrent policy over whole trials (Duan 2016)", RL2Config, RL2Agent),
     "transformer": _trial_based("attention over whole trials (Melo 2022)", TransformerConfig, TransformerAgent),
 }

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pearl.config import PEARLConfig, from_mapping
+from pearl.config import PEARLConfig
+from pearl.config_reading import from_mapping
 from pearl.tasks import Task, make
 
 RESULTS = Path(__file__).parent.parent / "results"

@@ -14,10 +14,15 @@ import torch
 from torch import Tensor
 
 from agents import (
+    FOMAMLAgent,
+    GradientAgentConfig,
+    MAMLAgent,
+    MAMLAgentConfig,
     MetaAgent,
     MetaBatch,
     PEARLAgent,
     PEARLAgentConfig,
+    ReptileAgent,
     RL2Agent,
     RL2AgentConfig,
     TransformerAgent,
@@ -81,6 +86,21 @@ def transformer_with(**settings: Any) -> MakeAgent:
     return lambda seed: transformer_agent(seed, **settings)
 
 
+def maml_with(kind: type[MAMLAgent] = MAMLAgent, **settings: Any) -> MakeAgent:
+    def make(seed: int) -> MAMLAgent:
+        space = settings.get("action_space", ACTION_SPACE)
+        chosen = {name: value for name, value in settings.items() if name != "action_space"}
+        config = MAMLAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **chosen})
+        return kind(OBSERVATION_SPACE, space, config, generator(seed))
+
+    return make
+
+
+def reptile_with(**settings: Any) -> MakeAgent:
+    config = GradientAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **settings})
+    return lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed))
+
+
 LEARNERS: dict[str, MakeAgent] = {
     **{f"pearl-{kind}": pearl_with(kind=kind) for kind in KINDS},
     "pearl-discrete": pearl_with(action_space=DISCRETE),
@@ -90,7 +110,7 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-ignoring": pearl_with(ignored_observations=(1,)),
     "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
 }
-TRIAL_LEARNERS: dict[str, MakeAgent] = {
+MEMORY_LEARNERS: dict[str, MakeAgent] = {
     "rl2": rl2_with(),
     "rl2-discrete": rl2_with(action_space=DISCRETE),
     "rl2-multi-discrete": rl2_with(action_space=MULTI_DISCRETE),
@@ -99,6 +119,15 @@ TRIAL_LEARNERS: dict[str, MakeAgent] = {
     "transformer-window": transformer_with(window=3),
     "transformer-discrete": transformer_with(action_space=DISCRETE),
 }
+GRADIENT_LEARNERS: dict[str, MakeAgent] = {
+    "maml": maml_with(),
+    "maml-twice": maml_with(adaptations=2, inner_steps=2, inner_objective="clipped"),
+    "maml-discrete": maml_with(action_space=DISCRETE, normalise_observations=True),
+    "maml-step-sizes": maml_with(learned_step_sizes=True),
+    "fomaml": maml_with(FOMAMLAgent),
+    "reptile": reptile_with(inner_steps=3),
+}
+TRIAL_LEARNERS: dict[str, MakeAgent] = {**MEMORY_LEARNERS, **GRADIENT_LEARNERS}
 AGENTS: dict[str, MakeAgent] = {**LEARNERS, **TRIAL_LEARNERS}
 
 

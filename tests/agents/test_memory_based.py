@@ -13,8 +13,8 @@ from agents.sequence_models import SequenceModel
 from agents.transformer import CausalTransformer
 from tests.agents.agent_tester import (
     ACTION_SPACE,
+    MEMORY_LEARNERS,
     OBSERVATION_DIM,
-    TRIAL_LEARNERS,
     MakeAgent,
     all_of,
     assert_identical,
@@ -35,7 +35,7 @@ MODELS: dict[str, SequenceModel] = {
 }
 
 
-@pytest.fixture(params=TRIAL_LEARNERS.values(), ids=TRIAL_LEARNERS.keys())
+@pytest.fixture(params=MEMORY_LEARNERS.values(), ids=MEMORY_LEARNERS.keys())
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
@@ -124,7 +124,7 @@ def test_learning_judges_the_very_samples_that_were_acted_on(agent: MemoryAgent)
     with torch.no_grad():
         remembered = agent.memory(agent._transition(trials.transitions, before))[:, :-1]
         read = torch.cat([agent.features(trials.transitions.observation), remembered], -1)
-        log_prob = agent.head.policy(agent.policy(read)).log_prob(trials.extras["sample"])
+        log_prob = agent.policy(read).log_prob(trials.extras["sample"])
         value = agent._value(read)
     torch.testing.assert_close(log_prob, trials.extras["log_prob"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(value, trials.extras["value"], rtol=1e-4, atol=1e-4)

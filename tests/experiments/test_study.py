@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from experiments import study
-from pearl.config import ConfigError, PEARLConfig, from_mapping, load_preset
+from pearl.config import PEARLConfig, load_preset
+from pearl.config_reading import ConfigError, from_mapping
 
 ROOT = study.Path(study.__file__).parents[1]
 SMALL = """

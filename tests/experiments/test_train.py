@@ -9,7 +9,8 @@ from PIL import Image
 
 import pearl
 from experiments import train
-from pearl.config import load_preset, to_mapping
+from pearl.config import load_preset
+from pearl.config_reading import to_mapping
 from tests.experiments.runs import SHORT, checkpoints, rows
 
 

@@ -5,7 +5,8 @@ import yaml
 
 import pearl
 from experiments import train
-from pearl.config import ConfigError, load_preset, to_mapping
+from pearl.config import load_preset
+from pearl.config_reading import ConfigError, to_mapping
 from tests.experiments.runs import printed_by
 
 

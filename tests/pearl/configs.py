@@ -1,12 +1,15 @@
 """The settings that there are: of whole runs, and of their sections."""
 
-from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from agents import GradientAgentConfig, MAMLAgentConfig, PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import CollectionConfig, RL2Config, TransformerConfig
+from pearl.config import CollectionConfig, FOMAMLConfig, MAMLConfig, ReptileConfig, RL2Config, TransformerConfig
 
 RUNS = {
     PEARLConfig: {"config", "model"},
+    MAMLConfig: {"config", "settings"},
+    FOMAMLConfig: {"config", "settings"},
+    ReptileConfig: {"config", "settings"},
     RL2Config: {"config", "settings"},
     TransformerConfig: {"config", "settings"},
 }
@@ -17,6 +20,8 @@ SECTIONS = {
     TrainingConfig: (PEARLConfig, "training"),
     CollectionConfig: (RL2Config, "training"),
     EvaluationConfig: (PEARLConfig, "evaluation"),
+    MAMLAgentConfig: (MAMLConfig, "agent"),
+    GradientAgentConfig: (ReptileConfig, "agent"),
     RL2AgentConfig: (RL2Config, "agent"),
     TransformerAgentConfig: (TransformerConfig, "agent"),
 }

@@ -10,13 +10,8 @@ import pytest
 from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import (
-    CollectionConfig,
-    RL2Config,
-    TransformerConfig,
-    from_mapping,
-    read_yaml,
-)
+from pearl.config import CollectionConfig, RL2Config, TransformerConfig
+from pearl.config_reading import from_mapping, read_yaml
 from tests.pearl.configs import RUNS, SECTIONS
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from pearl import ConfigError, PEARLConfig, families, load_preset
-from pearl.config import from_mapping, load_yaml, preset, to_mapping
+from pearl.config import preset
+from pearl.config_reading import from_mapping, load_yaml, to_mapping
 from tests.pearl.configs import RUNS
 
 

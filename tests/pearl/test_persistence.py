@@ -12,7 +12,7 @@ import torch
 import pearl
 from pearl import PEARL, CheckpointError, Task
 from pearl.checkpoint import read_checkpoint, write_checkpoint
-from pearl.config import to_mapping
+from pearl.config_reading import to_mapping
 from pearl.persistence import describe, find_checkpoint
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 

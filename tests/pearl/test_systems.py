@@ -5,16 +5,18 @@ import pytest
 import torch
 
 import pearl
-from agents import RL2AgentConfig, TransformerAgentConfig
+from agents import GradientAgentConfig, MAMLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from pearl.config import (
     CollectionConfig,
-    ConfigError,
+    FOMAMLConfig,
+    MAMLConfig,
+    ReptileConfig,
     RL2Config,
     TransformerConfig,
     load_preset,
     preset,
-    to_mapping,
 )
+from pearl.config_reading import ConfigError, to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner, learner_of
 from pearl.run import Run, RunError, resume, run_name
@@ -23,8 +25,12 @@ from tests.pearl.small import Counting, CountingEnv, differences, everything_lea
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
 PROTOCOL = small_config().evaluation
+ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "normalise_observations": True}
 CONFIGS = {
     "pearl": small_config(),
+    "maml": MAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
+    "fomaml": FOMAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
+    "reptile": ReptileConfig(agent=GradientAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "rl2": RL2Config(
         agent=RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4),
         training=COLLECTION,
@@ -66,7 +72,7 @@ def test_every_system_is_tested_here():
 
 
 def test_a_system_of_no_such_name_is_answered_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, rl2, transformer"):
+    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, transformer"):
         find_system("rl3")
 
 

@@ -1,0 +1,304 @@
+"""Learning to learn by gradient: a policy whose parameters adapt to a task by gradient steps (Finn et al. 2017)."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from agents.base import NetworkAgent, initial_weights
+from agents.features import make_features
+from agents.on_policy import Policy, choose
+from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, masked_mean
+from agents.types import ActionChoice, Transitions, Trials, check_transitions
+from encoders import mlp
+
+ROOM = 32
+"""Steps by which the room for a task's transitions grows."""
+
+Parameters = tuple[Tensor, ...]
+"""A policy's parameters, of each task its own: (task, …) each"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAgentConfig(OnPolicyConfig):
+    """Settings of an agent that adapts by gradient steps."""
+
+    adaptations: int = 1
+    """How often in a trial the policy adapts; afterwards it stays as it is."""
+    inner_episodes: int = 2
+    """Episodes played before each adaptation, which learns from them."""
+    inner_steps: int = 1
+    """Gradient steps of an adaptation."""
+    inner_learning_rate: float = 0.1
+    """Their step size."""
+    inner_objective: Literal["reinforce", "clipped"] = "reinforce"
+    """What they climb: REINFORCE with a baseline, as a ratio of probabilities, or PPO's clipped surrogate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("adaptations", "inner_episodes", "inner_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.inner_learning_rate <= 0:
+            raise ValueError(f"agent.inner_learning_rate must be positive, got {self.inner_learning_rate}.")
+        if self.inner_objective not in ("reinforce", "clipped"):
+            raise ValueError(f"agent.inner_objective must be reinforce or clipped, got {self.inner_objective!r}.")
+
+
+class GradientMemory(NamedTuple):
+    """What a gradient-based agent knows of the tasks it is acting in."""
+
+    parameters: Parameters
+    """The policy's, (task, …) each"""
+    transitions: Transitions
+    """What the next adaptation will learn from, (task, step, …); room for more at the end"""
+    ended: Tensor
+    """(task, step) bool, whether an episode ended with the step"""
+    length: Tensor
+    """(task,) int64, how many steps there are"""
+    episodes: Tensor
+    """(task,) int64, how many episodes ended among them"""
+    adapted: Tensor
+    """(task,) int64, adaptations so far"""
+
+
+class Lessons(NamedTuple):
+    """What gradient steps on a policy learn from: several tasks' steps."""
+
+    read: Tensor
+    """What the policy reads of the observations, (task, step, width)"""
+    sample: Tensor
+    """The actions as the policy draws them, (task, step, …)"""
+    log_prob: Tensor
+    """Of those by the policy that played, (task, step)"""
+    advantage: Tensor
+    """(task, step)"""
+    mask: Tensor
+    """(task, step) bool"""
+
+
+class GradientAgent(NetworkAgent):
+    """A policy that adapts to its task by gradient steps on what it has just played. A ``MetaAgent``.
+
+    Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
+    ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks and told how
+    often the policy has adapted, is the baseline; it does not adapt. Advantages are centred for each task, since what
+    the baseline cannot know is which task it is in.
+
+    Args:
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
+        config: the agent's settings.
+        rng: draws the initial weights.
+
+    Raises:
+        TypeError: a space is of a kind that is not supported.
+        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+            observations.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: GradientAgentConfig,
+        rng: torch.Generator,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.config = config
+        with initial_weights(rng):
+            self.features = make_features(observation_space, config)
+            self.policy = Policy(self.actions, self.features.dim, config.hidden_sizes)
+            self.value = mlp(self.features.dim + 1, config.hidden_sizes, 1)
+        self._names = [name for name, _ in self.policy.named_parameters()]
+        self.step_sizes = self.make_step_sizes()
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+
+    def make_step_sizes(self) -> nn.ParameterList:
+        """Return the inner steps' sizes where they are learnt; empty where they are all the same."""
+        return nn.ParameterList()
+
+    @torch.no_grad()
+    def begin(self, n_tasks: int, rng: torch.Generator) -> GradientMemory:
+        """Start ``n_tasks`` trials: every policy is the one that was learnt."""
+        nothing = torch.zeros(n_tasks, dtype=torch.int64)
+        return GradientMemory(
+            tuple(parameter.detach() for parameter in self.common_parameters(n_tasks)),
+            Transitions(
+                observation=torch.zeros(n_tasks, ROOM, self.observation_dim),
+                action=torch.zeros(n_tasks, ROOM, self.action_dim),
+                reward=torch.zeros(n_tasks, ROOM),
+                next_observation=torch.zeros(n_tasks, ROOM, self.observation_dim),
+                terminated=torch.zeros(n_tasks, ROOM),
+            ),
+            torch.zeros(n_tasks, ROOM, dtype=torch.bool),
+            nothing,
+            nothing,
+            nothing,
+        )
+
+    @torch.no_grad()
+    def act(
+        self, observation: Tensor, memory: GradientMemory, deterministic: Tensor, rng: torch.Generator
+    ) -> ActionChoice:
+        """Act by each task's own policy; where ``deterministic`` by its likeliest action.
+
+        The choice carries along the action's log-probability.
+        """
+        policy = self.policies(memory.parameters, self.features(observation))
+        sample = choose(policy, deterministic, rng)
+        return ActionChoice(self.policy.head.carried_out(sample), {"log_prob": policy.log_prob(sample)})
+
+    @torch.no_grad()
+    def observe(self, memory: GradientMemory, transition: Transitions, active: Tensor) -> GradientMemory:
+        """Note one transition of each active task, as long as adaptations are to come.
+
+        Raises:
+            ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
+        """
+        if active.dtype != torch.bool:
+            raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
+        check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
+        rows = (active & (memory.adapted < self.config.adaptations)).nonzero().squeeze(1)
+        step = memory.length[rows]
+        full = bool((step == memory.ended.shape[1]).any())
+        transitions, ended = memory.transitions, memory.ended
+        if full:
+            transitions, ended = Transitions(*(_with_room(field) for field in transitions)), _with_room(ended)
+        written = Transitions(
+            *(
+                field.index_put((rows, step), new[rows].to(field.dtype))
+                for field, new in zip(transitions, transition, strict=True)
+            )
+        )
+        length = memory.length.index_put((rows,), step + 1)
+        return memory._replace(transitions=written, ended=ended, length=length)
+
+    def read(self, memory: GradientMemory) -> GradientMemory:
+        """Return the memory itself: nothing is put off."""
+        return memory
+
+    def redraw(self, memory: GradientMemory, rng: torch.Generator) -> GradientMemory:
+        """Return the memory itself: it holds no draws."""
+        return memory
+
+    @torch.no_grad()
+    def end_episode(self, memory: GradientMemory, ended: Tensor, rng: torch.Generator) -> GradientMemory:
+        """Adapt the policies of the tasks whose last episode was the adaptation's last."""
+        rows = (ended & (memory.length > 0)).nonzero().squeeze(1)
+        marked = memory.ended.index_put((rows, memory.length[rows] - 1), torch.tensor(True))
+        episodes = memory.episodes.index_put((rows,), memory.episodes[rows] + 1)
+        ready = (episodes == self.config.inner_episodes).nonzero().squeeze(1)
+        if not len(ready):
+            return memory._replace(ended=marked, episodes=episodes)
+        parameters = self.adapted(
+            tuple(parameter[ready] for parameter in memory.parameters),
+            self._to_learn_from(memory._replace(ended=marked), ready),
+        )
+        zero, none = torch.tensor(0), torch.tensor(False)
+        return memory._replace(
+            parameters=tuple(
+                old.index_put((ready,), new) for old, new in zip(memory.parameters, parameters, strict=True)
+            ),
+            ended=marked.index_put((ready,), none),
+            length=memory.length.index_put((ready,), zero),
+            episodes=episodes.index_put((ready,), zero),
+            adapted=memory.adapted.index_put((ready,), memory.adapted[ready] + 1),
+        )
+
+    def policies(self, parameters: Parameters, read: Tensor) -> Any:
+        """Return each task's policy where it reads ``read``, (task, …, width)."""
+        return vmap(self._policy)(parameters, read)
+
+    def common_parameters(self, n_tasks: int) -> Parameters:
+        """Return the learnt parameters as those of each of several tasks, with the gradient to them."""
+        return tuple(parameter.expand(n_tasks, *parameter.shape) for parameter in self.policy.parameters())
+
+    def adapted(self, parameters: Parameters, lessons: Lessons, *, first_order: bool = False) -> Parameters:
+        """Return each task's parameters after an adaptation (Finn et al. 2017, equation 1).
+
+        Args:
+            parameters: of each task.
+            lessons: what each task has played since the last adaptation.
+            first_order: whether the steps taken count as constants for the gradient to ``parameters``.
+        """
+        step_sizes = list(self.step_sizes) or [self.config.inner_learning_rate] * len(parameters)
+        for _ in range(self.config.inner_steps):
+            slopes = vmap(grad(self._inner_loss))(parameters, lessons)
+            if first_order:
+                slopes = tuple(slope.detach() for slope in slopes)
+            parameters = tuple(
+                parameter - size * slope for parameter, size, slope in zip(parameters, step_sizes, slopes, strict=True)
+            )
+        return parameters
+
+    @torch.no_grad()
+    def advantages(
+        self, transitions: Transitions, reward: Tensor, ended: Tensor, mask: Tensor, adapted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the advantages and the returns of episodes, each (task, step); a time limit bootstraps.
+
+        Args:
+            transitions: (task, step, …).
+            reward: what is to be collected, (task, step).
+            ended: (task, step) bool, where an episode ended.
+            mask: (task, step) bool; padding is at the end.
+            adapted: (task, step) int64, adaptations before each step.
+        """
+        following = self.values(self.features(transitions.next_observation), adapted)
+        return generalised_advantages(
+            self.config.reward_scale * reward,
+            self.values(self.features(transitions.observation), adapted),
+            mask,
+            discount=self.config.discount,
+            gae_lambda=self.config.gae_lambda,
+            ended=ended,
+            value_after=following * (1.0 - transitions.terminated),
+        )
+
+    def values(self, read: Tensor, adapted: Tensor) -> Tensor:
+        """Return the values of what is read (task, step, width) after so many adaptations, (task, step)."""
+        share = adapted.unsqueeze(-1) / self.config.adaptations
+        value: Tensor = self.value(torch.cat([read, share.to(read.dtype)], dim=-1))
+        return value.squeeze(-1)
+
+    def adaptations_before(self, trials: Trials) -> Tensor:
+        """Return how often the policy had adapted before each step of trials, (task, step) int64."""
+        episode = trials.ended.long().cumsum(1) - trials.ended.long()
+        return (episode // self.config.inner_episodes).clamp(max=self.config.adaptations)
+
+    def _to_learn_from(self, memory: GradientMemory, rows: Tensor) -> Lessons:
+        """Return what some tasks' adaptations learn from."""
+        steps = int(memory.length[rows].max())
+        transitions = Transitions(*(field[rows, :steps] for field in memory.transitions))
+        mask = torch.arange(steps) < memory.length[rows].unsqueeze(1)
+        adapted = memory.adapted[rows].unsqueeze(1).expand(-1, steps)
+        advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
+        read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
+        log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
+        return Lessons(read, sample, log_prob, centred(advantage, mask), mask)
+
+    def _policy(self, parameters: Parameters, read: Tensor) -> Any:
+        """Return the policy of one task's parameters."""
+        return functional_call(self.policy, dict(zip(self._names, parameters, strict=True)), (read,))
+
+    def _inner_loss(self, parameters: Parameters, lessons: Lessons) -> Tensor:
+        """Return what an adaptation's steps descend, of one task."""
+        log_prob = self._policy(parameters, lessons.read).log_prob(lessons.sample)
+        if self.config.inner_objective == "clipped":
+            return clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, lessons.mask, self.config.clip)
+        ratio = torch.where(lessons.mask, log_prob - lessons.log_prob, 0.0).exp()
+        return -masked_mean(ratio * lessons.advantage, lessons.mask)
+
+
+def centred(values: Tensor, mask: Tensor) -> Tensor:
+    """Return ``values`` (task, step) less each task's mean over the mask's steps, zeros elsewhere."""
+    mean = torch.where(mask, values, 0.0).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+    return torch.where(mask, values - mean, 0.0)
+
+
+def _with_room(field: Tensor) -> Tensor:
+    return torch.cat([field, field.new_zeros(len(field), ROOM, *field.shape[2:])], dim=1)

@@ -1,0 +1,136 @@
+"""Strict reading of settings from plain data, and writing them as such."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+SectionT = TypeVar("SectionT")
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+def load_yaml(path: Path, base: SectionT) -> SectionT:
+    """Read settings from a YAML file over ``base``.
+
+    Raises:
+        ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    except UnicodeError as error:
+        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
+    return read_yaml(text, str(path), base)
+
+
+def read_yaml(text: str, source: str, base: SectionT) -> SectionT:
+    """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from error
+    try:
+        return from_mapping(type(base), {} if data is None else data, base)
+    except ConfigError as error:
+        raise ConfigError(f"In {source}: {error}") from error
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Return a config dataclass as nested plain data that ``from_mapping`` reads back."""
+    plain = dataclasses.asdict(config)
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def from_mapping(
+    cls: type[SectionT], data: Mapping[str, Any], base: SectionT | None = None, path: str = ""
+) -> SectionT:
+    """Build a config dataclass from nested plain data; fields that are not given keep ``base``'s value.
+
+    Args:
+        cls: the config dataclass.
+        data: field names and values; mappings for nested configs.
+        base: where absent fields come from; the defaults where None.
+        path: dotted name of this level, for errors.
+
+    Raises:
+        ConfigError: an unknown name (the message suggests the nearest), a wrong type, a value out of range.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {data!r}.")
+    types_by_name = typing.get_type_hints(cls)
+    hints = {setting.name: types_by_name[setting.name] for setting in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        dotted = f"{path}.{name}" if path else str(name)
+        if name not in hints:
+            near = difflib.get_close_matches(str(name), hints, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
+        if dataclasses.is_dataclass(hints[name]):
+            inner = getattr(base, name) if base is not None else None
+            values[name] = from_mapping(typing.cast(type[Any], hints[name]), value, inner, dotted)
+        else:
+            values[name] = _convert(hints[name], value, dotted)
+    try:
+        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def beyond_defaults(config: Any) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
+    found, defaults = to_mapping(config), to_mapping(from_mapping(type(config), {}))
+    differing = {
+        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
+        for section, settings in found.items()
+    }
+    return {section: settings for section, settings in differing.items() if settings}
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Return ``value`` as the annotated type; YAML's ``1e-3`` arrives as a string and is read as a number."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(inner, value, path)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        near = difflib.get_close_matches(str(value), [str(argument) for argument in arguments], n=1)
+        hint_text = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{path} must be one of {', '.join(map(repr, arguments))}, got {value!r}.{hint_text}")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if number == number and abs(number) != float("inf"):
+            return number
+    names = {bool: "true or false", int: "a whole number", float: "a finite number"}
+    wanted = names.get(hint, "a list" if origin is tuple else str(hint))
+    raise ConfigError(f"{path} must be {wanted}, got {value!r} ({type(value).__name__}).")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
