@@ -34,6 +34,17 @@ def test_padding_gives_zeros_and_changes_no_advantage_before_it() -> None:
         assert (with_padding[1, 3:] == 0).all()
 
 
+def test_where_the_sequence_is_cut_the_value_of_what_comes_after_counts_and_no_advantage_does() -> None:
+    reward, value = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.5, 1.0, 0.25]])
+    ended, after = torch.tensor([[False, True, True]]), torch.tensor([[9.0, 4.0, 0.0]])
+    advantages, _ = generalised_advantages(
+        reward, value, ALL, discount=0.9, gae_lambda=0.5, ended=ended, value_after=after
+    )
+    second = 0.0 + 0.9 * 4.0 - 1.0
+    first = (1.0 + 0.9 * 1.0 - 0.5) + 0.45 * second
+    torch.testing.assert_close(advantages, torch.tensor([[first, second, 2.0 - 0.25]]))
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "counted"),
     [(1.5, 2.0, 1.2 * 2.0), (0.5, 2.0, 0.5 * 2.0), (1.5, -2.0, 1.5 * -2.0), (0.5, -2.0, 0.8 * -2.0), (1.1, 3.0, 3.3)],

@@ -8,6 +8,7 @@ import pearl
 from agents import GradientAgentConfig, MAMLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from pearl.config import (
     CollectionConfig,
+    EvaluationConfig,
     FOMAMLConfig,
     MAMLConfig,
     ReptileConfig,
@@ -209,6 +210,19 @@ def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(tmp_path):
 def test_pearl_takes_no_other_systems_settings():
     with pytest.raises(TypeError, match=r"got a RL2Config, which pearl\.MetaLearner takes"):
         pearl.PEARL(Counting(), CONFIGS["rl2"])
+
+
+@pytest.mark.parametrize("kind", [MAMLConfig, FOMAMLConfig, ReptileConfig])
+def test_a_trial_too_short_to_adapt_in_is_refused_with_the_setting_to_change(kind):
+    agent = type(kind().agent)(**ADAPTING | {"adaptations": 2})
+    longer = CollectionConfig(total_steps=160, n_train_tasks=4, episodes_per_trial=3)
+    with pytest.raises(
+        ConfigError, match=r"adapts 2 times, after 1 episodes .*\.episodes_per_trial must be at least 3"
+    ):
+        made(kind(agent=agent, training=COLLECTION, evaluation=PROTOCOL))
+    short = EvaluationConfig(exploration_episodes=1, episodes=2, n_test_tasks=2)
+    with pytest.raises(ConfigError, match=r"evaluation\.exploration_episodes must be at least 2"):
+        made(kind(agent=agent, training=longer, evaluation=short))
 
 
 def test_a_run_is_named_after_its_system():
