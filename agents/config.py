@@ -64,6 +64,9 @@ class PEARLAgentConfig(FeaturesConfig):
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
+    critics_teach_encoder: bool = True
+    """Whether the critics' loss reaches the encoder, as in PEARL; where not, only the decoder's and the contrastive
+    loss do, as in VariBAD (Zintgraf et al. 2020)."""
     contrastive_weight: float = 0.0
     """Weight of the contrastive loss, which asks the encoder to tell tasks apart by two halves of their contexts; 0
     leaves it out."""

@@ -78,7 +78,7 @@ class PEARLAgent(NetworkAgent):
     Raises:
         TypeError: a space is of a kind that is not supported.
         ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
-            observations.
+            observations; nothing that teaches the encoder.
     """
 
     def __init__(
@@ -90,6 +90,11 @@ class PEARLAgent(NetworkAgent):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space)
+        if not config.critics_teach_encoder and config.contrastive_weight == config.reconstruction_weight == 0:
+            raise ValueError(
+                "agent.critics_teach_encoder is false, so that nothing teaches the encoder which task it is in. Give "
+                "agent.reconstruction_weight or agent.contrastive_weight a value above 0."
+            )
         self.config = config
         self.latent_dim = encoder.latent_dim
         self.target_entropy = (
@@ -211,9 +216,9 @@ class PEARLAgent(NetworkAgent):
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
         The encoder's gradient, and that of an image's features, comes from the critics' loss, the KL, the contrastive
-        loss and the decoder's; the actor sees both detached. Every loss is evaluated at the same parameters, then one
-        optimizer step moves them all and the targets follow. Each transition has a sample of z of its own, the same
-        wherever it is read.
+        loss and the decoder's, unless the critics are not to teach the encoder; the actor sees both detached. Every
+        loss is evaluated at the same parameters, then one optimizer step moves them all and the targets follow. Each
+        transition has a sample of z of its own, the same wherever it is read.
 
         Args:
             batch: context and transitions of several tasks; the transitions' reward is the training reward.
@@ -273,7 +278,8 @@ class PEARLAgent(NetworkAgent):
             ).value
             reward = self.config.reward_scale * transitions.reward
             target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
-        q = self.actions.q(self.critics, observation, action, z)
+        learnt_z = z if self.config.critics_teach_encoder else z.detach()
+        q = self.actions.q(self.critics, observation, action, learnt_z)
         auxiliary = {}
         if self.config.reconstruction_weight > 0:
             reconstruction = self.decoder.loss(observation, action, next_observation, reward, z)

@@ -13,7 +13,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -31,6 +31,8 @@ from pearl.tasks import TaskDistribution, family_name, find
 from pearl.threads import use_threads
 from pearl.wandb_writer import WandbMode
 
+Objective = Literal["critics", "reconstruction", "both"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -40,6 +42,9 @@ class Common:
     """Seed of tasks, weights and every draw."""
     total_steps: int | None = None
     """Length of training in environment steps; short for --training.total-steps."""
+    objective: Objective | None = None
+    """What teaches PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
+    observation (VariBAD, Zintgraf et al. 2020); or both. Short for the --agent settings of the encoder's teachers."""
     run_dir: Path | None = None
     """Folder of the run; where None runs/FAMILY-seedN, of another system than PEARL runs/FAMILY-AGENT-seedN."""
     resume: bool = False
@@ -93,7 +98,28 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
         config = dataclasses.replace(
             config, training=dataclasses.replace(config.training, total_steps=arguments.total_steps)
         )
+    if arguments.objective is not None:
+        config = with_objective(config, arguments.objective)
     return distribution, arguments, config
+
+
+def with_objective(config: Config, objective: Objective) -> Config:
+    """Return the settings with what teaches the encoder set.
+
+    Raises:
+        ConfigError: the system has no encoder.
+    """
+    if not isinstance(config, PEARLConfig):
+        raise ConfigError(f"--objective is for PEARL's encoder; {config.system} has none. Leave it out.")
+    agent = dataclasses.replace(config.agent, critics_teach_encoder=True, reconstruction_weight=0.0)
+    if objective != "critics":
+        agent = dataclasses.replace(
+            config.agent,
+            critics_teach_encoder=objective == "both",
+            reconstruction_weight=config.agent.reconstruction_weight or 1.0,
+            reconstructed=("reward", "next_observation"),
+        )
+    return dataclasses.replace(config, agent=agent)
 
 
 def arguments_of(base: Config) -> type[Any]:

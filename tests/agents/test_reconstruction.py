@@ -81,6 +81,23 @@ def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstru
         torch.testing.assert_close(more - none, 4.0 * (some - none), rtol=1e-3, atol=1e-5)
 
 
+def test_where_the_critics_are_not_to_teach_the_encoder_the_decoder_and_the_kl_alone_do() -> None:
+    """Their part of the encoder's gradient is what is missing; their own gradient stands."""
+    both, without = (taught(reconstruction_weight=1.0, critics_teach_encoder=teach) for teach in (True, False))
+    plain = taught(kl_weight=0.0)
+    for part in ("actor", "critics"):
+        assert_identical(gradients(without, part), gradients(both, part))
+    rows = (gradients(agent, "encoder") for agent in (both, without, plain))
+    for all_three, decoder_and_kl, critics_alone in zip(*rows, strict=True):
+        torch.testing.assert_close(decoder_and_kl, all_three - critics_alone, rtol=1e-3, atol=1e-5)
+        assert decoder_and_kl.abs().max() > 0
+
+
+def test_an_encoder_that_nothing_teaches_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing teaches the encoder"):
+        pearl_agent(critics_teach_encoder=False)
+
+
 def test_predictions_get_better_with_learning() -> None:
     agent, batch = pearl_agent(reconstruction_weight=1.0, reconstructed=BOTH), random_batch()
     losses = [float(agent.update(batch, generator(0))["reconstruction_loss"]) for _ in range(200)]
