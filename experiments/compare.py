@@ -78,7 +78,8 @@ def main(
     found = all_runs(folder, baseline)
     if baseline not in found:
         raise ConfigError(f"{folder} holds no runs of {baseline}, which others would be compared with. Name a seed.")
-    picture = draw(folder / PICTURE, family, found, exploration_episodes(configs[baseline]))
+    exploring = configs[baseline].evaluation.exploration_episodes
+    picture = draw(folder / PICTURE, family, found, exploring)
     console.print(table(found), soft_wrap=True)
     if page is not None:
         page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
@@ -94,11 +95,6 @@ def config_of(name: str, family: str, total_steps: int | None) -> Config:
     if total_steps is None:
         return config
     return dataclasses.replace(config, training=dataclasses.replace(config.training, total_steps=total_steps))
-
-
-def exploration_episodes(config: Config) -> int:
-    """Return how many exploration episodes the protocol has."""
-    return config.evaluation.exploration_episodes
 
 
 def read_runs(path: Path, config: Config | None = None) -> Runs:
