@@ -82,6 +82,11 @@ class NetworkAgent(nn.Module):
         self.action_space = action_space
         self.actions = make_actions(action_space)
 
+    @property
+    def gradient_steps_per_trial(self) -> int:
+        """Gradient steps that the agent takes in adapting to a task; none where it adapts by remembering."""
+        return 0
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the optimizer's step size for everything that learns."""
         for group in self.optimizer.param_groups:

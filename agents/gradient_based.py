@@ -117,6 +117,11 @@ class GradientAgent(NetworkAgent):
         self.step_sizes = self.make_step_sizes()
         self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
 
+    @property
+    def gradient_steps_per_trial(self) -> int:
+        """Gradient steps on each task's policy in a trial."""
+        return self.config.adaptations * self.config.inner_steps
+
     def make_step_sizes(self) -> nn.ParameterList:
         """Return the inner steps' sizes where they are learnt; empty where they are all the same."""
         return nn.ParameterList()

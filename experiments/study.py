@@ -10,7 +10,6 @@ stopped, continued and extended.
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 import tyro
 import yaml
 from numpy.typing import NDArray
+from pages import with_table
 from reproduce import commit
 from rich.console import Console
 from tyro.conf import Positional
@@ -212,18 +212,6 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
         lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
     return "\n".join(lines)
-
-
-def with_table(text: str, family: str, table: str) -> str:
-    """Return a page with the family's table in its place.
-
-    Raises:
-        ConfigError: the page has no place for it.
-    """
-    place = re.compile(rf"(<!-- {re.escape(family)} -->\n)(?:(?!<!--).)*(<!-- / -->)", re.DOTALL)
-    if not place.search(text):
-        raise ConfigError(f"The page has no place for {family}'s table: <!-- {family} -->, a line, and <!-- / -->.")
-    return place.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
 
 
 def draw(path: Path, family: str, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ Every function returns the path it wrote. A file appears whole or not at all, it
 and neither pyplot's state nor the caller's rcParams change. A measurement that is not finite leaves a gap.
 """
 
+from pearl.plots.comparison import comparison
 from pearl.plots.curves import learning_curve, learning_curves, return_by_episode
 from pearl.plots.film import animation
 from pearl.plots.plane import trajectories
@@ -14,6 +15,7 @@ from pearl.plots.variants import variant_curves
 __all__ = [
     "adaptation_story",
     "animation",
+    "comparison",
     "learning_curve",
     "learning_curves",
     "posterior_means",

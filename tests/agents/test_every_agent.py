@@ -11,6 +11,7 @@ from agents.spaces import env_actions
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
     AGENTS,
+    GRADIENT_LEARNERS,
     LEARNERS,
     OBSERVATION_DIM,
     MakeAgent,
@@ -330,3 +331,9 @@ def test_a_contexts_field_of_the_wrong_shape_is_named(
     wrong = batch._replace(context=batch.context._replace(**{field: torch.zeros(shape)}))
     with pytest.raises(ValueError, match=rf"^Context\.{field} must have the shape .*, got "):
         agent.update(wrong, generator(0))
+
+
+def test_only_agents_that_adapt_by_gradient_take_gradient_steps_in_a_trial() -> None:
+    steps = {name: make(0).gradient_steps_per_trial for name, make in AGENTS.items()}
+    assert {name for name, count in steps.items() if count > 0} == set(GRADIENT_LEARNERS)
+    assert (steps["maml"], steps["maml-twice"], steps["reptile"]) == (1, 4, 3)

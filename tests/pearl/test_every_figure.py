@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pearl import plots
+from pearl.plots.comparison import Compared, Estimate, looks
 from tests.pearl.pictures import REFERENCES, goals_on_half_circle, pixels, walk
 
 
@@ -44,6 +45,36 @@ def draw_variant_curves(path: Path, rng: np.random.Generator) -> Path:
         for name in ("plain", "layer-norm", "reconstruction", "whole-contexts", "learned-temperature")
     }
     return plots.variant_curves(path, curves, plain="plain", title="point-robot", value_name="normalised score")
+
+
+def draw_comparison(path: Path, rng: np.random.Generator) -> Path:
+    thresholds = np.linspace(0, 1, 21)
+
+    def system(final: float, steps: np.ndarray, improvement: Estimate | None) -> Compared:
+        episodes, profile = final * np.array([0.2, 0.8, 1, 1, 1]), 1 / (1 + np.exp(12 * (thresholds - final)))
+        return Compared(
+            Estimate(episodes, episodes - 0.1, episodes + 0.1),
+            [(steps, final * (1 - np.exp(-steps / 3e4)) + 0.03 * rng.normal(size=len(steps))) for _ in range(3)],
+            Estimate(profile, profile - 0.05, profile + 0.05),
+            improvement,
+        )
+
+    systems = {
+        "pearl": system(0.9, np.linspace(0, 1e5, 11), None),
+        "rl2": system(0.7, np.linspace(0, 1e6, 11), Estimate(0.2, 0.1, 0.35)),
+        "maml": system(0.4, np.linspace(0, 1e6, 11), Estimate(0.05, 0.0, 0.1)),
+    }
+    return plots.comparison(
+        path,
+        systems,
+        baseline="pearl",
+        looks=looks(list(systems)),
+        thresholds=thresholds,
+        title="point-robot: 3 systems, 3 seeds",
+        value_name="normalised score",
+        exploration_episodes=2,
+        references={"random policy": 0.0, "task known": 1.0},
+    )
 
 
 def draw_return_by_episode(path: Path, rng: np.random.Generator) -> Path:
@@ -90,6 +121,7 @@ FIGURES: list[Callable[[Path, np.random.Generator], Path]] = [
     draw_learning_curve,
     draw_learning_curves,
     draw_variant_curves,
+    draw_comparison,
     draw_return_by_episode,
     draw_trajectories,
     draw_posterior_means,

@@ -1,0 +1,210 @@
+"""Train several systems on a family, with the same tasks and protocol, and set what they reach side by side.
+
+    python experiments/compare.py point-robot --agents pearl rl2 maml
+    python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
+
+Writes results/comparison/FAMILY/AGENT.json with every seed's curve and final measurement, and a picture of all systems
+that the folder holds, and prints their table. Runs that are there already are not run again, so a comparison can be
+stopped, continued and extended.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from pages import with_table
+from reproduce import commit
+from rich.console import Console
+from tyro.conf import Positional
+
+from pearl import plots
+from pearl.comparison import Runs, compared, is_scored, last_episode, row, thresholds_of, train
+from pearl.config import Config, preset
+from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
+from pearl.plots.comparison import Estimate, looks
+from pearl.run import write_json
+from pearl.systems import SYSTEMS, find_system
+from pearl.tasks import UnknownFamilyError, make
+from pearl.threads import use_threads
+
+PICTURE = "comparison.png"
+
+
+def main(
+    family: Positional[str],
+    /,
+    agents: tuple[str, ...] = tuple(SYSTEMS),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    total_steps: int | None = None,
+    trial_episodes: int = 10,
+    out: Path = Path("results/comparison"),
+    page: Path | None = None,
+) -> None:
+    """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
+
+    Args:
+        family: name of the task family.
+        agents: what is compared; the others are compared with the first.
+        seeds: one run each of every agent.
+        total_steps: environment steps of every run; each preset's own where None.
+        trial_episodes: episodes of the trials that are drawn episode by episode.
+        out: folder of the results.
+        page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
+    """
+    use_threads(1)
+    make(family)
+    console = Console()
+    checked_out = commit()
+    folder = out / family
+    configs = {name: config_of(name, family, total_steps) for name in agents}
+    if not configs:
+        raise ConfigError(f"Name one agent at least. Agents: {', '.join(SYSTEMS)}.")
+    for name, config in configs.items():
+        read_runs(folder / f"{name}.json", config)  # Other settings there shall show before hours of training.
+    for seed in seeds:
+        for name, config in configs.items():
+            path = folder / f"{name}.json"
+            if str(seed) in read_runs(path, config):
+                continue
+            console.print(f"{family}, {name}, seed {seed}")
+            run = {**train(family, config, seed, trial_episodes=trial_episodes), "commit": checked_out}
+            write_runs(path, config, {**read_runs(path, config), str(seed): run})
+    baseline = next(iter(configs))
+    found = all_runs(folder, baseline)
+    if baseline not in found:
+        raise ConfigError(f"{folder} holds no runs of {baseline}, which others would be compared with. Name a seed.")
+    exploring = configs[baseline].evaluation.exploration_episodes
+    picture = draw(folder / PICTURE, family, found, exploring)
+    console.print(table(found), soft_wrap=True)
+    if page is not None:
+        page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
+
+
+def config_of(name: str, family: str, total_steps: int | None) -> Config:
+    """Return a system's preset for the family, with the budget over it where there is one.
+
+    Raises:
+        ConfigError: there is no such system.
+    """
+    config = preset(find_system(name).config, family)
+    if total_steps is None:
+        return config
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, total_steps=total_steps))
+
+
+def read_runs(path: Path, config: Config | None = None) -> Runs:
+    """Return a system's runs by seed, none where there is no file.
+
+    Raises:
+        ConfigError: the file's runs had other settings than ``config``, where that is given.
+    """
+    if not path.is_file():
+        return {}
+    data = json.loads(path.read_text())
+    if config is not None and not _same(config, data["config"]):
+        raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
+    runs: Runs = data["runs"]
+    return runs
+
+
+def write_runs(path: Path, config: Config, runs: Runs) -> None:
+    """Write a system's runs, in the seeds' order."""
+    described = {"system": config.system, "config": beyond_defaults(config)}
+    write_json(path, {**described, "runs": dict(sorted(runs.items(), key=lambda run: int(run[0])))})
+
+
+def all_runs(folder: Path, baseline: str) -> dict[str, Runs]:
+    """Return every system's runs in a family's folder: the baseline's first, then from the best last episode down."""
+    found = {path.stem: read_runs(path) for path in folder.glob("*.json")}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != baseline, -last_episode(item[1]), item[0])))
+
+
+def draw(path: Path, family: str, found: Mapping[str, Runs], n_exploration: int) -> Path:
+    """Draw all systems, the first of which is the baseline."""
+    scored, thresholds = is_scored(found), thresholds_of(found)
+    baseline = next(iter(found))
+    counts = sorted({len(runs) for runs in found.values()})
+    seeds = (
+        f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]} seeds"
+    )
+    return plots.comparison(
+        path,
+        {name: compared(runs, found[baseline], thresholds) for name, runs in found.items()},
+        baseline=baseline,
+        looks=looks(list(dict.fromkeys([*SYSTEMS, *found]))),
+        thresholds=thresholds,
+        title=f"{family}: {len(found)} system{'s' if len(found) > 1 else ''}, {seeds}",
+        value_name="normalised score" if scored else "return",
+        exploration_episodes=n_exploration,
+        references={"random policy": 0.0, "task known": 1.0} if scored else {"random policy": _random(found)},
+    )
+
+
+def section(found: Mapping[str, Runs], picture: str) -> str:
+    """Return what a page says of a family: the picture and the table."""
+    return f"![What they reach]({picture})\n\n{table(found)}"
+
+
+def table(found: Mapping[str, Runs]) -> str:
+    """Return the systems in Markdown, the first of which is the baseline."""
+    baseline = next(iter(found))
+    rows = {name: row(runs, found[baseline]) for name, runs in found.items()}
+    digits = _digits([end for each in rows.values() for end in (each.first.value, each.last.value)], is_scored(found))
+    header = [
+        "system (seeds)",
+        "environment steps",
+        "first episode",
+        "last episode",
+        f"better than {baseline}",
+        "gradient steps at test time",
+        "training, minutes",
+    ]
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for name, each in rows.items():
+        cells = [
+            f"{name} ({len(found[name])})",
+            f"{each.env_steps:,.0f}".replace(",", " "),
+            _with_interval(each.first, digits),
+            _with_interval(each.last, digits),
+            "–" if each.improvement is None else _with_interval(each.improvement, 2),
+            str(each.gradient_steps),
+            f"{each.wall_s / 60:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _same(config: Config, described: Mapping[str, Any]) -> bool:
+    """Return whether settings that were written are these; ones that no longer read are others."""
+    try:
+        return from_mapping(type(config), described) == config
+    except ConfigError:
+        return False
+
+
+def _random(found: Mapping[str, Runs]) -> float:
+    values = [run["references"]["random"] for runs in found.values() for run in runs.values()]
+    return float(sum(values) / len(values))
+
+
+def _digits(values: Sequence[Any], scored: bool) -> int:
+    """Return how many decimals tell values apart: of scores three, of returns the fewer the larger they are."""
+    largest = max(abs(float(value)) for value in values)
+    return 3 if scored or largest < 2 else 1 if largest < 100 else 0
+
+
+def _with_interval(estimate: Estimate, digits: int) -> str:
+    value, low, high = (f"{end:.{digits}f}".replace("-", "−") for end in estimate)
+    return f"{value} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except (ConfigError, UnknownFamilyError) as error:
+        sys.exit(f"error: {error}")

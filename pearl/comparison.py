@@ -1,0 +1,172 @@
+"""Runs of several systems on a family, as plain data, and what they come to beside each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pearl.config import Config
+from pearl.evaluation import Evaluation, References
+from pearl.model import learner_of
+from pearl.plots.comparison import Compared, Estimate
+from pearl.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
+
+FloatArray = NDArray[np.float64]
+Runs = Mapping[str, Mapping[str, Any]]
+"""A system's runs by seed, as ``train`` returns them"""
+
+THRESHOLDS = 101
+"""Of the performance profiles"""
+DIGITS = 4
+"""Decimals of what is kept of a run"""
+
+
+def train(family: str, config: Config, seed: int, *, trial_episodes: int) -> dict[str, Any]:
+    """Train one run; return as plain data its curve, its last evaluation and a longer trial of the test tasks.
+
+    Args:
+        family: the family's name.
+        config: the run's settings.
+        seed: of the run.
+        trial_episodes: episodes of the longer trial, whose exploration episodes are the protocol's; never fewer than
+            the protocol has.
+    """
+    model = learner_of(config)(family, config, seed=seed)
+    gradient_steps = model.agent.gradient_steps_per_trial
+    evaluations: list[Evaluation] = []
+    logged: list[dict[str, float]] = []
+
+    def evaluated(evaluation: Evaluation, metrics: dict[str, float]) -> None:
+        evaluations[:] = [evaluation]
+        logged.append(metrics)
+
+    model.learn(on_evaluation=evaluated)
+    last, episodes = evaluations[-1], config.evaluation.episodes
+    trial = model.evaluate(episodes=max(trial_episodes, episodes))
+    curve: dict[str, Any] = {
+        "env_steps": [int(metrics["env_steps"]) for metrics in logged],
+        "gradient_steps": [int(metrics["gradient_steps"]) for metrics in logged],
+        "wall_s": [round(metrics["wall_s"], 1) for metrics in logged],
+        "return_per_episode": [
+            [round(metrics[f"test/return_ep{episode}"], DIGITS) for episode in range(1, episodes + 1)]
+            for metrics in logged
+        ],
+    }
+    if last.score is not None:
+        curve["score"] = [round(metrics["test/score"], DIGITS) for metrics in logged]
+    scores = last.references.score(last.returns[:, -1])
+    return {
+        "curve": curve,
+        "test_tasks": [task.to_json() for task in model.test_tasks],
+        "references": {"random": last.references.random, "oracle": last.references.oracle},
+        "returns": last.returns.round(DIGITS).tolist(),
+        "scores": None if scores is None else scores.round(DIGITS).tolist(),
+        "trial_returns": trial.returns.round(DIGITS).tolist(),
+        "gradient_steps_at_test": gradient_steps,
+        "wall_s": round(model.wall_s, 1),
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's line in a table. Values are scores where the family has an oracle, else returns."""
+
+    env_steps: float
+    """Environment steps of a run, mean of the runs"""
+    first: Estimate
+    """Interquartile mean of the first episode"""
+    last: Estimate
+    """Of the last one"""
+    improvement: Estimate | None
+    """Probability that it is better than the baseline on a task; None where they share no tasks, and of the baseline"""
+    gradient_steps: int
+    """At test time"""
+    wall_s: float
+    """Seconds of training, mean of the runs"""
+
+
+def row(runs: Runs, baseline: Runs) -> Row:
+    """Return a system's line beside the baseline's runs."""
+    values = performance(runs, "returns")
+    return Row(
+        env_steps=float(np.mean([run["curve"]["env_steps"][-1] for run in runs.values()])),
+        first=_estimate(values[..., 0]),
+        last=_estimate(values[..., -1]),
+        improvement=None if runs is baseline else improvement(runs, baseline),
+        gradient_steps=next(iter(runs.values()))["gradient_steps_at_test"],
+        wall_s=float(np.mean([run["wall_s"] for run in runs.values()])),
+    )
+
+
+def compared(runs: Runs, baseline: Runs, thresholds: FloatArray) -> Compared:
+    """Return what is drawn of a system beside the baseline's runs."""
+    last = performance(runs, "returns")[..., -1]
+
+    def profile(values: FloatArray) -> FloatArray:
+        return performance_profile(values, thresholds)
+
+    return Compared(
+        episodes=_estimate(performance(runs, "trial_returns")),
+        curves=[curve(run) for run in runs.values()],
+        profile=Estimate(profile(last), *interval(profile, last)),
+        improvement=None if runs is baseline else improvement(runs, baseline),
+    )
+
+
+def performance(runs: Runs, trial: Literal["returns", "trial_returns"]) -> FloatArray:
+    """Return every run's scores, or returns where the family has no oracle, (run, task, episode).
+
+    Where runs differ in length, the episodes are those that all of them played.
+    """
+    found = [normalised(run, run[trial]) for run in runs.values()]
+    episodes = min(values.shape[1] for values in found)
+    return np.stack([values[:, :episodes] for values in found])
+
+
+def last_episode(runs: Runs) -> float:
+    """Return the interquartile mean of the protocol's last episode."""
+    return float(interquartile_mean(performance(runs, "returns")[..., -1]))
+
+
+def normalised(run: Mapping[str, Any], returns: Any) -> FloatArray:
+    """Return the scores of returns, or the returns where the family has no oracle."""
+    values = np.asarray(returns, dtype=np.float64)
+    scores = References(**run["references"]).score(values)
+    return values if scores is None else scores
+
+
+def curve(run: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
+    """Return a run's environment steps and the last episode's mean value at each evaluation, (evaluation,) each."""
+    means = np.asarray(run["curve"]["return_per_episode"], dtype=np.float64)[:, -1]
+    return np.asarray(run["curve"]["env_steps"], dtype=np.float64), normalised(run, means)
+
+
+def improvement(runs: Runs, baseline: Runs) -> Estimate | None:
+    """Return the probability of being better than the baseline in the last episode, of the seeds that both have.
+
+    None where they have no seed with the same test tasks.
+    """
+    shared = [seed for seed in runs if seed in baseline and runs[seed]["test_tasks"] == baseline[seed]["test_tasks"]]
+    if not shared:
+        return None
+    ours, theirs = (performance({seed: each[seed] for seed in shared}, "returns")[..., -1] for each in (runs, baseline))
+    value = np.float64(probability_of_improvement(ours, theirs))
+    return Estimate(value, *interval(probability_of_improvement, ours, theirs))
+
+
+def thresholds_of(found: Mapping[str, Runs]) -> FloatArray:
+    """Return evenly spaced thresholds from the worst to the best last episode of any system, (threshold,)."""
+    last = np.concatenate([performance(runs, "returns")[..., -1].ravel() for runs in found.values()])
+    return np.linspace(last.min(), last.max(), THRESHOLDS)
+
+
+def is_scored(found: Mapping[str, Runs]) -> bool:
+    """Return whether values are scores, 0 for a random policy and 1 for the one that knows the task."""
+    return all(run["references"]["oracle"] is not None for runs in found.values() for run in runs.values())
+
+
+def _estimate(values: FloatArray) -> Estimate:
+    """Return the interquartile mean of values (run, task, …) with its interval, (…) each."""
+    return Estimate(interquartile_mean(values), *interval(interquartile_mean, values))

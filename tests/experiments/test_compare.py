@@ -1,0 +1,231 @@
+"""Comparisons: several systems on a family, with the same tasks and protocol."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import compare
+from pearl import evaluation
+from pearl.config import PEARLConfig, RL2Config
+from pearl.config_reading import ConfigError, from_mapping
+from pearl.systems import SYSTEMS
+from tests.pearl.pictures import pixels
+
+ROOT = Path(compare.__file__).parents[1]
+AGENTS = ("pearl", "rl2", "maml")
+COLLECTION = {"total_steps": 120, "n_train_tasks": 2, "episodes_per_trial": 3}
+PROTOCOL = {"interval": 120, "n_test_tasks": 2, "exploration_episodes": 2, "episodes": 3}
+
+
+def small(kind, family):
+    """Settings for a moment's training in the place of a preset."""
+    collection = COLLECTION | ({"meta_batch": 2} if kind is PEARLConfig else {})
+    return from_mapping(kind, {"training": collection, "evaluation": PROTOCOL})
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(compare, "preset", small)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    monkeypatch.setattr(compare, "train", lambda *arguments, **settings: pytest.fail("trained"))
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The results of a comparison on the point robot with two seeds, and the page that it filled in."""
+    folder = tmp_path_factory.mktemp("compared")
+    page = folder / "page.md"
+    page.write_text("a\n<!-- point-robot -->\nnot run yet\n<!-- / -->\nb\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "preset", small)
+        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
+        compare.main("point-robot", agents=AGENTS, seeds=(0, 1), trial_episodes=5, out=folder, page=page)
+    return folder
+
+
+def written(folder, name):
+    return json.loads((folder / "point-robot" / f"{name}.json").read_text())
+
+
+def test_every_run_has_its_curve_its_last_evaluation_and_a_longer_trial(compared):
+    for name in AGENTS:
+        data = written(compared, name)
+        assert data["system"] == name
+        assert from_mapping(SYSTEMS[name].config, data["config"]) == small(SYSTEMS[name].config, "")
+        assert list(data["runs"]) == ["0", "1"]
+        for run in data["runs"].values():
+            curve = run["curve"]
+            assert curve["env_steps"][0] == 0
+            assert curve["env_steps"][-1] >= 120
+            assert {len(values) for values in curve.values()} == {len(curve["env_steps"])}
+            assert set(curve) == {"env_steps", "gradient_steps", "wall_s", "return_per_episode", "score"}
+            returns, trial = np.array(run["returns"]), np.array(run["trial_returns"])
+            assert returns.shape == (2, 3)
+            assert trial.shape == (2, 5)
+            np.testing.assert_allclose(returns.mean(0), curve["return_per_episode"][-1], atol=2e-4)
+            ends = run["references"]
+            scores = (returns[:, -1] - ends["random"]) / (ends["oracle"] - ends["random"])
+            np.testing.assert_allclose(run["scores"], scores, atol=2e-4)
+            assert run["wall_s"] >= curve["wall_s"][-1]
+            assert len(run["commit"].removesuffix("-dirty")) == 40
+        assert data["runs"]["0"]["returns"] != data["runs"]["1"]["returns"]
+
+
+def test_a_longer_trial_begins_as_the_protocols(compared):
+    for run in written(compared, "pearl")["runs"].values():
+        np.testing.assert_allclose(np.array(run["trial_returns"])[:, :3], run["returns"], atol=1e-3)
+
+
+def test_all_systems_meet_the_same_test_tasks_and_each_seed_its_own(compared):
+    tasks = [[run["test_tasks"] for run in written(compared, name)["runs"].values()] for name in AGENTS]
+    assert tasks[0] == tasks[1] == tasks[2]
+    assert tasks[0][0] != tasks[0][1]
+
+
+def test_only_what_adapts_by_gradient_takes_gradient_steps_at_test_time(compared):
+    steps = {name: written(compared, name)["runs"]["0"]["gradient_steps_at_test"] for name in AGENTS}
+    assert steps == {"pearl": 0, "rl2": 0, "maml": 1}
+
+
+def test_the_page_has_the_table_of_the_results_and_the_picture(compared):
+    found = compare.all_runs(compared / "point-robot", "pearl")
+    assert next(iter(found)) == "pearl"
+    assert set(found) == set(AGENTS)
+    picture = "point-robot/comparison.png"
+    text = f"a\n<!-- point-robot -->\n\n![What they reach]({picture})\n\n{compare.table(found)}\n\n<!-- / -->\nb\n"
+    assert (compared / "page.md").read_text() == text
+    assert pixels(compared / picture).shape[1] == 1200
+
+
+def test_runs_that_are_there_are_drawn_and_not_run_again(compared, tmp_path, untrained, capsys):
+    shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
+    (tmp_path / "point-robot" / "comparison.png").unlink()
+    compare.main("point-robot", agents=("rl2",), seeds=(1,), out=tmp_path)
+    assert (tmp_path / "point-robot" / "comparison.png").is_file()
+    printed = capsys.readouterr().out
+    assert "better than rl2" in printed
+    assert all(f"| {name} (2) |" in printed for name in AGENTS)
+
+
+def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
+    def interrupted(family, config, seed, *, trial_episodes):
+        if seed == 3:
+            raise KeyboardInterrupt
+        return {"seed": seed}
+
+    monkeypatch.setattr(compare, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare.main("point-robot", agents=("rl2",), seeds=(10, 2, 3), out=tmp_path)
+    runs = written(tmp_path, "rl2")["runs"]
+    assert list(runs) == ["2", "10"]
+    assert runs["2"]["seed"] == 2
+
+
+@pytest.mark.parametrize("total_steps", [None, 600])
+def test_runs_with_other_settings_are_not_mixed_with_new_ones(compared, tmp_path, untrained, total_steps, monkeypatch):
+    shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
+    if total_steps is None:
+        monkeypatch.setitem(PROTOCOL, "n_test_tasks", 3)
+    with pytest.raises(ConfigError, match=r"rl2\.json holds runs with other settings"):
+        compare.main("point-robot", agents=("rl2",), seeds=(0, 1), total_steps=total_steps, out=tmp_path)
+
+
+def test_settings_that_no_longer_read_are_other_settings(tmp_path):
+    path = tmp_path / "rl2.json"
+    path.write_text(json.dumps({"config": {"agent": {"gone": 1}}, "runs": {}}))
+    with pytest.raises(ConfigError, match="holds runs with other settings"):
+        compare.read_runs(path, small(RL2Config, ""))
+
+
+def test_an_equal_budget_is_laid_over_every_preset():
+    for name in SYSTEMS:
+        assert compare.config_of(name, "point-robot", 123).training.total_steps == 123
+        assert compare.config_of(name, "point-robot", None) == small(SYSTEMS[name].config, "")
+
+
+def test_an_unknown_agent_no_agent_and_a_baseline_without_runs_are_errors(tmp_path, untrained):
+    with pytest.raises(ConfigError, match="There is no agent 'rl3'"):
+        compare.main("point-robot", agents=("pearl", "rl3"), out=tmp_path)
+    with pytest.raises(ConfigError, match="Name one agent at least"):
+        compare.main("point-robot", agents=(), out=tmp_path)
+    with pytest.raises(ConfigError, match="holds no runs of pearl"):
+        compare.main("point-robot", agents=("pearl",), seeds=(), out=tmp_path)
+
+
+def run_of(returns, *, tasks="abcd", oracle=None, steps=(0, 2000), gradient_steps=0, wall_s=90.0):
+    """A run of four tasks, whose returns (task, episode) are given."""
+    return {
+        "curve": {"env_steps": list(steps), "return_per_episode": [[0.0] * len(returns[0])] * len(steps)},
+        "test_tasks": list(tasks),
+        "references": {"random": -200.0, "oracle": oracle},
+        "returns": returns,
+        "trial_returns": returns,
+        "gradient_steps_at_test": gradient_steps,
+        "wall_s": wall_s,
+    }
+
+
+BASE = [[-150.0, -60.0]] * 4
+AHEAD = [[-150.0, -40.0]] * 4
+
+
+def test_the_table_has_returns_with_few_digits_and_the_probability_of_the_same_tasks():
+    found = {
+        "pearl": {"0": run_of(BASE), "1": run_of(BASE, tasks="efgh")},
+        "rl2": {"0": run_of(AHEAD, steps=(0, 1_200_000), wall_s=60.0), "5": run_of(BASE, wall_s=120.0)},
+    }
+    header, _, pearl, rl2 = compare.table(found).splitlines()
+    assert header.startswith(
+        "| system (seeds) | environment steps | first episode | last episode | better than pearl |"
+    )
+    assert pearl == "| pearl (2) | 2 000 | −150 (−150 to −150) | −60 (−60 to −60) | – | 0 | 1.5 |"
+    assert rl2 == "| rl2 (2) | 601 000 | −150 (−150 to −150) | −50 (−60 to −40) | 1.00 (1.00 to 1.00) | 0 | 1.5 |"
+
+
+def test_the_table_has_scores_where_a_policy_knows_the_task():
+    found = {"pearl": {"0": run_of(BASE, oracle=0.0)}, "maml": {"0": run_of(BASE, oracle=0.0, gradient_steps=3)}}
+    assert compare.table(found).splitlines()[3] == (
+        "| maml (1) | 2 000 | 0.250 (0.250 to 0.250) | 0.700 (0.700 to 0.700) | 0.50 (0.50 to 0.50) | 3 | 1.5 |"
+    )
+
+
+def test_systems_that_share_no_tasks_are_not_compared():
+    found = {"pearl": {"0": run_of(BASE)}, "rl2": {"0": run_of(AHEAD, tasks="efgh")}, "maml": {"1": run_of(AHEAD)}}
+    assert [line.split(" | ")[4] for line in compare.table(found).splitlines()[2:]] == ["–", "–", "–"]
+
+
+def test_the_baseline_comes_first_and_then_the_best_in_the_last_episode(tmp_path):
+    for name, last in (("rl2", -50.0), ("pearl", -60.0), ("maml", -70.0), ("b", -40.0), ("a", -40.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"0": run_of([[-150.0, last]] * 4)}}))
+    assert list(compare.all_runs(tmp_path, "pearl")) == ["pearl", "a", "b", "rl2", "maml"]
+
+
+@pytest.mark.parametrize("oracle", [None, 0.0])
+def test_systems_of_other_budgets_and_lengths_of_trial_are_drawn(tmp_path, oracle):
+    longer = run_of([[-150.0, -90.0, -40.0]] * 4, oracle=oracle, steps=(0, 1000, 40_000))
+    found = {"pearl": {"0": run_of(BASE, oracle=oracle)}, "of-old": {"0": longer, "1": run_of(AHEAD, oracle=oracle)}}
+    assert pixels(compare.draw(tmp_path / "a.png", "family", found, 1)).shape[1] == 1200
+
+
+RESULTS = ROOT / "results" / "comparison"
+PUBLISHED = sorted(path for path in RESULTS.iterdir() if path.is_dir()) if RESULTS.is_dir() else []
+PAGE = ROOT / "docs" / "comparison.md"
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_the_published_page_has_the_figures_of_the_results(folder):
+    found = compare.all_runs(folder, PEARLConfig.system)
+    shown = compare.section(found, f"../results/comparison/{folder.name}/{compare.PICTURE}")
+    assert compare.with_table(PAGE.read_text(), folder.name, shown) == PAGE.read_text()
+    assert (folder / compare.PICTURE).is_file()
+
+
+@pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "varying-cartpole", "cheetah-vel"])
+def test_the_published_page_has_a_place_for_the_family(family):
+    assert "new" in compare.with_table(PAGE.read_text(), family, "new")
