@@ -40,6 +40,7 @@ with uncollected():
         mirrored,
         perturbed,
         register,
+        told,
     )
     from pearl.training import DivergedError
     from pearl.version import __version__
@@ -80,4 +81,5 @@ __all__ = [
     "perturbed",
     "preset",
     "register",
+    "told",
 ]
