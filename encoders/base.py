@@ -29,6 +29,8 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
 
     stochastic = True
     """Whether the posterior has a spread; a deterministic encoder has none and no KL to the prior."""
+    infers = True
+    """Whether the posterior depends on what was seen"""
 
     def __init__(
         self, observation_dim: int, action_dim: int, latent_dim: int, context_fields: Sequence[str] = CONTEXT_FIELDS[:3]

@@ -21,6 +21,7 @@ class Blind(ContextEncoder[PooledBelief]):
     """
 
     stochastic = False
+    infers = False
     zero: Tensor
 
     def __init__(

@@ -13,8 +13,8 @@ from rich.table import Table
 from tyro.conf import Positional
 
 import pearl
-from agents import PEARLAgent
 from pearl import plots
+from pearl.adaptation import infers_task
 from pearl.evaluation import measure_references
 from pearl.report import draw_adaptation, posterior_path
 from pearl.run import output_folder
@@ -68,7 +68,7 @@ def main(
     assert trial is not None
     references = measure_references(model.tasks, [chosen], seed=seed)
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
-    posterior = posterior_path(model.agent, trial, ends) if isinstance(model.agent, PEARLAgent) else None
+    posterior = posterior_path(model.agent, trial, ends) if infers_task(model.agent) else None
     table = Table(title=f"{model.family}: adapting to {chosen}")
     believed = ("posterior mean after it", "posterior spread") if posterior else ()
     for column in ("episode", "acting", "return", *believed):

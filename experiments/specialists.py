@@ -1,25 +1,34 @@
-"""Train stable-baselines3's SAC from nothing on each of some held-out tasks, beside a meta-trained agent on the same.
+"""Train a specialist from nothing on each of some held-out tasks, beside a meta-trained agent on the same tasks.
 
     python experiments/specialists.py runs/reproduce/varying-pendulum-seed0 --out specialists.json --steps 8000
 
-It answers what a user would do without meta-learning, and what that costs. The tasks are the first test tasks of the
-first seed; the others' agents have seen none of them in training either, which is checked.
+It answers what a user would do without meta-learning, and what that costs: how many environment steps in a test task
+stable-baselines3's SAC (PPO where actions are discrete) needs to play it as well as the adapted agent. The tasks are
+the first test tasks of the first seed; the others' agents have seen none of them in training either, which is checked.
+Beside the figures a picture of the same name is drawn.
 """
 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import gymnasium as gym
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
-from stable_baselines3 import SAC
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import pearl
+from agents.spaces import is_discrete
+from pearl import plots
 from pearl.evaluation import check_disjoint
 from pearl.tasks import Task, TaskDistribution, find
 from pearl.threads import use_threads
@@ -32,24 +41,75 @@ class Arguments:
     runs: Annotated[list[Path], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
     out: Path
-    """JSON file for the figures; specialists of the same tasks and steps that it holds are not trained again."""
+    """JSON file for the figures; specialists that it holds, of the same tasks, steps and interval, are not trained
+    again."""
     tasks: int = 10
     """Test tasks."""
     steps: int = 10_000
     """Environment steps that each specialist learns for."""
+    interval: int = 500
+    """Environment steps between a specialist's evaluations."""
     episodes: int = 10
     """Episodes that measure a specialist, and trials that measure an adapted agent."""
 
+    def __post_init__(self) -> None:
+        for name in ("tasks", "steps", "interval", "episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
 
-def train_specialist(distribution: TaskDistribution, task: Task, *, steps: int, episodes: int, seed: int) -> float:
-    """Return the mean return of SAC after ``steps`` environment steps on one task, acting deterministically."""
-    env = distribution.make_env(task)
-    specialist = SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
-    specialist.learn(steps)
-    mean, _ = evaluate_policy(specialist, env, n_eval_episodes=episodes, deterministic=True, warn=False)
+
+class Evaluations(BaseCallback):
+    """Measures a learner before its first step, after every ``interval`` further ones and at the end, and ends it."""
+
+    def __init__(self, env: gym.Env[Any, Any], *, steps: int, interval: int, episodes: int, seed: int) -> None:
+        super().__init__()
+        self._env, self._episodes, self._seed = env, episodes, seed
+        self._due = evaluation_steps(steps, interval)
+        self.returns: list[float] = []
+
+    def _on_training_start(self) -> None:
+        self._measure()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self._due[len(self.returns)]:
+            self._measure()
+        return len(self.returns) < len(self._due)
+
+    def _measure(self) -> None:
+        self._env.reset(seed=self._seed)  # The same starts in every evaluation.
+        mean, _ = evaluate_policy(self.model, self._env, n_eval_episodes=self._episodes, deterministic=True, warn=False)
+        assert isinstance(mean, float)
+        self.returns.append(mean)
+
+
+def evaluation_steps(steps: int, interval: int) -> list[int]:
+    """Return the environment steps after which a specialist is measured, from 0 to ``steps``."""
+    return [*range(0, steps, interval), steps]
+
+
+def make_specialist(env: gym.Env[Any, Any], seed: int) -> BaseAlgorithm:
+    """Return an untrained SAC; where actions are discrete PPO, which learns after every 256 steps."""
+    if is_discrete(env.action_space):
+        return PPO("MlpPolicy", env, learning_rate=1e-3, n_steps=256, seed=seed, device="cpu")
+    return SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
+
+
+def train_specialist(
+    distribution: TaskDistribution, task: Task, *, steps: int, interval: int, episodes: int, seed: int
+) -> list[float]:
+    """Return a specialist's mean return on one task, acting deterministically, at each of ``evaluation_steps``."""
+    env, other = distribution.make_env(task), distribution.make_env(task)
+    evaluations = Evaluations(other, steps=steps, interval=interval, episodes=episodes, seed=seed)
+    make_specialist(env, seed).learn(steps, callback=evaluations)
     env.close()
-    assert isinstance(mean, float)
-    return mean
+    other.close()
+    return evaluations.returns
+
+
+def steps_to_reach(level: float, steps: Sequence[int], curves: NDArray[np.float64]) -> int | None:
+    """Return the first of ``steps`` at which the mean over tasks of ``curves`` (task, evaluation) reaches ``level``."""
+    reached = np.flatnonzero(curves.mean(0) >= level)
+    return steps[reached[0]] if len(reached) else None
 
 
 def main(arguments: Arguments) -> int:
@@ -57,48 +117,81 @@ def main(arguments: Arguments) -> int:
     use_threads(1)
     console = Console()
     models = [pearl.load(path, device="cpu") for path in arguments.runs]
-    distribution = find(models[0].family)
     tasks = models[0].test_tasks[: arguments.tasks]
     for model in models:
         check_disjoint(model.train_tasks, tasks)
+    trials = [[model.evaluate(tasks, seed=trial) for trial in range(arguments.episodes)] for model in models]
     # (agent, trial, task, episode)
-    adapted = np.array(
-        [[model.evaluate(tasks, seed=trial).returns for trial in range(arguments.episodes)] for model in models]
-    )
-    setting = {
-        "family": models[0].family,
-        "tasks": [task.to_json() for task in tasks],
-        "specialist_steps_per_task": arguments.steps,
-    }
-    held = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    if setting.items() <= held.items():
-        specialists, seconds = held["specialist_return"], held["specialist_seconds_per_task"]
-    else:
-        begun = time.perf_counter()
-        specialists = [
-            train_specialist(distribution, task, steps=arguments.steps, episodes=arguments.episodes, seed=number)
-            for number, task in enumerate(tasks)
-        ]
-        seconds = (time.perf_counter() - begun) / len(tasks)
+    adapted = np.array([[trial.returns for trial in of_one] for of_one in trials])
+    played = [trial.trajectories for of_one in trials for trial in of_one]
+    last = adapted.shape[-1] - 1
+    spent = float(np.mean([(trial.mask & (trial.episode < last)).sum(1).mean() for trial in played]))
+    learnt = learn_from_nothing(models[0], tasks, arguments)
+    curves = np.array(learnt["specialist_curves"])
+    level, steps = float(adapted[..., -1].mean()), learnt["specialist_steps"]
+    reached = steps_to_reach(level, steps, curves)
     for number, task in enumerate(tasks):
         meta = adapted[:, :, number, -1].mean()
-        console.print(f"{task}: specialist {specialists[number]:.1f}, adapted {meta:.1f}", highlight=False)
-    figures = setting | {
-        "specialist_seconds_per_task": seconds,
-        "specialist_return": specialists,
-        "specialist_mean": float(np.mean(specialists)),
+        console.print(f"{task}: specialist {curves[number, -1]:.1f}, adapted {meta:.1f}", highlight=False)
+    figures = learnt | {
+        "specialist_return": curves[:, -1].tolist(),
+        "specialist_mean": float(curves[:, -1].mean()),
         "adapted_runs": [path.name for path in arguments.runs],
         "trials_per_task": arguments.episodes,
         "adapted_return": adapted.mean(1).tolist(),
         "adapted_mean_per_episode": adapted.mean((0, 1, 2)).tolist(),
+        "adapted_steps": spent,
+        "steps_to_adapted": reached,
     }
     arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+    plots.specialist_curves(
+        arguments.out.with_suffix(".png"),
+        steps,
+        curves,
+        adapted=level,
+        adapted_steps=spent,
+        steps_to_adapted=reached,
+        name=learnt["specialist"],
+        references=trials[0][0].references.lines(),
+        title=f"{models[0].family}: {learnt['specialist']} from nothing beside an agent that adapts",
+    )
+    met = f"not within {arguments.steps:,}" if reached is None else f"after {reached:,}"
     console.print(
-        f"specialists {np.mean(specialists):.1f} after {arguments.steps:,} steps each; adapted "
-        f"{adapted[..., -1].mean():.1f} in episode {adapted.shape[-1]}",
+        f"specialists {curves[:, -1].mean():.1f} after {arguments.steps:,} steps each; adapted {level:.1f} in episode "
+        f"{last + 1}, after {spent:,.0f} steps, which specialists reach {met} (measured every {arguments.interval:,})",
         highlight=False,
     )
     return 0
+
+
+def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments) -> dict[str, Any]:
+    """Return what of the figures is the specialists', from the file where it holds them and else by training them."""
+    distribution = find(model.family)
+    setting = {
+        "family": model.family,
+        "tasks": [task.to_json() for task in tasks],
+        "specialist": "PPO" if is_discrete(model.action_space) else "SAC",
+        "specialist_steps_per_task": arguments.steps,
+        "specialist_interval": arguments.interval,
+        "specialist_steps": evaluation_steps(arguments.steps, arguments.interval),
+    }
+    held = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    if setting.items() <= held.items():
+        return setting | {name: held[name] for name in ("specialist_seconds_per_task", "specialist_curves")}
+    begun = time.perf_counter()
+    curves = [
+        train_specialist(
+            distribution,
+            task,
+            steps=arguments.steps,
+            interval=arguments.interval,
+            episodes=arguments.episodes,
+            seed=number,
+        )
+        for number, task in enumerate(tasks)
+    ]
+    seconds = (time.perf_counter() - begun) / len(tasks)
+    return setting | {"specialist_seconds_per_task": seconds, "specialist_curves": curves}
 
 
 if __name__ == "__main__":

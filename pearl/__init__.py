@@ -13,6 +13,8 @@ with uncollected():
         EvaluationConfig,
         FOMAMLConfig,
         MAMLConfig,
+        MultitaskSACConfig,
+        OracleSACConfig,
         PEARLConfig,
         ReptileConfig,
         RL2Config,
@@ -40,6 +42,7 @@ with uncollected():
         mirrored,
         perturbed,
         register,
+        told,
     )
     from pearl.training import DivergedError
     from pearl.version import __version__
@@ -58,7 +61,9 @@ __all__ = [
     "LogUniform",
     "MAMLConfig",
     "MetaLearner",
+    "MultitaskSACConfig",
     "NonFiniteError",
+    "OracleSACConfig",
     "PEARLConfig",
     "RL2Config",
     "ReptileConfig",
@@ -80,4 +85,5 @@ __all__ = [
     "perturbed",
     "preset",
     "register",
+    "told",
 ]

@@ -1,6 +1,6 @@
 """Zero-gradient adaptation: a belief grows over a trial, and a policy is read from it."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -186,6 +186,11 @@ def adapt(
     return AdaptedPolicy(agent, memory, rng, trial)
 
 
+def infers_task(agent: Any) -> TypeGuard[PEARLAgent]:
+    """Whether an agent has a posterior over a task variable that depends on what it saw."""
+    return isinstance(agent, PEARLAgent) and agent.encoder.infers
+
+
 @torch.no_grad()
 def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
     """Return the posterior of the only row of ``memory``, mean and stddev each (latent_dim,).
@@ -193,8 +198,9 @@ def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
     Raises:
         TypeError: the agent infers no task variable.
     """
-    if not isinstance(agent, PEARLAgent):
-        raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {type(agent).__name__}.")
+    if not infers_task(agent):
+        kind = type(agent).__name__ + (" with a blind encoder" if isinstance(agent, PEARLAgent) else "")
+        raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {kind}.")
     posterior = agent.posterior(memory)
     return Normal(posterior.mean[0], posterior.stddev[0], validate_args=False)
 

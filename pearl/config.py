@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from agents import (
     GradientAgentConfig,
@@ -154,6 +154,14 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The few-shot evaluation protocol."""
 
+    @classmethod
+    def beside(cls, pearl: "PEARLConfig") -> Self:
+        """Return this system's settings for the tasks and by the protocol of a PEARL run; the rest are its defaults."""
+        base = from_mapping(cls, {})
+        shared = {name: getattr(pearl.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
+        training = dataclasses.replace(base.training, **shared, episodes_per_trial=pearl.evaluation.episodes)
+        return dataclasses.replace(base, evaluation=pearl.evaluation, training=training)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PEARLConfig(Config):
@@ -166,6 +174,53 @@ class PEARLConfig(Config):
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
+
+
+def _infers_nothing() -> EncoderConfig:
+    return EncoderConfig(kind="blind", latent_dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskSACConfig(PEARLConfig):
+    """Settings of a run of multi-task SAC: PEARL's agent without a task variable, one policy for all tasks.
+
+    Raises:
+        ConfigError: an encoder that infers something.
+    """
+
+    system: ClassVar[str] = "multitask_sac"
+    encoder: EncoderConfig = field(default_factory=_infers_nothing)
+    """The encoder, which has to be blind."""
+
+    def __post_init__(self) -> None:
+        if self.encoder.kind != "blind":
+            raise ConfigError(
+                f"{self.system} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
+                "What infers is --agent pearl."
+            )
+
+    @classmethod
+    def beside(cls, pearl: PEARLConfig) -> Self:
+        """Return a PEARL run's settings with everything that serves inference left out."""
+        agent = dataclasses.replace(
+            pearl.agent,
+            sweep=0.0,
+            kl_weight=0.0,
+            early_kl_weight=0.0,
+            contrastive_weight=0.0,
+            reconstruction_weight=0.0,
+        )
+        training = dataclasses.replace(
+            pearl.training, max_context=1, random_context_length=False, recent_context=None, relabel_candidates=0
+        )
+        return cls(encoder=_infers_nothing(), agent=agent, training=training, evaluation=pearl.evaluation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleSACConfig(MultitaskSACConfig):
+    """Settings of a run of multi-task SAC whose observations tell the task (``pearl.told``)."""
+
+    system: ClassVar[str] = "oracle_sac"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +286,8 @@ def load_preset(family: str) -> PEARLConfig:
 def preset(kind: type[ConfigT], family: str) -> ConfigT:
     """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
 
-    Tasks and protocol are PEARL's wherever another system's own preset says nothing else, so that results compare.
+    Tasks and protocol are PEARL's wherever another system's own preset says nothing else, so that results compare;
+    of the references without a task variable so is everything else that means something to them.
 
     Args:
         kind: the system's config class; each has presets of its own.
@@ -240,10 +296,7 @@ def preset(kind: type[ConfigT], family: str) -> ConfigT:
     base = from_mapping(kind, {})
     folder = resources.files("pearl") / "presets"
     if kind is not PEARLConfig:
-        usual = load_preset(family)
-        shared = {name: getattr(usual.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
-        training = dataclasses.replace(base.training, **shared, episodes_per_trial=usual.evaluation.episodes)
-        base = dataclasses.replace(base, evaluation=usual.evaluation, training=training)
+        base = kind.beside(load_preset(family))
         folder = folder / kind.system
     for name in (family, preset_sharer(family) or family):
         path = folder / f"{name}.yaml"

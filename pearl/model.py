@@ -47,11 +47,12 @@ class MetaLearner:
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
-        self.tasks = make(family) if isinstance(family, str) else family
-        self.family = family_name(self.tasks)
+        distribution = make(family) if isinstance(family, str) else family
+        self.family = family_name(distribution)
         self.config = config
         self.seed = seed
         system = find_system(config.system)
+        self.tasks = system.distribution(distribution)
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
             int(word) for word in np.random.SeedSequence(seed).generate_state(5)
         )
@@ -324,7 +325,7 @@ class PEARL(MetaLearner):
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
-        if config is not None and not isinstance(config, PEARLConfig):
+        if config is not None and not (isinstance(config, PEARLConfig) and learner_of(config) is PEARL):
             raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}, which pearl.MetaLearner takes.")
         if isinstance(family, str):
             family = make(family)
@@ -341,4 +342,4 @@ class PEARL(MetaLearner):
 
 def learner_of(config: Config) -> Callable[..., MetaLearner]:
     """Return the class of models with such settings."""
-    return PEARL if isinstance(config, PEARLConfig) else MetaLearner
+    return PEARL if config.system == PEARLConfig.system else MetaLearner

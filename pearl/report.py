@@ -12,6 +12,7 @@ from rich.table import Table
 
 from agents import PEARLAgent
 from encoders import Context
+from pearl.adaptation import infers_task
 from pearl.evaluation import Evaluation, bootstrap_interval
 from pearl.rollout import Trajectories
 from pearl.tasks import Task, TaskDistribution
@@ -77,7 +78,7 @@ def draw_evaluation(
             references=evaluation.references.lines(),
         ),
     ]
-    if isinstance(agent, PEARLAgent):
+    if infers_task(agent):
         longest = int(trial.mask.sum(1).min())
         seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
         path = posterior_path(agent, trial, seen)
@@ -118,7 +119,7 @@ def draw_adaptation(
 
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
-    posterior = posterior_path(agent, trial, ends) if isinstance(agent, PEARLAgent) else None
+    posterior = posterior_path(agent, trial, ends) if infers_task(agent) else None
     plane = distribution.plane(task)
     return plots.adaptation_story(
         path,

@@ -9,12 +9,27 @@ import gymnasium as gym
 import torch
 
 from agents import FOMAMLAgent, MAMLAgent, PEARLAgent, ReptileAgent, RL2Agent, TransformerAgent
-from pearl.config import Config, FOMAMLConfig, MAMLConfig, PEARLConfig, ReptileConfig, RL2Config, TransformerConfig
+from pearl.config import (
+    Config,
+    FOMAMLConfig,
+    MAMLConfig,
+    MultitaskSACConfig,
+    OracleSACConfig,
+    PEARLConfig,
+    ReptileConfig,
+    RL2Config,
+    TransformerConfig,
+)
 from pearl.config_reading import ConfigError
+from pearl.tasks import TaskDistribution, told
 from pearl.training import MetaTraining, ReplayTraining, TrialTraining
 
 MakeAgent = Callable[[gym.Space[Any], gym.Space[Any], Any, torch.Generator], Any]
 """Builds an agent of the observation space, the action space, the run's settings and what draws the weights"""
+
+
+def _as_it_is(distribution: TaskDistribution) -> TaskDistribution:
+    return distribution
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,8 @@ class System:
     config: type[Config]
     make_agent: MakeAgent
     training: Callable[..., MetaTraining]
+    distribution: Callable[[TaskDistribution], TaskDistribution] = _as_it_is
+    """What it makes of the family's tasks before anything else is made of them"""
 
 
 def _pearl(observations: gym.Space[Any], actions: gym.Space[Any], config: Any, rng: torch.Generator) -> PEARLAgent:
@@ -69,6 +86,10 @@ SYSTEMS = {
     "reptile": _gradient_based("towards every task's own policy (Nichol 2018)", ReptileConfig, ReptileAgent),
     "rl2": _trial_based("recurrent policy over whole trials (Duan 2016)", RL2Config, RL2Agent),
     "transformer": _trial_based("attention over whole trials (Melo 2022)", TransformerConfig, TransformerAgent),
+    "multitask_sac": System(
+        "SAC that infers nothing: the floor of adapting", MultitaskSACConfig, _pearl, ReplayTraining
+    ),
+    "oracle_sac": System("SAC that is told the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, told),
 }
 """By name; a system joins by a line here, a section in ``pearl.config`` and its agent"""
 

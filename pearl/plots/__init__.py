@@ -9,6 +9,7 @@ from pearl.plots.curves import learning_curve, learning_curves, return_by_episod
 from pearl.plots.film import animation
 from pearl.plots.plane import trajectories
 from pearl.plots.posterior import posterior_means, posterior_spread
+from pearl.plots.specialists import specialist_curves
 from pearl.plots.story import adaptation_story
 from pearl.plots.variants import variant_curves
 
@@ -21,6 +22,7 @@ __all__ = [
     "posterior_means",
     "posterior_spread",
     "return_by_episode",
+    "specialist_curves",
     "trajectories",
     "variant_curves",
 ]

@@ -12,6 +12,7 @@ from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed
 from pearl.tasks.registry import UnknownFamilyError, families, find, make, register, register_pattern
 from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform
+from pearl.tasks.told import Told, told
 
 __all__ = [
     "Categorical",
@@ -24,6 +25,7 @@ __all__ = [
     "Task",
     "TaskDistribution",
     "TaskDistributionError",
+    "Told",
     "Uniform",
     "UnknownFamilyError",
     "check_task_distribution",
@@ -37,4 +39,5 @@ __all__ = [
     "register",
     "register_pattern",
     "time_limit",
+    "told",
 ]

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
 import pearl
 from experiments import publish, reproduce, specialists
 from pearl import PEARLConfig, TrainingConfig
 from pearl.config import EvaluationConfig
 from pearl.tasks import make
+from tests.pearl.pictures import pixels
 
 SMALL = PEARLConfig(
     agent=dataclasses.replace(PEARLConfig().agent, hidden_sizes=(8,)),
@@ -38,7 +41,7 @@ def saved(tmp_path_factory):
 
 
 def arguments(runs, out, **others):
-    return specialists.Arguments(runs=list(runs), out=out, tasks=1, steps=120, episodes=2, **others)
+    return specialists.Arguments(runs=list(runs), out=out, tasks=1, steps=120, interval=50, episodes=2, **others)
 
 
 def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, tmp_path):
@@ -50,13 +53,61 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
     own = [np.mean([model.evaluate([task], seed=trial).returns for trial in (0, 1)], axis=0) for model in models]
     assert np.allclose(found["adapted_return"], own)
     assert found["adapted_mean_per_episode"] == pytest.approx(np.mean(own, axis=(0, 1)).tolist())
-    again = specialists.train_specialist(make("varying-pendulum"), task, steps=120, episodes=2, seed=0)
-    assert found["specialist_return"] == [again]
+    again = specialists.train_specialist(make("varying-pendulum"), task, steps=120, interval=50, episodes=2, seed=0)
+    assert found["specialist"] == "SAC"
+    assert found["specialist_curves"] == [again]
+    assert found["specialist_return"] == [again[-1]]
+    assert found["specialist_steps"] == [0, 50, 100, 120]
+    assert found["adapted_steps"] == 200
+    level = found["adapted_mean_per_episode"][-1]
+    at_level = [steps for steps, value in zip(found["specialist_steps"], again, strict=True) if value >= level]
+    assert found["steps_to_adapted"] == (at_level[0] if at_level else None)
+    assert pixels(tmp_path / "specialists.png").shape[1] == 1200
+
+
+def test_a_specialist_of_discrete_actions_is_evaluated_where_it_is_due():
+    family = make("varying-cartpole")
+    task = family.sample(1, np.random.default_rng(0))[0]
+    settings = {"interval": 150, "episodes": 2, "seed": 0}
+    found = specialists.train_specialist(family, task, steps=300, **settings)
+    assert isinstance(specialists.make_specialist(family.make_env(task), seed=0), PPO)
+    assert len(found) == 3
+    assert found[0] == found[1], "what is learnt from the first 256 steps"
+    assert specialists.train_specialist(family, task, steps=600, **settings)[:3] == found
+
+
+def test_measuring_a_specialist_more_often_does_not_change_what_it_learns():
+    family = make("varying-pendulum")
+    task = family.sample(1, np.random.default_rng(0))[0]
+    often, seldom = (
+        specialists.train_specialist(family, task, steps=120, interval=interval, episodes=1, seed=0)
+        for interval in (40, 120)
+    )
+    assert [often[0], often[-1]] == seldom
+
+
+@pytest.mark.parametrize(("level", "reached"), [(-9.0, 0), (0.0, 10), (0.5, 10), (3.0, 30), (3.1, None)])
+def test_a_level_is_reached_where_the_mean_over_tasks_first_does(level, reached):
+    curves = np.array([[-9.0, 2, -9, 3], [-9, -1, -9, 3]])
+    assert specialists.steps_to_reach(level, [0, 10, 20, 30], curves) == reached
+
+
+def test_a_specialist_is_measured_at_the_end_too():
+    assert specialists.evaluation_steps(10, 4) == [0, 4, 8, 10]
+    assert specialists.evaluation_steps(8, 4) == [0, 4, 8]
+    assert specialists.evaluation_steps(3, 4) == [0, 3]
+
+
+def test_an_interval_of_no_steps_is_refused():
+    with pytest.raises(ValueError, match="--interval must be at least 1, got 0"):
+        specialists.Arguments(runs=[], out=Path("specialists.json"), interval=0)
 
 
 def test_specialists_that_are_known_are_not_trained_again(saved, tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(specialists, "train_specialist", lambda _, task, **settings: trained.append(task) or -1.5)
+    monkeypatch.setattr(
+        specialists, "train_specialist", lambda _, task, **settings: trained.append(task) or [-2.0, -1.5]
+    )
     for steps in (120, 120, 130):
         settings = specialists.Arguments(
             runs=list(saved), out=tmp_path / "specialists.json", tasks=2, steps=steps, episodes=1

@@ -3,10 +3,21 @@
 from agents import GradientAgentConfig, MAMLAgentConfig, PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import CollectionConfig, FOMAMLConfig, MAMLConfig, ReptileConfig, RL2Config, TransformerConfig
+from pearl.config import (
+    CollectionConfig,
+    FOMAMLConfig,
+    MAMLConfig,
+    MultitaskSACConfig,
+    OracleSACConfig,
+    ReptileConfig,
+    RL2Config,
+    TransformerConfig,
+)
 
 RUNS = {
     PEARLConfig: {"config", "model"},
+    MultitaskSACConfig: {"config", "model"},
+    OracleSACConfig: {"config", "model"},
     MAMLConfig: {"config", "settings"},
     FOMAMLConfig: {"config", "settings"},
     ReptileConfig: {"config", "settings"},

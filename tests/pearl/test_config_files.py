@@ -18,7 +18,9 @@ def presets():
     return [
         (run, path.name.removesuffix(".yaml"))
         for run in RUNS
-        for path in (folder if run is PEARLConfig else folder.joinpath(run.system)).iterdir()
+        for own in (folder if run is PEARLConfig else folder.joinpath(run.system),)
+        if own.is_dir()
+        for path in own.iterdir()
         if path.name.endswith(".yaml")
     ]
 

@@ -82,6 +82,22 @@ def draw_return_by_episode(path: Path, rng: np.random.Generator) -> Path:
     return plots.return_by_episode(path, returns, exploration_episodes=2, references=REFERENCES)
 
 
+def draw_specialist_curves(path: Path, rng: np.random.Generator) -> Path:
+    steps = np.arange(0, 8_001, 500)
+    returns = -1_300 * np.exp(-steps / 1_500) * rng.uniform(0.7, 1.3, (10, 1)) - 150
+    return plots.specialist_curves(
+        path,
+        steps,
+        returns,
+        adapted=-180,
+        adapted_steps=400,
+        steps_to_adapted=5_500,
+        title="varying-pendulum: SAC from nothing beside an agent that adapts",
+        name="SAC",
+        references=REFERENCES,
+    )
+
+
 def draw_trajectories(path: Path, rng: np.random.Generator) -> Path:
     goals = goals_on_half_circle(6)
     positions = [[walk(rng, goal if episode else goals[0]) for episode in range(3)] for goal in goals]
@@ -123,6 +139,7 @@ FIGURES: list[Callable[[Path, np.random.Generator], Path]] = [
     draw_variant_curves,
     draw_comparison,
     draw_return_by_episode,
+    draw_specialist_curves,
     draw_trajectories,
     draw_posterior_means,
     draw_posterior_spread,

@@ -145,6 +145,42 @@ class TestReturnByEpisode:
         np.testing.assert_allclose([low[0], high[0]], returns.mean() + half_width * np.array([-1, 1]), atol=0.03)
 
 
+class TestSpecialistCurves:
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 1)])
+    @pytest.mark.parametrize("value", [3.0, np.nan])
+    def test_one_task_or_one_evaluation_of_constant_or_missing_return_is_drawn(self, shape, value, tmp_path):
+        path = plots.specialist_curves(
+            tmp_path / "a.png", range(shape[1]), np.full(shape, value), adapted=3.0, adapted_steps=0, title="a"
+        )
+
+        assert pixels(path).shape[1] == 1200
+
+    def test_an_adapted_agent_that_is_reached_is_marked_where_it_is(self, tmp_path):
+        drawn = [
+            count_colour(
+                pixels(
+                    plots.specialist_curves(
+                        tmp_path / "a.png",
+                        [0, 10, 20],
+                        [[0.0, 0.5, 1.0]],
+                        adapted=0.5,
+                        adapted_steps=5,
+                        title="a",
+                        steps_to_adapted=reached,
+                    )
+                )[120:],
+                PALETTE[0],
+            )
+            for reached in (None, 10)
+        ]
+
+        assert drawn[1] > drawn[0] + 100
+
+    def test_another_number_of_evaluations_is_an_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"returns must have shape \(task, 2\).*found \(1, 3\)"):
+            plots.specialist_curves(tmp_path / "a.png", [0, 1], [[0, 1, 2]], adapted=0, adapted_steps=0, title="a")
+
+
 class TestTrajectories:
     def test_many_exploration_episodes_of_one_task_are_drawn(self, tmp_path):
         rng = np.random.default_rng(0)

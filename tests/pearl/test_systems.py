@@ -6,11 +6,14 @@ import torch
 
 import pearl
 from agents import GradientAgentConfig, MAMLAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from encoders import EncoderConfig
 from pearl.config import (
     CollectionConfig,
     EvaluationConfig,
     FOMAMLConfig,
     MAMLConfig,
+    MultitaskSACConfig,
+    OracleSACConfig,
     ReptileConfig,
     RL2Config,
     TransformerConfig,
@@ -42,12 +45,19 @@ CONFIGS = {
         training=COLLECTION,
         evaluation=PROTOCOL,
     ),
+    "multitask_sac": MultitaskSACConfig.beside(small_config()),
+    "oracle_sac": OracleSACConfig.beside(small_config()),
 }
 
 
 @pytest.fixture(params=CONFIGS)
 def config(request):
     return CONFIGS[request.param]
+
+
+def infers_nothing(model):
+    """Whether the model is a reference that has to act alike whatever it saw."""
+    return isinstance(model.config, MultitaskSACConfig)
 
 
 def made(config, seed=0):
@@ -73,7 +83,7 @@ def test_every_system_is_tested_here():
 
 
 def test_a_system_of_no_such_name_is_answered_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, transformer"):
+    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, oracle_sac"):
         find_system("rl3")
 
 
@@ -126,9 +136,9 @@ def test_more_steps_may_be_asked_of_a_resumed_run_and_nothing_else(model, tmp_pa
 
 
 def test_adaptation_returns_a_policy_that_speaks_stable_baselines3(model):
-    policy = model.adapt(CountingEnv(0.5), episodes=2, seed=0)
+    policy = model.adapt(model.tasks.make_env(model.test_tasks[0]), episodes=2, seed=0)
     assert policy.trial.episode_returns(2).shape == (1, 2)
-    observation = np.array([0.5, 1.0, 2.0], np.float32)
+    observation = np.linspace(0.5, 2.0, *model.observation_space.shape, dtype=np.float32)
     action, state = policy.predict(observation, deterministic=True)
     assert model.action_space.contains(action)
     assert state is None
@@ -140,17 +150,17 @@ def test_adaptation_returns_a_policy_that_speaks_stable_baselines3(model):
     assert rows.shape == (3, 2)
 
 
-def test_what_was_observed_changes_how_a_session_acts(model):
+def test_what_was_observed_changes_how_a_session_acts_unless_the_system_infers_nothing(model):
     model.learn(160)
     actions = []
     for reward in (-50.0, 50.0):
         session = model.session(seed=0)
         for _ in range(4):
-            observation = np.array([0.1, 0.0, 1.0], np.float32)
+            observation = np.linspace(0.1, 1.0, *model.observation_space.shape, dtype=np.float32)
             session.observe(observation, np.zeros(2), reward, observation, False, False)
         session.observe(observation, np.zeros(2), reward, observation, False, True)
         actions.append(session.act(observation, deterministic=True))
-    assert not np.array_equal(*actions)
+    assert np.array_equal(*actions) == infers_nothing(model)
 
 
 def test_only_pearl_has_a_posterior(model):
@@ -172,6 +182,12 @@ def test_a_run_leaves_the_same_files_whatever_the_system(model, tmp_path):
     assert ("posterior_means" in drawn) == (model.config.system == "pearl")
 
 
+def test_only_pearl_logs_what_its_posterior_does(model):
+    logged = []
+    model.learn(40, on_evaluation=lambda evaluation, metrics: logged.append(set(metrics)))
+    assert ("test/posterior_stddev" in logged[-1]) == (model.config.system == "pearl")
+
+
 def test_a_preset_of_another_system_is_that_systems():
     assert isinstance(preset(RL2Config, "point-robot"), RL2Config)
     assert preset(RL2Config, "no-such-family").agent == RL2AgentConfig()
@@ -180,6 +196,7 @@ def test_a_preset_of_another_system_is_that_systems():
 def test_the_class_of_a_model_follows_from_its_settings():
     assert learner_of(CONFIGS["pearl"]) is pearl.PEARL
     assert learner_of(CONFIGS["rl2"]) is MetaLearner
+    assert learner_of(CONFIGS["multitask_sac"]) is MetaLearner
 
 
 @pytest.mark.parametrize("kind", [RL2Config, TransformerConfig])
@@ -207,9 +224,11 @@ def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(tmp_path):
         pearl.load(tmp_path, distribution=Counting(), device="cuda")
 
 
-def test_pearl_takes_no_other_systems_settings():
-    with pytest.raises(TypeError, match=r"got a RL2Config, which pearl\.MetaLearner takes"):
-        pearl.PEARL(Counting(), CONFIGS["rl2"])
+@pytest.mark.parametrize("name", ["rl2", "multitask_sac"])
+def test_pearl_takes_no_other_systems_settings(name):
+    kind = type(CONFIGS[name]).__name__
+    with pytest.raises(TypeError, match=rf"got a {kind}, which pearl\.MetaLearner takes"):
+        pearl.PEARL(Counting(), CONFIGS[name])
 
 
 @pytest.mark.parametrize("kind", [MAMLConfig, FOMAMLConfig, ReptileConfig])
@@ -228,3 +247,48 @@ def test_a_trial_too_short_to_adapt_in_is_refused_with_the_setting_to_change(kin
 def test_a_run_is_named_after_its_system():
     assert run_name("point-robot", "pearl", 3) == "point-robot-seed3"
     assert run_name("point-robot", "rl2", 3) == "point-robot-rl2-seed3"
+
+
+@pytest.mark.parametrize("kind", [MultitaskSACConfig, OracleSACConfig])
+@pytest.mark.parametrize("family", ["sparse-point-robot", "cheetah-dir", "no-such-family"])
+def test_a_reference_that_infers_nothing_has_pearls_settings_apart_from_inference(kind, family):
+    reference, usual = preset(kind, family), load_preset(family)
+    assert reference.evaluation == usual.evaluation
+    assert reference.encoder.kind == "blind"
+    assert (reference.agent.kl_weight, reference.agent.sweep, reference.training.relabel_candidates) == (0, 0, 0)
+    for section, inference in (
+        ("agent", {"sweep", "kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"}),
+        ("training", {"max_context", "random_context_length", "recent_context", "relabel_candidates"}),
+    ):
+        found, expected = (to_mapping(getattr(config, section)) for config in (reference, usual))
+        assert {name for name in found if found[name] != expected[name]} <= inference
+
+
+@pytest.mark.parametrize("kind", [MultitaskSACConfig, OracleSACConfig])
+def test_a_reference_with_an_encoder_that_infers_is_refused(kind):
+    with pytest.raises(ConfigError, match=rf"{kind.system} infers nothing .*must be blind, got 'gru'.*--agent pearl"):
+        kind(encoder=EncoderConfig(kind="gru"))
+
+
+def test_references_meet_the_same_tasks_as_pearl():
+    models = [made(CONFIGS[name]) for name in ("pearl", "multitask_sac", "oracle_sac")]
+    assert len({(*model.train_tasks, *model.test_tasks) for model in models}) == 1
+    assert {model.family for model in models} == {"Counting"}
+
+
+def test_the_oracle_is_told_the_task_and_says_so_of_an_environment_that_does_not_tell_it():
+    model = made(CONFIGS["oracle_sac"])
+    task = model.test_tasks[0]
+    observation, _ = model.tasks.make_env(task).reset(seed=0)
+    assert observation[-1] == pytest.approx(task.params["number"], abs=0.01)
+    with pytest.raises(ValueError, match=r"observation space is Box\(.*\(3,\).*trained on Box\(.*\(4,\)"):
+        model.adapt(CountingEnv(0.5))
+
+
+def test_the_oracle_loads_by_its_familys_name(tmp_path):
+    config = OracleSACConfig.beside(small_config())
+    model = MetaLearner("point-robot", config).learn(80)
+    model.save(tmp_path)
+    loaded = pearl.load(tmp_path)
+    assert loaded.family == "point-robot"
+    assert np.array_equal(loaded.evaluate().returns, model.evaluate().returns)
