@@ -207,6 +207,7 @@ class MultitaskSACConfig(PEARLConfig):
             sweep=0.0,
             kl_weight=0.0,
             early_kl_weight=0.0,
+            critics_teach_encoder=True,
             contrastive_weight=0.0,
             reconstruction_weight=0.0,
         )
