@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 from pages import with_table
 from reproduce import commit
@@ -188,8 +189,7 @@ def _same(config: Config, described: Mapping[str, Any]) -> bool:
 
 
 def _random(found: Mapping[str, Runs]) -> float:
-    values = [run["references"]["random"] for runs in found.values() for run in runs.values()]
-    return float(sum(values) / len(values))
+    return float(np.mean([np.mean(run["references"]["random"]) for runs in found.values() for run in runs.values()]))
 
 
 def _digits(values: Sequence[Any], scored: bool) -> int:

@@ -56,13 +56,16 @@ def train(family: str, config: Config, seed: int, *, trial_episodes: int) -> dic
     }
     if last.score is not None:
         curve["score"] = [round(metrics["test/score"], DIGITS) for metrics in logged]
-    scores = last.references.score(last.returns[:, -1])
+    references = last.references
+    ends = {
+        "random": [round(end, DIGITS) for end in references.random_by_task],
+        "oracle": [round(end, DIGITS) for end in references.oracle_by_task] or None,
+    }
     return {
         "curve": curve,
         "test_tasks": [task.to_json() for task in model.test_tasks],
-        "references": {"random": last.references.random, "oracle": last.references.oracle},
+        "references": ends,
         "returns": last.returns.round(DIGITS).tolist(),
-        "scores": None if scores is None else scores.round(DIGITS).tolist(),
         "trial_returns": trial.returns.round(DIGITS).tolist(),
         "gradient_steps_at_test": gradient_steps,
         "wall_s": round(model.wall_s, 1),
@@ -131,16 +134,30 @@ def last_episode(runs: Runs) -> float:
 
 
 def normalised(run: Mapping[str, Any], returns: Any) -> FloatArray:
-    """Return the scores of returns, or the returns where the family has no oracle."""
+    """Return each task's scores between its own references, or its returns where the family has no oracle.
+
+    Args:
+        run: as ``train`` returns it.
+        returns: of its test tasks, (task, episode).
+    """
     values = np.asarray(returns, dtype=np.float64)
-    scores = References(**run["references"]).score(values)
-    return values if scores is None else scores
+    if run["references"]["oracle"] is None:
+        return values
+    random, oracle = (np.asarray(run["references"][end], dtype=np.float64)[:, None] for end in ("random", "oracle"))
+    scores: FloatArray = (values - random) / (oracle - random)
+    return scores
 
 
 def curve(run: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
-    """Return a run's environment steps and the last episode's mean value at each evaluation, (evaluation,) each."""
+    """Return a run's environment steps and the last episode's value at each evaluation, (evaluation,) each.
+
+    Values are means over tasks, of returns or, where there is an oracle, between the means of the references.
+    """
     means = np.asarray(run["curve"]["return_per_episode"], dtype=np.float64)[:, -1]
-    return np.asarray(run["curve"]["env_steps"], dtype=np.float64), normalised(run, means)
+    random, oracle = (None if ends is None else float(np.mean(ends)) for ends in run["references"].values())
+    assert random is not None
+    scores = References(random=random, oracle=oracle).score(means)
+    return np.asarray(run["curve"]["env_steps"], dtype=np.float64), means if scores is None else scores
 
 
 def improvement(runs: Runs, baseline: Runs) -> Estimate | None:

@@ -29,6 +29,10 @@ class References:
     random: float
     oracle: float | None
     """None where the family knows no such policy; scores are None then"""
+    random_by_task: tuple[float, ...] = ()
+    """Of each task, where they were measured"""
+    oracle_by_task: tuple[float, ...] = ()
+    """Of each task, where they were measured and the family knows such a policy"""
 
     def lines(self) -> dict[str, float]:
         """Return the references that are known, by the name that pictures and tables give them."""
@@ -157,13 +161,19 @@ def measure_references(
     agents: list[MetaAgent[None]] = [RandomAgent(space)]
     if known:
         agents.append(OracleAgent(distribution, tasks))
-    means = []
+    by_task = []
     for agent in agents:
         rng = torch.Generator().manual_seed(seed)
         trajectories, _ = rollout(envs, agent, None, episodes=episodes, seed=seed, rng=rng, labels=tasks)
-        means.append(float(trajectories.episode_returns(episodes).mean()))
+        by_task.append(trajectories.episode_returns(episodes).mean(1))
     envs.close()
-    return References(random=means[0], oracle=means[1] if known else None)
+    means = [float(of_one.mean()) for of_one in by_task]
+    return References(
+        random=means[0],
+        oracle=means[1] if known else None,
+        random_by_task=tuple(by_task[0].tolist()),
+        oracle_by_task=tuple(by_task[1].tolist()) if known else (),
+    )
 
 
 def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:

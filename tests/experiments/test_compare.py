@@ -9,6 +9,7 @@ import pytest
 
 from experiments import compare
 from pearl import evaluation
+from pearl.comparison import normalised
 from pearl.config import PEARLConfig, RL2Config
 from pearl.config_reading import ConfigError, from_mapping
 from pearl.systems import SYSTEMS
@@ -22,7 +23,7 @@ PROTOCOL = {"interval": 120, "n_test_tasks": 2, "exploration_episodes": 2, "epis
 
 def small(kind, family):
     """Settings for a moment's training in the place of a preset."""
-    collection = COLLECTION | ({"meta_batch": 2} if kind is PEARLConfig else {})
+    collection = COLLECTION | ({"meta_batch": 2} if issubclass(kind, PEARLConfig) else {})
     return from_mapping(kind, {"training": collection, "evaluation": PROTOCOL})
 
 
@@ -69,9 +70,11 @@ def test_every_run_has_its_curve_its_last_evaluation_and_a_longer_trial(compared
             assert returns.shape == (2, 3)
             assert trial.shape == (2, 5)
             np.testing.assert_allclose(returns.mean(0), curve["return_per_episode"][-1], atol=2e-4)
-            ends = run["references"]
-            scores = (returns[:, -1] - ends["random"]) / (ends["oracle"] - ends["random"])
-            np.testing.assert_allclose(run["scores"], scores, atol=2e-4)
+            random, oracle = (np.array(run["references"][end]) for end in ("random", "oracle"))
+            assert random.shape == oracle.shape == (2,)
+            assert (random < oracle).all()
+            score = (returns[:, -1].mean() - random.mean()) / (oracle.mean() - random.mean())
+            assert score == pytest.approx(curve["score"][-1], abs=2e-4)
             assert run["wall_s"] >= curve["wall_s"][-1]
             assert len(run["commit"].removesuffix("-dirty")) == 40
         assert data["runs"]["0"]["returns"] != data["runs"]["1"]["returns"]
@@ -163,7 +166,7 @@ def run_of(returns, *, tasks="abcd", oracle=None, steps=(0, 2000), gradient_step
     return {
         "curve": {"env_steps": list(steps), "return_per_episode": [[0.0] * len(returns[0])] * len(steps)},
         "test_tasks": list(tasks),
-        "references": {"random": -200.0, "oracle": oracle},
+        "references": {"random": [-200.0] * 4, "oracle": None if oracle is None else [oracle] * 4},
         "returns": returns,
         "trial_returns": returns,
         "gradient_steps_at_test": gradient_steps,
@@ -193,6 +196,12 @@ def test_the_table_has_scores_where_a_policy_knows_the_task():
     assert compare.table(found).splitlines()[3] == (
         "| maml (1) | 2 000 | 0.250 (0.250 to 0.250) | 0.700 (0.700 to 0.700) | 0.50 (0.50 to 0.50) | 3 | 1.5 |"
     )
+
+
+def test_a_tasks_score_lies_between_its_own_references():
+    run = run_of(BASE, oracle=0.0)
+    run["references"] = {"random": [-200.0, -100.0, -160.0, -60.0], "oracle": [0.0, -50.0, -10.0, 40.0]}
+    assert normalised(run, run["returns"])[:, -1].tolist() == pytest.approx([0.7, 0.8, 2 / 3, 0.0])
 
 
 def test_systems_that_share_no_tasks_are_not_compared():
