@@ -12,7 +12,7 @@ from agents.base import NetworkAgent, initial_weights
 from agents.features import make_features
 from agents.on_policy import Policy, choose
 from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, masked_mean
-from agents.types import ActionChoice, Transitions, Trials, check_transitions
+from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import mlp
 
 ROOM = 32
@@ -84,9 +84,9 @@ class GradientAgent(NetworkAgent):
     """A policy that adapts to its task by gradient steps on what it has just played. A ``MetaAgent``.
 
     Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
-    ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks and told how
-    often the policy has adapted, is the baseline; it does not adapt. Advantages are centred for each task, since what
-    the baseline cannot know is which task it is in.
+    ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks, is the
+    baseline; it does not adapt. Beside the observation it reads what the last step earned, which says much of the task,
+    and how often the policy has adapted; advantages are centred for each task, for what it cannot know all the same.
 
     Args:
         observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
@@ -112,7 +112,7 @@ class GradientAgent(NetworkAgent):
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.policy = Policy(self.actions, self.features.dim, config.hidden_sizes)
-            self.value = mlp(self.features.dim + 1, config.hidden_sizes, 1)
+            self.value = mlp(self.features.dim + 3, config.hidden_sizes, 1)
         self._names = [name for name, _ in self.policy.named_parameters()]
         self.step_sizes = self.make_step_sizes()
         self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
@@ -253,10 +253,11 @@ class GradientAgent(NetworkAgent):
             mask: (task, step) bool; padding is at the end.
             adapted: (task, step) int64, adaptations before each step.
         """
-        following = self.values(self.features(transitions.next_observation), adapted)
+        earned = self.config.reward_scale * transitions.reward
+        following = self._values(transitions.next_observation, earned, torch.zeros_like(ended), adapted)
         return generalised_advantages(
             self.config.reward_scale * reward,
-            self.values(self.features(transitions.observation), adapted),
+            self.values(transitions, ended, adapted),
             mask,
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
@@ -264,11 +265,18 @@ class GradientAgent(NetworkAgent):
             value_after=following * (1.0 - transitions.terminated),
         )
 
-    def values(self, read: Tensor, adapted: Tensor) -> Tensor:
-        """Return the values of what is read (task, step, width) after so many adaptations, (task, step)."""
-        share = adapted.unsqueeze(-1) / self.config.adaptations
-        value: Tensor = self.value(torch.cat([read, share.to(read.dtype)], dim=-1))
-        return value.squeeze(-1)
+    def values(self, transitions: Transitions, ended: Tensor, adapted: Tensor) -> Tensor:
+        """Return the values of each step's beginning, (task, step).
+
+        Args:
+            transitions: (task, step, …).
+            ended: (task, step) bool, where an episode ended.
+            adapted: (task, step) int64, adaptations before each step.
+        """
+        begins = episode_begins(ended)
+        earned = self.config.reward_scale * transitions.reward
+        before = torch.where(begins, 0.0, torch.cat([torch.zeros_like(earned[:, :1]), earned[:, :-1]], dim=1))
+        return self._values(transitions.observation, before, begins, adapted)
 
     def adaptations_before(self, trials: Trials) -> Tensor:
         """Return how often the policy had adapted before each step of trials, (task, step) int64."""
@@ -285,6 +293,13 @@ class GradientAgent(NetworkAgent):
         read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
         return Lessons(read, sample, log_prob, centred(advantage, mask), mask)
+
+    def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
+        """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""
+        read = self.features(observation)
+        known = torch.stack([earned, begins.to(read.dtype), (adapted / self.config.adaptations).to(read.dtype)], dim=-1)
+        value: Tensor = self.value(torch.cat([read, known], dim=-1))
+        return value.squeeze(-1)
 
     def _policy(self, parameters: Parameters, read: Tensor) -> Any:
         """Return the policy of one task's parameters."""

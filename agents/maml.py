@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from agents.gradient_based import GradientAgent, GradientAgentConfig, Lessons, centred
 from agents.ppo import PPOConfig, clipped_surrogate, gradient_steps, masked_mean, standardised
-from agents.types import Transitions, Trials, check_transitions
+from agents.types import Trials, check_transitions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,15 @@ class MAMLAgent(GradientAgent):
         advantages, returns = self.advantages(
             trials.transitions, trials.training_reward, trials.ended, trials.mask, adapted
         )
-        true_advantages, _ = self.advantages(
-            trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted
-        )
+        inner, _ = self.advantages(trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted)
         after = trials.mask & (adapted > 0)
         outer = standardised(advantages, after)
 
         def loss(chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            policy_loss, entropy, ratio_change = self.meta_loss(trials, true_advantages, outer, chosen)
-            read = self.features(trials.transitions.observation[chosen])
-            error = self.values(read, adapted[chosen]) - returns[chosen]
-            value_loss = masked_mean(error.square(), trials.mask[chosen])
+            some = trials.of(chosen)
+            policy_loss, entropy, ratio_change = self.meta_loss(some, inner[chosen], outer[chosen])
+            values = self.values(some.transitions, some.ended, adapted[chosen])
+            value_loss = masked_mean((values - returns[chosen]).square(), some.mask)
             total = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
             return total, {
                 "policy_loss": policy_loss,
@@ -76,31 +74,29 @@ class MAMLAgent(GradientAgent):
         return gradient_steps(self, self.config, len(adapted), loss, rng)
 
     def meta_loss(
-        self, trials: Trials, inner_advantages: Tensor, outer_advantages: Tensor, chosen: Tensor
+        self, trials: Trials, inner_advantages: Tensor, outer_advantages: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outer policy loss of the chosen tasks, their entropy and how far the ratios are from 1.
+        """Return the outer policy loss, the adapted policies' entropy and how far the ratios are from 1.
 
         Args:
             trials: of several tasks.
             inner_advantages: what adaptations climb by, (task, step).
             outer_advantages: what the adapted policies are judged by, (task, step).
-            chosen: numbers of tasks, (chosen,) int64.
         """
-        transitions = Transitions(*(field[chosen] for field in trials.transitions))
-        mask, old_log_prob = trials.mask[chosen], trials.extras["log_prob"][chosen]
-        adapted = self.adaptations_before(trials)[chosen]
-        read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
-        parameters = self.common_parameters(len(chosen))
+        mask, old_log_prob, adapted = trials.mask, trials.extras["log_prob"], self.adaptations_before(trials)
+        read = self.features(trials.transitions.observation)
+        sample = self.policy.head.sampled(trials.transitions.action)
+        parameters = self.common_parameters(len(mask))
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, centred(inner_advantages[chosen], now), now)
+            lessons = Lessons(read, sample, old_log_prob, centred(inner_advantages, now), now)
             parameters = self.adapted(parameters, lessons, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)
             entropy = torch.where(later, policies.entropy(), entropy)
         after = mask & (adapted > 0)
-        loss = clipped_surrogate(log_prob, old_log_prob, outer_advantages[chosen], after, self.config.clip)
+        loss = clipped_surrogate(log_prob, old_log_prob, outer_advantages, after, self.config.clip)
         ratio_change = masked_mean((log_prob - old_log_prob).exp().sub(1.0).abs(), after)
         return loss, masked_mean(entropy, after), ratio_change
 

@@ -20,7 +20,7 @@ from agents.ppo import (
     standardised,
 )
 from agents.sequence_models import SequenceModel
-from agents.types import ActionChoice, Transitions, Trials, check_transitions
+from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import mlp
 
 
@@ -142,22 +142,23 @@ class MemoryAgent(NetworkAgent, ABC):
         )
         advantages = standardised(advantages, trials.mask)
         return gradient_steps(
-            self, self.config, len(reward), lambda chosen: self._loss(trials, advantages, returns, chosen), rng
+            self,
+            self.config,
+            len(reward),
+            lambda chosen: self._loss(trials.of(chosen), advantages[chosen], returns[chosen]),
+            rng,
         )
 
-    def _loss(
-        self, trials: Trials, advantages: Tensor, returns: Tensor, chosen: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of the chosen tasks' trials, and scalars for the log."""
-        transitions = Transitions(*(field[chosen] for field in trials.transitions))
-        mask, extras = trials.mask[chosen], {name: extra[chosen] for name, extra in trials.extras.items()}
-        before = torch.cat([torch.ones_like(mask[:, :1]), trials.ended[chosen][:, :-1]], dim=1).unsqueeze(-1).float()
-        remembered = self.memory(self._transition(transitions, before))[:, :-1]
+    def _loss(self, trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the trials of some tasks have to be descended by, and scalars for the log."""
+        transitions, mask, extras = trials.transitions, trials.mask, trials.extras
+        begins = episode_begins(trials.ended).unsqueeze(-1).float()
+        remembered = self.memory(self._transition(transitions, begins))[:, :-1]
         read = torch.cat([self.features(transitions.observation), remembered], dim=-1)
         policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])
-        policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages[chosen], mask, self.config.clip)
-        value_loss = masked_mean((self._value(read) - returns[chosen]).square(), mask)
+        policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages, mask, self.config.clip)
+        value_loss = masked_mean((self._value(read) - returns).square(), mask)
         entropy = masked_mean(policy.entropy(), mask)
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
         ratio_change = masked_mean((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)

@@ -39,8 +39,9 @@ class ReptileAgent(GradientAgent):
         self.optimizer.step()
 
         def loss(chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            values = self.values(self.features(trials.transitions.observation[chosen]), adapted[chosen])
-            value_loss = masked_mean((values - returns[chosen]).square(), trials.mask[chosen])
+            some = trials.of(chosen)
+            values = self.values(some.transitions, some.ended, adapted[chosen])
+            value_loss = masked_mean((values - returns[chosen]).square(), some.mask)
             return value_loss, {"value_loss": value_loss}
 
         scalars = gradient_steps(self, self.config, len(adapted), loss, rng)

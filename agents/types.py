@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from encoders import Context
@@ -48,6 +49,21 @@ class Trials(NamedTuple):
     """(task, step) bool; False marks padding, which is at the end"""
     extras: Mapping[str, Tensor]
     """What the agent's choices carried along, each (task, step, …)"""
+
+    def of(self, tasks: Tensor) -> "Trials":
+        """Return the trials of some tasks, by number, (chosen,) int64."""
+        return Trials(
+            Transitions(*(field[tasks] for field in self.transitions)),
+            self.training_reward[tasks],
+            self.ended[tasks],
+            self.mask[tasks],
+            {name: extra[tasks] for name, extra in self.extras.items()},
+        )
+
+
+def episode_begins(ended: Tensor) -> Tensor:
+    """Return whether an episode begins with each step, (task, step) bool, given whether one ended with it."""
+    return torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
 
 
 class ActionChoice(NamedTuple):

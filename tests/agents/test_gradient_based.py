@@ -137,15 +137,27 @@ def test_learning_adapts_as_playing_did(agent: GradientAgent) -> None:
             torch.testing.assert_close(found, expected)
         return
     trials, _ = played(agent)
-    metrics = agent.meta_loss(trials, *_advantages(agent, trials), torch.arange(4))
+    metrics = agent.meta_loss(trials, *_advantages(agent, trials))
     assert metrics[2].item() < 1e-5
+
+
+def test_the_baseline_knows_what_the_last_step_of_the_episode_earned_and_nothing_later(agent: GradientAgent) -> None:
+    transitions = random_transitions(1, 6, action_space=agent.action_space)
+    ended, adapted = torch.tensor([[False, False, True, False, False, True]]), torch.zeros(1, 6)
+    with torch.no_grad():
+        before = agent.values(transitions, ended, adapted)
+        for step, changed in ((1, [2]), (2, []), (4, [5]), (5, [])):  # With steps 2 and 5 an episode ends.
+            reward = transitions.reward.clone()
+            reward[0, step] += 5.0
+            after = agent.values(transitions._replace(reward=reward), ended, adapted)
+            assert (after != before)[0].nonzero().flatten().tolist() == changed
 
 
 def test_after_another_outer_step_playing_and_learning_no_longer_agree() -> None:
     agent = maml_with()(0)
     trials, _ = played(agent)
     agent.update(trials, generator(0))
-    assert agent.meta_loss(trials, *_advantages(agent, trials), torch.arange(4))[2].item() > 1e-3
+    assert agent.meta_loss(trials, *_advantages(agent, trials))[2].item() > 1e-3
 
 
 def small(kind: type[MAMLAgent] = MAMLAgent, **settings: Any) -> tuple[MAMLAgent, Trials]:
@@ -175,10 +187,10 @@ def _advantages(agent: GradientAgent, trials: Trials) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("settings", [{}, {"adaptations": 2, "inner_steps": 2}, {"inner_objective": "clipped"}])
 def test_the_meta_gradient_equals_finite_differences(settings: dict[str, Any]) -> None:
     agent, trials = small(**settings)
-    advantages, both = _advantages(agent, trials), torch.arange(2)
+    advantages = _advantages(agent, trials)
 
     def loss() -> Tensor:
-        return agent.meta_loss(trials, *advantages, both)[0]
+        return agent.meta_loss(trials, *advantages)[0]
 
     loss().backward()
     for parameter in agent.policy.parameters():
@@ -200,9 +212,8 @@ def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_in
     agent, trials = small()
     first_order, _ = small(FOMAMLAgent)
     inner, outer = _advantages(agent, trials)
-    one = torch.tensor([0])
     for each in (agent, first_order):
-        each.meta_loss(trials, inner, outer, one)[0].backward()
+        each.meta_loss(trials.of(torch.tensor([0])), inner[:1], outer[:1])[0].backward()
     theta = torch.cat([parameter.detach().flatten() for parameter in agent.policy.parameters()])
     shapes = [parameter.shape for parameter in agent.policy.parameters()]
 
@@ -282,7 +293,7 @@ def _padded_actions(action: Tensor) -> Tensor:
 
 
 def test_an_agent_learns_to_adapt_where_no_one_action_pays_in_every_task() -> None:
-    agent = maml_with(learning_rate=1e-2, inner_learning_rate=1.0, discount=0.5, inner_episodes=2)(0)
+    agent = maml_with(learning_rate=1e-2, inner_learning_rate=0.2, discount=0.5, inner_episodes=2)(0)
     gains = []
     for number in range(60):
         trials, _ = played(agent, number, tasks=24, mirrored=True)
