@@ -1,4 +1,4 @@
-"""Zero-gradient adaptation: a belief grows over a trial, and a policy is read from it."""
+"""Adaptation: what an agent knows of a task grows over a trial, and a policy is read from it."""
 
 from typing import Any, TypeGuard
 

@@ -109,8 +109,8 @@ def evaluate(
 ) -> Evaluation:
     """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
 
-    In the first ``exploration_episodes`` the agent samples (z and actions); afterwards it acts deterministically. No
-    gradient is taken. The same seed gives the same environment starts and the same draws.
+    In the first ``exploration_episodes`` the agent samples (z and actions); afterwards it acts deterministically.
+    Nothing that was learnt changes. The same seed gives the same environment starts and the same draws.
 
     Args:
         agent: any meta-learner.

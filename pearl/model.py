@@ -201,7 +201,9 @@ class MetaLearner:
         exploration_episodes: int | None = None,
         seed: int | None = None,
     ) -> AdaptedPolicy:
-        """Play ``episodes`` episodes of a new task, updating the belief without a gradient, and return a policy for it.
+        """Play ``episodes`` episodes of a new task and return the policy that comes of them.
+
+        No gradient is taken but by the systems whose way of adapting it is (``agent.gradient_steps_per_trial``).
 
         Args:
             env: one task's environment, with the spaces of training. It is left open.
