@@ -238,3 +238,8 @@ def test_the_published_page_has_the_figures_of_the_results(folder):
 @pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "varying-cartpole", "cheetah-vel"])
 def test_the_published_page_has_a_place_for_the_family(family):
     assert "new" in compare.with_table(PAGE.read_text(), family, "new")
+
+
+def test_the_readmes_table_comes_from_the_results():
+    found = compare.all_runs(RESULTS / "point-robot", PEARLConfig.system)
+    assert f"\n\n{compare.table(found)}\n\n" in (ROOT / "README.md").read_text()
