@@ -1,4 +1,4 @@
-"""Show one adaptation: an agent meets a task it has never seen, and learns it without a gradient.
+"""Show one adaptation: an agent meets a task it has never seen, and adapts to it.
 
 python experiments/adapt.py pretrained/point-robot --task goal=0.3,-0.7 --gif adaptation.gif
 """

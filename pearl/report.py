@@ -76,6 +76,7 @@ def draw_evaluation(
             evaluation.returns,
             exploration_episodes=evaluation.exploration_episodes,
             references=evaluation.references.lines(),
+            by_gradient=agent.gradient_steps_per_trial > 0,
         ),
     ]
     if infers_task(agent):
@@ -120,6 +121,9 @@ def draw_adaptation(
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
     posterior = posterior_path(agent, trial, ends) if infers_task(agent) else None
+    subtitle = plots.story.SUBTITLE if posterior else plots.story.WITHOUT_BELIEF
+    if agent.gradient_steps_per_trial:
+        subtitle = plots.story.BY_GRADIENT
     plane = distribution.plane(task)
     return plots.adaptation_story(
         path,
@@ -127,7 +131,7 @@ def draw_adaptation(
         None if posterior is None else posterior.mean[0],
         None if posterior is None else posterior.stddev[0],
         title=f"Adaptation to {task}",
-        subtitle=plots.story.SUBTITLE if posterior else "no gradient step: the agent plays, remembers, and plays again",
+        subtitle=subtitle,
         positions=episode_positions(trial, 0) if plane else None,
         goal=plane.goal if plane else None,
         goal_radius=plane.goal_radius if plane else None,

@@ -170,6 +170,7 @@ def return_by_episode(
     exploration_episodes: int,
     references: Mapping[str, float] = NO_REFERENCES,
     title: str = "Return by episode on test tasks",
+    by_gradient: bool = False,
 ) -> Path:
     """Draw the return of each episode of a trial: every task faintly, and the mean with its bootstrap 95 % interval.
 
@@ -180,6 +181,7 @@ def return_by_episode(
             played after adaptation. From 0 to the number of episodes.
         references: return by name, such as a random policy's and that of one told the goal; drawn as dashed lines.
         title: what is shown.
+        by_gradient: whether the agent adapts by gradient steps.
 
     Raises:
         ValueError: a shape is wrong, a reference is not finite, or `exploration_episodes` is out of range.
@@ -206,8 +208,9 @@ def return_by_episode(
         axes.set_ylabel("return of the episode")
         name = "mean" if n_tasks > 1 else "the task"
         label_right(axes, [*_last_finite(mean, name, PALETTE[0]), *labels])
+        how = "adapting by gradient steps" if by_gradient else "no gradient step"
         interval = "mean with its bootstrap 95 % interval; faint: one line per task; " if n_tasks > 1 else ""
-        add_header(figure, title, f"{interval}{n_tasks} test task{'s' if n_tasks > 1 else ''}, no gradient step")
+        add_header(figure, title, f"{interval}{n_tasks} test task{'s' if n_tasks > 1 else ''}, {how}")
     return Path(path)
 
 

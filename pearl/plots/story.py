@@ -33,6 +33,8 @@ from pearl.plots.style import (
 )
 
 SUBTITLE = "no gradient step: the agent plays, updates its belief, and plays again"
+WITHOUT_BELIEF = "no gradient step: the agent plays, remembers, and plays again"
+BY_GRADIENT = "the agent plays, takes gradient steps on what it played, and plays again"
 
 
 def adaptation_story(

@@ -7,6 +7,7 @@ import torch
 import pearl
 from agents import GradientAgentConfig, MAMLAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
+from pearl import plots
 from pearl.config import (
     CollectionConfig,
     EvaluationConfig,
@@ -23,6 +24,7 @@ from pearl.config import (
 from pearl.config_reading import ConfigError, to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner, learner_of
+from pearl.report import draw_adaptation, draw_evaluation
 from pearl.run import Run, RunError, resume, run_name
 from pearl.systems import SYSTEMS, find_system
 from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
@@ -186,6 +188,19 @@ def test_only_pearl_logs_what_its_posterior_does(model):
     logged = []
     model.learn(40, on_evaluation=lambda evaluation, metrics: logged.append(set(metrics)))
     assert ("test/posterior_stddev" in logged[-1]) == (model.config.system == "pearl")
+
+
+def test_pictures_say_that_no_gradient_is_taken_where_none_is(model, tmp_path, monkeypatch):
+    said = []
+    for name, text in (("return_by_episode", "by_gradient"), ("adaptation_story", "subtitle")):
+        monkeypatch.setattr(plots, name, lambda *_, text=text, **given: said.append(given[text]))
+    draw_evaluation(model.agent, model.tasks, model.test_tasks, model.evaluate(), tmp_path)
+    task = model.test_tasks[0]
+    policy = model.adapt(model.tasks.make_env(task), episodes=2, seed=0)
+    draw_adaptation(model.agent, model.tasks, task, policy.trial, {}, tmp_path / "a.png")
+    by_gradient = model.config.system in ("maml", "fomaml", "reptile")
+    assert said[0] == by_gradient
+    assert said[1].startswith("no gradient step") != by_gradient
 
 
 def test_a_preset_of_another_system_is_that_systems():
