@@ -166,8 +166,8 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values`` (task, step) where ``mask`` is True."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum()
+    """Return the mean of ``values`` (task, step) where ``mask`` is True, 0 where that is nowhere."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def standardised(values: Tensor, mask: Tensor) -> Tensor:

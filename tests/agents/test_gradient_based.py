@@ -288,6 +288,21 @@ def test_padding_changes_nothing_of_what_is_learnt(make: MakeAgent) -> None:
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [2, EPISODE, EPISODE + 1])
+def test_trials_that_were_cut_short_are_learnt_from_without_harm(agent: GradientAgent, steps: int) -> None:
+    trials, _ = played(agent)
+    short = Trials(
+        Transitions(*(field[:, :steps] for field in trials.transitions)),
+        trials.training_reward[:, :steps],
+        trials.ended[:, :steps],
+        trials.mask[:, :steps],
+        {name: extra[:, :steps] for name, extra in trials.extras.items()},
+    )
+    metrics = agent.update(short, generator(0))  # type: ignore[attr-defined]
+    assert all(value.isfinite() for value in metrics.values())
+    assert all(parameter.isfinite().all() for parameter in agent.parameters())
+
+
 def _padded_actions(action: Tensor) -> Tensor:
     return torch.cat([action, action[:, :3]], dim=1)
 
