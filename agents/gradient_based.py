@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import gymnasium as gym
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from agents.base import NetworkAgent, initial_weights
-from agents.features import make_features
-from agents.on_policy import Policy, choose
+from agents.on_policy import OnPolicyAgent, Policy, choose
 from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, masked_mean
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import mlp
@@ -80,42 +77,23 @@ class Lessons(NamedTuple):
     """(task, step) bool"""
 
 
-class GradientAgent(NetworkAgent):
+class GradientAgent(OnPolicyAgent):
     """A policy that adapts to its task by gradient steps on what it has just played. A ``MetaAgent``.
 
     Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
     ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks, is the
     baseline; it does not adapt. Beside the observation it reads what the last step earned, which says much of the task,
     and how often the policy has adapted; advantages are centred for each task, for what it cannot know all the same.
-
-    Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
-        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
-        config: the agent's settings.
-        rng: draws the initial weights.
-
-    Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
-            observations.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: GradientAgentConfig,
-        rng: torch.Generator,
-    ) -> None:
-        super().__init__(observation_space, action_space)
-        self.config = config
-        with initial_weights(rng):
-            self.features = make_features(observation_space, config)
-            self.policy = Policy(self.actions, self.features.dim, config.hidden_sizes)
-            self.value = mlp(self.features.dim + 3, config.hidden_sizes, 1)
+    config: GradientAgentConfig
+
+    def make_networks(self) -> None:
+        """Build the policy, its baseline and, where they are learnt, the inner steps' sizes."""
+        self.policy = Policy(self.actions, self.features.dim, self.config.hidden_sizes)
+        self.value = mlp(self.features.dim + 3, self.config.hidden_sizes, 1)
         self._names = [name for name, _ in self.policy.named_parameters()]
         self.step_sizes = self.make_step_sizes()
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
 
     @property
     def gradient_steps_per_trial(self) -> int:

@@ -1,16 +1,13 @@
 """Learning to learn by memory: a sequence model reads the trial, a policy reads the model (Duan et al. 2016)."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import torch
 from torch import Tensor
 
-from agents.base import NetworkAgent, initial_weights
-from agents.features import make_features
 from agents.memories import where_rows
-from agents.on_policy import Policy, choose
+from agents.on_policy import OnPolicyAgent, Policy, choose
 from agents.ppo import (
     PPOConfig,
     clipped_surrogate,
@@ -33,42 +30,23 @@ class TrialMemory(NamedTuple):
     """(task, 1), 1.0 where an episode is about to begin"""
 
 
-class MemoryAgent(NetworkAgent, ABC):
+class MemoryAgent(OnPolicyAgent):
     """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
 
     The memory outlasts episodes and is new for each trial. It reads each transition (observation, action, reward,
     whether an episode began with it); the policy reads the memory and the present observation. So in an episode's first
     step, unlike Duan et al.'s, it has but the observation to tell it that another episode ended. Trained by proximal
     policy optimisation over whole trials.
-
-    Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
-        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
-        config: the agent's settings.
-        rng: draws the initial weights.
-
-    Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
-            observations.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: PPOConfig,
-        rng: torch.Generator,
-    ) -> None:
-        super().__init__(observation_space, action_space)
-        self.config = config
-        with initial_weights(rng):
-            self.features = make_features(observation_space, config)
-            self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
-            read = self.features.dim + self.memory.width
-            self.policy = Policy(self.actions, read, config.hidden_sizes)
-            self.value = mlp(read, config.hidden_sizes, 1)
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+    config: PPOConfig
+
+    def make_networks(self) -> None:
+        """Build the memory, and the policy and the value that read it."""
+        self.memory = self.make_memory(self.features.dim + self.actions.encoded_width + 2)
+        read = self.features.dim + self.memory.width
+        self.policy = Policy(self.actions, read, self.config.hidden_sizes)
+        self.value = mlp(read, self.config.hidden_sizes, 1)
 
     @abstractmethod
     def make_memory(self, input_dim: int) -> SequenceModel:

@@ -3,12 +3,16 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import gymnasium as gym
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.actions import Actions, ContinuousActions, DiscreteActions
+from agents.base import NetworkAgent, initial_weights
+from agents.features import make_features
 from agents.policies import Categorical, ClippedGaussian
+from agents.ppo import OnPolicyConfig
 from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5
@@ -91,6 +95,42 @@ class Policy(nn.Module):
     def forward(self, read: Tensor) -> Any:
         """Return the distribution over actions, given what is read (…, input_dim)."""
         return self.head(self.network(read))
+
+
+class OnPolicyAgent(NetworkAgent, ABC):
+    """Shared part of agents that learn from their own trials: what they read of observations, a policy, one optimizer.
+
+    Args:
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
+        config: the agent's settings.
+        rng: draws the initial weights.
+
+    Raises:
+        TypeError: a space is of a kind that is not supported.
+        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+            observations.
+    """
+
+    policy: Policy
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: OnPolicyConfig,
+        rng: torch.Generator,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.config: Any = config
+        with initial_weights(rng):
+            self.features = make_features(observation_space, config)
+            self.make_networks()
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+
+    @abstractmethod
+    def make_networks(self) -> None:
+        """Build the policy and what else reads the features."""
 
 
 def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
