@@ -160,14 +160,6 @@ class GradientAgent(OnPolicyAgent):
         length = memory.length.index_put((rows,), step + 1)
         return memory._replace(transitions=written, ended=ended, length=length)
 
-    def read(self, memory: GradientMemory) -> GradientMemory:
-        """Return the memory itself: nothing is put off."""
-        return memory
-
-    def redraw(self, memory: GradientMemory, rng: torch.Generator) -> GradientMemory:
-        """Return the memory itself: it holds no draws."""
-        return memory
-
     @torch.no_grad()
     def end_episode(self, memory: GradientMemory, ended: Tensor, rng: torch.Generator) -> GradientMemory:
         """Adapt the policies of the tasks whose last episode was the adaptation's last."""

@@ -86,14 +86,6 @@ class MemoryAgent(OnPolicyAgent):
         after = self.memory.step(memory.state, self._transition(present, memory.begins))
         return TrialMemory(where_rows(active, after, memory.state), torch.where(row, 0.0, memory.begins))
 
-    def read(self, memory: TrialMemory) -> TrialMemory:
-        """Return the memory itself: nothing is put off."""
-        return memory
-
-    def redraw(self, memory: TrialMemory, rng: torch.Generator) -> TrialMemory:
-        """Return the memory itself: it holds no draws."""
-        return memory
-
     def end_episode(self, memory: TrialMemory, ended: Tensor, rng: torch.Generator) -> TrialMemory:
         """Note that the next step begins an episode, for each task whose last one ended; all else is kept."""
         return memory._replace(begins=torch.where(ended.unsqueeze(-1), 1.0, memory.begins))

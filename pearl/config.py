@@ -149,7 +149,7 @@ class Config:
     """The system's name in ``pearl.systems.SYSTEMS``"""
     agent: Any
     """The agent's settings."""
-    training: CollectionConfig
+    training: CollectionConfig = field(default_factory=CollectionConfig)
     """Meta-training."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The few-shot evaluation protocol."""
@@ -231,8 +231,6 @@ class RL2Config(Config):
     system: ClassVar[str] = "rl2"
     agent: RL2AgentConfig = field(default_factory=RL2AgentConfig)
     """The recurrent policy."""
-    training: CollectionConfig = field(default_factory=CollectionConfig)
-    """Collection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,8 +240,6 @@ class TransformerConfig(Config):
     system: ClassVar[str] = "transformer"
     agent: TransformerAgentConfig = field(default_factory=TransformerAgentConfig)
     """The policy that attends to its trial."""
-    training: CollectionConfig = field(default_factory=CollectionConfig)
-    """Collection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,19 +249,13 @@ class MAMLConfig(Config):
     system: ClassVar[str] = "maml"
     agent: MAMLAgentConfig = field(default_factory=MAMLAgentConfig)
     """The policy that adapts by gradient steps, learnt through them."""
-    training: CollectionConfig = field(default_factory=CollectionConfig)
-    """Collection."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FOMAMLConfig(Config):
+class FOMAMLConfig(MAMLConfig):
     """Settings of a first-order MAML run, apart from its family and its seed."""
 
     system: ClassVar[str] = "fomaml"
-    agent: MAMLAgentConfig = field(default_factory=MAMLAgentConfig)
-    """The policy that adapts by gradient steps, learnt past them."""
-    training: CollectionConfig = field(default_factory=CollectionConfig)
-    """Collection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,8 +265,6 @@ class ReptileConfig(Config):
     system: ClassVar[str] = "reptile"
     agent: GradientAgentConfig = field(default_factory=GradientAgentConfig)
     """The policy that adapts by gradient steps, and goes where they lead."""
-    training: CollectionConfig = field(default_factory=CollectionConfig)
-    """Collection."""
 
 
 def load_preset(family: str) -> PEARLConfig:
