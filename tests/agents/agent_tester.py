@@ -28,6 +28,7 @@ from agents import (
     TransformerAgent,
     TransformerAgentConfig,
     Transitions,
+    Trials,
 )
 from agents.spaces import discrete_actions, is_discrete
 from encoders import Context, EncoderConfig
@@ -250,6 +251,29 @@ def play(
         if (step + 1) % episode_steps == 0:
             memory = agent.end_episode(memory, all_of(n_tasks, True), rng)
     return actions, memory
+
+
+def played(
+    agent: Any, seed: int, reward: Callable[[Tensor], Tensor], *, tasks: int, steps: int, episode: int
+) -> tuple[Trials, Any]:
+    """Trials of scripted observations, with what the agent chose in them and what ``reward`` gives, and its memory."""
+    rng, memory = generator(seed), agent.begin(tasks, generator(seed))
+    scripted = random_transitions(tasks, steps, seed=seed, action_space=agent.action_space)
+    taken, extras = [], []
+    for step in range(steps):
+        given = at_step(scripted, step)
+        choice = agent.act(given.observation, memory, all_of(tasks, False), rng)
+        transition = given._replace(action=choice.action, reward=reward(choice.action))
+        memory = agent.observe(memory, transition, all_of(tasks, True))
+        taken.append(transition)
+        extras.append(choice.extras)
+        if (step + 1) % episode == 0:
+            memory = agent.end_episode(memory, all_of(tasks, True), rng)
+    transitions = Transitions(*(torch.stack(field, 1) for field in zip(*taken, strict=True)))
+    ended = (torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1)
+    joined = {name: torch.stack([extra[name] for extra in extras], 1) for name in extras[0]}
+    mask = torch.ones(tasks, steps, dtype=torch.bool)
+    return Trials(transitions, transitions.reward, ended, mask, joined), memory
 
 
 def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from agents import Transitions, Trials
 from agents.gradient_based import ROOM, GradientAgent, GradientMemory, Lessons, Parameters, centred
 from agents.maml import FOMAMLAgent, MAMLAgent
 from agents.reptile import ReptileAgent
+from tests.agents import agent_tester
 from tests.agents.agent_tester import (
     GRADIENT_LEARNERS,
     MakeAgent,
@@ -41,30 +42,19 @@ def agent(make: MakeAgent) -> Any:
 def played(
     agent: GradientAgent, seed: int = 0, *, tasks: int = 4, mirrored: bool = False
 ) -> tuple[Trials, GradientMemory]:
-    """Trials of scripted observations, one episode more than adaptation takes; an action's first number is the reward.
+    """Trials of one episode more than adaptation takes; an action's first number is the reward.
 
     Where ``mirrored`` every second task takes it with the other sign.
     """
-    rng, memory = generator(seed), agent.begin(tasks, generator(seed))
-    steps = EPISODE * (agent.config.adaptations * agent.config.inner_episodes + 1)
-    scripted = random_transitions(tasks, steps, seed=seed, action_space=agent.action_space)
     sign = torch.tensor([1.0, -1.0] * tasks)[:tasks] if mirrored else torch.ones(tasks)
-    taken, extras = [], []
-    for step in range(steps):
-        given = at_step(scripted, step)
-        choice = agent.act(given.observation, memory, all_of(tasks, False), rng)
-        reward = sign * agent.actions.encode(choice.action)[:, 0]
-        transition = given._replace(action=choice.action, reward=reward)
-        memory = agent.observe(memory, transition, all_of(tasks, True))
-        taken.append(transition)
-        extras.append(choice.extras)
-        if (step + 1) % EPISODE == 0:
-            memory = agent.end_episode(memory, all_of(tasks, True), rng)
-    transitions = Transitions(*(torch.stack(field, 1) for field in zip(*taken, strict=True)))
-    ended = (torch.arange(1, steps + 1) % EPISODE == 0).expand(tasks, -1)
-    joined = {name: torch.stack([extra[name] for extra in extras], 1) for name in extras[0]}
-    mask = torch.ones(tasks, steps, dtype=torch.bool)
-    return Trials(transitions, transitions.reward, ended, mask, joined), memory
+    return agent_tester.played(
+        agent,
+        seed,
+        lambda action: sign * agent.actions.encode(action)[:, 0],
+        tasks=tasks,
+        steps=EPISODE * (agent.config.adaptations * agent.config.inner_episodes + 1),
+        episode=EPISODE,
+    )
 
 
 def differs(one: Parameters, other: Parameters) -> Tensor:

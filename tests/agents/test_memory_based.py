@@ -11,6 +11,7 @@ from agents.memory_based import MemoryAgent
 from agents.rl2 import GRU
 from agents.sequence_models import SequenceModel
 from agents.transformer import CausalTransformer
+from tests.agents import agent_tester
 from tests.agents.agent_tester import (
     ACTION_SPACE,
     MEMORY_LEARNERS,
@@ -18,7 +19,6 @@ from tests.agents.agent_tester import (
     MakeAgent,
     all_of,
     assert_identical,
-    at_step,
     generator,
     play,
     random_transitions,
@@ -50,24 +50,9 @@ def model(request: pytest.FixtureRequest) -> SequenceModel:
     return request.param  # type: ignore[no-any-return]
 
 
-def played(agent: MemoryAgent, seed: int = 0, *, tasks: int = 4, steps: int = 9, episode: int = 3) -> Trials:
-    """Trials of scripted transitions, with what the agent chose in them; rewards are what its actions earn."""
-    rng, memory = generator(seed), agent.begin(tasks, generator(seed))
-    scripted = random_transitions(tasks, steps, seed=seed, action_space=agent.action_space)
-    taken, extras = [], []
-    for step in range(steps):
-        given = at_step(scripted, step)
-        choice = agent.act(given.observation, memory, all_of(tasks, False), rng)
-        transition = given._replace(action=choice.action, reward=choice.action[:, 0])
-        memory = agent.observe(memory, transition, all_of(tasks, True))
-        taken.append(transition)
-        extras.append(choice.extras)
-        if (step + 1) % episode == 0:
-            memory = agent.end_episode(memory, all_of(tasks, True), rng)
-    transitions = Transitions(*(torch.stack(field, 1) for field in zip(*taken, strict=True)))
-    ended = (torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1)
-    joined = {name: torch.stack([extra[name] for extra in extras], 1) for name in extras[0]}
-    return Trials(transitions, transitions.reward, ended, torch.ones(tasks, steps, dtype=torch.bool), joined)
+def played(agent: MemoryAgent, seed: int = 0, *, tasks: int = 4) -> Trials:
+    """Trials of three episodes of three steps; rewards are what the agent's actions earn."""
+    return agent_tester.played(agent, seed, lambda action: action[:, 0], tasks=tasks, steps=9, episode=3)[0]
 
 
 def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel) -> None:
