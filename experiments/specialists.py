@@ -29,6 +29,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import pearl
 from agents.spaces import is_discrete
 from pearl import plots
+from pearl.callbacks import silent_logger
 from pearl.evaluation import check_disjoint
 from pearl.tasks import Task, TaskDistribution, find
 from pearl.threads import use_threads
@@ -89,9 +90,13 @@ def evaluation_steps(steps: int, interval: int) -> list[int]:
 
 def make_specialist(env: gym.Env[Any, Any], seed: int) -> BaseAlgorithm:
     """Return an untrained SAC; where actions are discrete PPO, which learns after every 256 steps."""
+    specialist: BaseAlgorithm
     if is_discrete(env.action_space):
-        return PPO("MlpPolicy", env, learning_rate=1e-3, n_steps=256, seed=seed, device="cpu")
-    return SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
+        specialist = PPO("MlpPolicy", env, learning_rate=1e-3, n_steps=256, seed=seed, device="cpu")
+    else:
+        specialist = SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
+    specialist.set_logger(silent_logger())  # Its own would leave a folder behind.
+    return specialist
 
 
 def train_specialist(
