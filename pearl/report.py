@@ -84,7 +84,7 @@ def draw_evaluation(
         seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
         path = posterior_path(agent, trial, seen)
         final = posterior_path(agent, trial, [trial.mask.shape[1]])
-        values, names = task_values(tasks)
+        values, names = task_values(tasks, plots.posterior.MOST_TASK_VALUES)
         paths += [
             plots.posterior_means(
                 folder / "posterior_means.png", final.mean[:, 0], task_values=values, task_value_name=names
@@ -197,17 +197,30 @@ def headline(evaluation: Evaluation) -> str:
     return text
 
 
-def task_values(tasks: Sequence[Task]) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the tasks' numeric parameters as (task, value) and a name for each value; those that differ, if any do."""
+def task_values(tasks: Sequence[Task], most: int) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the tasks' numeric parameters as (task, value) and a name for each value; those that differ, if any do.
+
+    Where they are more than ``most``, as of bodies whose every part varies, a parameter of several numbers is their
+    mean; of what is then left the first ``most``.
+    """
     columns: dict[str, list[float]] = {}
+    parameter: dict[str, str] = {}
     for task in tasks:
         for name, value in task.params.items():
             parts = {name: value} if not isinstance(value, tuple) else {f"{name} {i}": v for i, v in enumerate(value)}
             for part, number in parts.items():
                 if isinstance(number, (int, float)):
                     columns.setdefault(part, []).append(float(number))
+                    parameter[part] = name
     complete = {name: column for name, column in columns.items() if len(column) == len(tasks)}
     if not complete:
         return np.arange(len(tasks), dtype=np.float64)[:, None], ["task number"]
     shown = {name: column for name, column in complete.items() if min(column) < max(column)} or complete
-    return np.column_stack(list(shown.values())), list(shown)
+    if len(shown) > most:
+        names = dict.fromkeys(parameter[part] for part in shown)
+        together = {name: [column for part, column in shown.items() if parameter[part] == name] for name in names}
+        shown = {
+            name if len(parts) == 1 else f"mean of {name}": np.mean(parts, axis=0).tolist()
+            for name, parts in together.items()
+        }
+    return np.column_stack(list(shown.values()))[:, :most], list(shown)[:most]

@@ -11,12 +11,14 @@ pytest.importorskip("mujoco")
 from pearl import Scale, Uniform, mirrored, perturbed
 from pearl.config import PEARLConfig, load_preset
 from pearl.persistence import versions
+from pearl.report import draw_evaluation
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.distribution import Task
 from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
 from pearl.tasks.registry import families, make
 from tests.pearl.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
 from tests.pearl.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
+from tests.pearl.small import small_model
 
 
 @every_family
@@ -41,6 +43,14 @@ def test_the_families_are_registered_and_have_a_preset(family):
     assert ("next_observation" in preset.encoder.context_fields) == (family in RAND_PARAMS)
     if family.same_tasks:
         assert preset.training.n_train_tasks == preset.evaluation.n_test_tasks == 2
+
+
+@every_family
+def test_an_evaluation_of_a_family_can_be_drawn_however_many_numbers_its_tasks_have(tmp_path, family):
+    model = small_model(family(), evaluation={"n_test_tasks": 2, "exploration_episodes": 1, "episodes": 2})
+    drawn = draw_evaluation(model.agent, model.tasks, model.test_tasks, model.evaluate(), tmp_path)
+    assert {"return_by_episode.png", "posterior_means.png", "posterior_spread.png"} <= {path.name for path in drawn}
+    assert all(path.is_file() for path in drawn)
 
 
 @every_family

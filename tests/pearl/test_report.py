@@ -151,11 +151,33 @@ def test_padding_is_no_position():
         ([{"mass": 1.0}, {"mass": "heavy"}], [[0], [1]], ["task number"]),
         ([{"gears": [1.0]}, {"gears": [1.0, 2.0]}], [[1], [1]], ["gears 0"]),
         ([{"mass": 1.0, "length": 2.0}, {"mass": 3.0, "length": 2.0}], [[1], [3]], ["mass"]),
+        (
+            [
+                {"mass": [1.0, 2.0, 6.0], "size": 4.0},
+                {"mass": [1.0, 4.0, 6.0], "size": 5.0},
+                {"mass": [2.0, 2.0, 8.0], "size": 4.0},
+            ],
+            [[3, 4], [11 / 3, 5], [4, 4]],
+            ["mean of mass", "size"],
+        ),
+        ([{"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 2.0, "b": 3.0, "c": 4.0}], [[1, 2], [2, 3]], ["a", "b"]),
     ],
-    ids=["scalar", "tuple", "text", "text beside a number", "mixed tuple", "missing", "mixed", "ragged", "constant"],
+    ids=[
+        "scalar",
+        "tuple",
+        "text",
+        "text beside a number",
+        "mixed tuple",
+        "missing",
+        "mixed",
+        "ragged",
+        "constant",
+        "of many parts",
+        "too many",
+    ],
 )
 def test_a_task_is_as_many_values_as_it_has_numbers(tasks, values, names):
-    found, found_names = task_values([Task(params) for params in tasks])
+    found, found_names = task_values([Task(params) for params in tasks], most=2)
     assert found.tolist() == values
     assert found_names == names
 
