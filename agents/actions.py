@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.config import PEARLAgentConfig
+from agents.config import SACConfig
 from agents.losses import expected_soft_value, soft_value
 from agents.networks import Actor, CategoricalActor, CriticEnsemble
 from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
@@ -42,11 +42,11 @@ class Actions(nn.Module, ABC):
     default_target_entropy: float
     """What a learned temperature aims at, in nats, unless the settings say otherwise"""
 
-    def make_actor(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> Actor | CategoricalActor:
+    def make_actor(self, observation_dim: int, latent_dim: int, config: SACConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""
         return self._actor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
 
-    def make_critics(self, observation_dim: int, latent_dim: int, config: PEARLAgentConfig) -> nn.Module:
+    def make_critics(self, observation_dim: int, latent_dim: int, config: SACConfig) -> nn.Module:
         """Build the ensemble of Q(s, a, z)."""
         return CriticEnsemble(
             config.n_critics,

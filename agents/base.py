@@ -87,6 +87,14 @@ class NetworkAgent(nn.Module):
         """Gradient steps that the agent takes in adapting to a task; none where it adapts by remembering."""
         return 0
 
+    def read(self, memory: Any) -> Any:
+        """Return the memory itself: most agents put nothing off."""
+        return memory
+
+    def redraw(self, memory: Any, rng: torch.Generator) -> Any:
+        """Return the memory itself: most agents' hold no draws."""
+        return memory
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the optimizer's step size for everything that learns."""
         for group in self.optimizer.param_groups:

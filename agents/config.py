@@ -1,4 +1,4 @@
-"""The PEARL agent's settings."""
+"""Settings of agents that learn by soft actor-critic, PEARL's among them."""
 
 import math
 from dataclasses import dataclass, fields
@@ -28,11 +28,11 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PEARLAgentConfig(FeaturesConfig):
-    """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
+class SACConfig(FeaturesConfig):
+    """Settings of soft actor-critic."""
 
     hidden_sizes: tuple[int, ...] = (256, 256)
-    """Widths of the actor's, the critics' and the decoder's hidden layers."""
+    """Widths of the actor's and the critics' hidden layers; PEARL's decoder has them too."""
     critic_layer_norm: bool = False
     """Whether the critics normalise each hidden layer."""
     n_critics: int = 2
@@ -41,9 +41,6 @@ class PEARLAgentConfig(FeaturesConfig):
     """Adam's step size for every network and the temperature, at the start."""
     final_learning_rate: float | None = None
     """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
-    Weights, outputs, losses and acting stay in float32."""
     discount: float = 0.99
     """Discount per environment step."""
     target_update_rate: float = 0.005
@@ -57,6 +54,37 @@ class PEARLAgentConfig(FeaturesConfig):
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats; where None minus the action width, or for a finite set of
     actions 0.3 of the largest entropy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_critics < 1:
+            raise ValueError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
+        if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
+            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+        for name in ("learning_rate", "reward_scale", "initial_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+        if self.final_learning_rate is not None and self.final_learning_rate < 0:
+            raise ValueError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
+        if not 0 <= self.discount < 1:
+            raise ValueError(f"agent.discount must lie in [0, 1), got {self.discount}.")
+        if not 0 < self.target_update_rate <= 1:
+            raise ValueError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
+        if self.temperature is not None and self.temperature < 0:
+            raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLAgentConfig(SACConfig):
+    """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
+    Weights, outputs, losses and acting stay in float32."""
     sweep: float = 0.0
     """Share of the way to the next episode's draw that z moves in each step, read from the posterior as it stands; 0
     keeps z for the episode."""
@@ -77,24 +105,8 @@ class PEARLAgentConfig(FeaturesConfig):
     only where agent.reconstruction_weight is positive."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_critics < 1:
-            raise ValueError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
-        if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
-            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"agent.precision must be float32 or bfloat16, got {self.precision!r}.")
-        for name in ("learning_rate", "reward_scale", "initial_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
-        if self.final_learning_rate is not None and self.final_learning_rate < 0:
-            raise ValueError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
-        if not 0 <= self.discount < 1:
-            raise ValueError(f"agent.discount must lie in [0, 1), got {self.discount}.")
-        if not 0 < self.target_update_rate <= 1:
-            raise ValueError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
         if not 0 <= self.sweep <= 1:
             raise ValueError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
         once = set(get_args(Reconstructed)).intersection(self.reconstructed)
@@ -106,7 +118,4 @@ class PEARLAgentConfig(FeaturesConfig):
         for name in ("kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+        super().__post_init__()

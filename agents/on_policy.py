@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.actions import Actions, ContinuousActions, DiscreteActions
-from agents.base import MemoryT, NetworkAgent, initial_weights
+from agents.base import NetworkAgent, initial_weights
 from agents.features import make_features
 from agents.policies import Categorical, ClippedGaussian
 from agents.ppo import OnPolicyConfig
@@ -131,14 +131,6 @@ class OnPolicyAgent(NetworkAgent, ABC):
     @abstractmethod
     def make_networks(self) -> None:
         """Build the policy and what else reads the features."""
-
-    def read(self, memory: MemoryT) -> MemoryT:
-        """Return the memory itself: nothing is put off."""
-        return memory
-
-    def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
-        """Return the memory itself: it holds no draws."""
-        return memory
 
 
 def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,21 +1,21 @@
 """PEARL: soft actor-critic conditioned on a posterior sample of the task variable."""
 
-import math
 from copy import deepcopy
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
-from agents.base import NetworkAgent, initial_weights
+from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
 from agents.in_numpy import ActorInNumPy
-from agents.losses import actor_loss, critic_loss, soft_bellman_target, temperature_loss
+from agents.losses import actor_loss, critic_loss, soft_bellman_target
+from agents.soft_actor_critic import SoftActorCriticAgent
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
     Context,
@@ -65,7 +65,7 @@ class _Losses(NamedTuple):
     q_mean: Tensor
 
 
-class PEARLAgent(NetworkAgent):
+class PEARLAgent(SoftActorCriticAgent):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
@@ -81,6 +81,8 @@ class PEARLAgent(NetworkAgent):
             observations; nothing that teaches the encoder.
     """
 
+    config: PEARLAgentConfig
+
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -89,17 +91,13 @@ class PEARLAgent(NetworkAgent):
         config: PEARLAgentConfig,
         rng: torch.Generator,
     ) -> None:
-        super().__init__(observation_space, action_space)
+        super().__init__(observation_space, action_space, config)
         if not config.critics_teach_encoder and config.contrastive_weight == config.reconstruction_weight == 0:
             raise ValueError(
                 "agent.critics_teach_encoder is false, so that nothing teaches the encoder which task it is in. Give "
                 "agent.reconstruction_weight or agent.contrastive_weight a value above 0."
             )
-        self.config = config
         self.latent_dim = encoder.latent_dim
-        self.target_entropy = (
-            self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
-        )
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -109,11 +107,6 @@ class PEARLAgent(NetworkAgent):
             self.decoder = TransitionDecoder(observation_space, *widths, config)
         self._in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
-        temperature = config.initial_temperature if config.temperature is None else config.temperature
-        self.log_temperature = nn.Parameter(
-            torch.tensor(math.log(temperature) if temperature > 0 else -math.inf),
-            requires_grad=config.temperature is None,
-        )
         self.optimizer = self.make_optimizer(config.learning_rate)
 
     @property
@@ -202,16 +195,6 @@ class PEARLAgent(NetworkAgent):
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
         return self.encoder.posterior(self.read(memory).belief)
 
-    def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
-        """Build Adam over everything that learns.
-
-        Args:
-            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
-            capturable: whether a step can be captured in a CUDA graph.
-        """
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
-
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
 
@@ -238,20 +221,15 @@ class PEARLAgent(NetworkAgent):
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             losses = self._soft_actor_critic(batch.transitions, posterior, rng)
-        self.optimizer.zero_grad(set_to_none=True)
         auxiliary |= losses.auxiliary
-        trained = (self.features, self.encoder, self.critics, self.decoder)
-        (losses.critic + sum(weight * loss for weight, loss in auxiliary.values())).backward(
-            inputs=[parameter for part in trained for parameter in part.parameters()]
+        self.descend(
+            losses.critic + sum(weight * loss for weight, loss in auxiliary.values()),
+            (self.features, self.encoder, self.critics, self.decoder),
+            losses.actor,
+            (self.actor,),
+            losses.entropy,
         )
-        losses.actor.backward(inputs=list(self.actor.parameters()))
-        if self.config.temperature is None:
-            temperature_loss(self.log_temperature, losses.entropy, self.target_entropy).backward()
-        self.optimizer.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.target_update_rate
-            )
+        self.follow([self.target_critics], [self.critics])
         return {
             "critic_loss": losses.critic.detach(),
             "actor_loss": losses.actor.detach(),

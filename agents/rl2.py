@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
 from agents.memory_based import MemoryAgent
 from agents.ppo import PPOConfig
-from agents.sequence_models import SequenceModel
+from agents.sequence_models import GRU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,39 +18,6 @@ class RL2AgentConfig(PPOConfig):
         super().__post_init__()
         if self.memory_width < 1:
             raise ValueError(f"agent.memory_width must be at least 1, got {self.memory_width}.")
-
-
-class GRU(SequenceModel):
-    """A gated recurrent unit (Cho et al. 2014), as in RL² (Duan et al. 2016).
-
-    Args:
-        input_dim: width of a transition as it is read.
-        width: of the hidden state.
-    """
-
-    def __init__(self, input_dim: int, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.gru = nn.GRU(input_dim, width, batch_first=True)
-
-    def begin(self, n_tasks: int) -> Tensor:
-        """Return the hidden state before any transition, zeros (task, width)."""
-        return torch.zeros(n_tasks, self.width)
-
-    def step(self, state: Tensor, transition: Tensor) -> Tensor:
-        """Return the hidden state (task, width) after one more transition of each task, (task, input_dim)."""
-        _, hidden = self.gru(transition.unsqueeze(1), state.unsqueeze(0))
-        after: Tensor = hidden.squeeze(0)
-        return after
-
-    def read(self, state: Tensor) -> Tensor:
-        """Return the hidden state itself, (task, width)."""
-        return state
-
-    def forward(self, transitions: Tensor) -> Tensor:  # noqa: D102
-        begun = self.begin(len(transitions))
-        after, _ = self.gru(transitions, begun.unsqueeze(0))
-        return torch.cat([begun.unsqueeze(1), after], dim=1)
 
 
 class RL2Agent(MemoryAgent):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -34,3 +35,36 @@ class SequenceModel(nn.Module, ABC):
         Args:
             transitions: (task, step, input_dim), padding at the end.
         """
+
+
+class GRU(SequenceModel):
+    """A gated recurrent unit (Cho et al. 2014), as in RL² (Duan et al. 2016).
+
+    Args:
+        input_dim: width of a transition as it is read.
+        width: of the hidden state.
+    """
+
+    def __init__(self, input_dim: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.gru = nn.GRU(input_dim, width, batch_first=True)
+
+    def begin(self, n_tasks: int) -> Tensor:
+        """Return the hidden state before any transition, zeros (task, width)."""
+        return torch.zeros(n_tasks, self.width)
+
+    def step(self, state: Tensor, transition: Tensor) -> Tensor:
+        """Return the hidden state (task, width) after one more transition of each task, (task, input_dim)."""
+        _, hidden = self.gru(transition.unsqueeze(1), state.unsqueeze(0))
+        after: Tensor = hidden.squeeze(0)
+        return after
+
+    def read(self, state: Tensor) -> Tensor:
+        """Return the hidden state itself, (task, width)."""
+        return state
+
+    def forward(self, transitions: Tensor) -> Tensor:  # noqa: D102
+        begun = self.begin(len(transitions))
+        after, _ = self.gru(transitions, begun.unsqueeze(0))
+        return torch.cat([begun.unsqueeze(1), after], dim=1)

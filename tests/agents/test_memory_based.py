@@ -8,8 +8,7 @@ from torch import Tensor
 
 from agents import Transitions, Trials
 from agents.memory_based import MemoryAgent
-from agents.rl2 import GRU
-from agents.sequence_models import SequenceModel
+from agents.sequence_models import GRU, SequenceModel
 from agents.transformer import CausalTransformer
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
@@ -107,8 +106,10 @@ def test_learning_judges_the_very_samples_that_were_acted_on(agent: MemoryAgent)
     ended = trials.ended
     before = torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], 1).unsqueeze(-1).float()
     with torch.no_grad():
-        remembered = agent.memory(agent._transition(trials.transitions, before))[:, :-1]
-        read = torch.cat([agent.features(trials.transitions.observation), remembered], -1)
+        features = agent.features(trials.transitions.observation)
+        action = agent.actions.encode(trials.transitions.action)
+        remembered = agent.memory(agent.as_read(features, action, trials.transitions.reward, before))[:, :-1]
+        read = torch.cat([features, remembered], -1)
         log_prob = agent.policy(read).log_prob(trials.extras["sample"])
         value = agent._value(read)
     torch.testing.assert_close(log_prob, trials.extras["log_prob"], rtol=1e-4, atol=1e-4)
