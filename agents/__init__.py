@@ -5,11 +5,12 @@ from agents.config import PEARLAgentConfig
 from agents.gradient_based import GradientAgentConfig
 from agents.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
 from agents.pearl import PEARLAgent, PEARLMemory
+from agents.recurrent_sac import RecurrentSACAgent, RecurrentSACAgentConfig
 from agents.reptile import ReptileAgent
 from agents.rl2 import RL2Agent, RL2AgentConfig
 from agents.spaces import check_spaces
 from agents.transformer import TransformerAgent, TransformerAgentConfig
-from agents.types import ActionChoice, MetaBatch, Transitions, Trials
+from agents.types import ActionChoice, MetaBatch, Transitions, TrialBatch, Trials
 
 __distribution__ = "pearl-metarl"
 
@@ -29,10 +30,13 @@ __all__ = [
     "PEARLMemory",
     "RL2Agent",
     "RL2AgentConfig",
+    "RecurrentSACAgent",
+    "RecurrentSACAgentConfig",
     "ReptileAgent",
     "TransformerAgent",
     "TransformerAgentConfig",
     "Transitions",
+    "TrialBatch",
     "Trials",
     "check_spaces",
 ]

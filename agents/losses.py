@@ -1,6 +1,7 @@
 """SAC's losses as pure functions of tensors (Haarnoja et al. 2018, arXiv 1812.05905; Christodoulou 2019)."""
 
 from torch import Tensor
+from torch.nn import functional
 
 
 def soft_value(q: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
@@ -44,6 +45,23 @@ def soft_bellman_target(reward: Tensor, terminated: Tensor, next_value: Tensor, 
         (task, step).
     """
     return reward + discount * (1.0 - terminated) * next_value
+
+
+def trial_bellman_target(reward: Tensor, value: Tensor, discount: float) -> Tensor:
+    """Return r_t + discount V_(t+1), equation 2 along whole trials.
+
+    A trial is one sequence (Duan et al. 2016, section 2.2): the value goes on from one of its episodes to the next,
+    whatever ended it, and nothing comes after its last step.
+
+    Args:
+        reward: (trial, step).
+        value: soft value of each step's beginning by the target critics, (trial, step), zeros in padding.
+        discount: per environment step.
+
+    Returns:
+        (trial, step).
+    """
+    return reward + discount * functional.pad(value[:, 1:], (0, 1))
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -61,6 +61,27 @@ class Trials(NamedTuple):
         )
 
 
+class TrialBatch(NamedTuple):
+    """One gradient step's data of an agent that learns from kept trials: whole ones, padded to the longest.
+
+    What comes after a step is the next step's observation, in the next episode too; so neither next observations nor
+    terminations are among it.
+    """
+
+    observation: Tensor
+    """(trial, step, observation_dim)"""
+    action: Tensor
+    """(trial, step, action_dim), in the action space's units"""
+    reward: Tensor
+    """(trial, step), the true reward, which is read"""
+    training_reward: Tensor
+    """(trial, step), what the agent is to learn to collect"""
+    ended: Tensor
+    """(trial, step) bool, whether an episode ended with the step"""
+    mask: Tensor
+    """(trial, step) bool; False marks padding, which is at the end"""
+
+
 def episode_begins(ended: Tensor) -> Tensor:
     """Return whether an episode begins with each step, (task, step) bool, given whether one ended with it."""
     return torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
@@ -92,7 +113,25 @@ def check_transitions(
     if rows is None:
         rows = tuple(transitions.observation.shape[:2])
     observation = (*rows, observation_dim)
-    expected = (observation, (*rows, action_dim), rows, observation, rows)
-    for field, found, shape in zip(Transitions._fields, transitions, expected, strict=True):
+    _check_shapes(transitions, (observation, (*rows, action_dim), rows, observation, rows))
+
+
+def check_trial_batch(batch: TrialBatch, observation_dim: int, action_dim: int) -> None:
+    """Check shapes where kept trials enter the floor, as ``check_transitions`` does.
+
+    Args:
+        batch: of several trials.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+
+    Raises:
+        ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
+    """
+    rows = tuple(batch.mask.shape[:2])
+    _check_shapes(batch, ((*rows, observation_dim), (*rows, action_dim), rows, rows, rows, rows))
+
+
+def _check_shapes(given: Transitions | TrialBatch, expected: tuple[tuple[int, ...], ...]) -> None:
+    for field, found, shape in zip(given._fields, given, expected, strict=True):
         if found.shape != shape:
-            raise ValueError(f"Transitions.{field} must have the shape {shape}, got {tuple(found.shape)}.")
+            raise ValueError(f"{type(given).__name__}.{field} must have the shape {shape}, got {tuple(found.shape)}.")
