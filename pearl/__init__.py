@@ -9,16 +9,15 @@ with uncollected():
     from pearl.adaptation import AdaptedPolicy, Session
     from pearl.checkpoint import CheckpointError
     from pearl.config import (
-        CollectionConfig,
         EvaluationConfig,
         FOMAMLConfig,
         MAMLConfig,
         MultitaskSACConfig,
         OracleSACConfig,
         PEARLConfig,
+        RecurrentSACConfig,
         ReptileConfig,
         RL2Config,
-        TrainingConfig,
         TransformerConfig,
         load_preset,
         preset,
@@ -45,6 +44,7 @@ with uncollected():
         told,
     )
     from pearl.training import DivergedError
+    from pearl.training_config import CollectionConfig, TrainingConfig, TrialReplayConfig
     from pearl.version import __version__
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "OracleSACConfig",
     "PEARLConfig",
     "RL2Config",
+    "RecurrentSACConfig",
     "ReptileConfig",
     "Scale",
     "Session",
@@ -74,6 +75,7 @@ __all__ = [
     "TaskDistributionError",
     "TrainingConfig",
     "TransformerConfig",
+    "TrialReplayConfig",
     "Uniform",
     "UnknownFamilyError",
     "__version__",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from torch.nn.utils import parameters_to_vector
 from agents import PEARLAgent
 from encoders import static_shapes
 from pearl.captured_step import CapturedStep
-from pearl.config import TrainingConfig
 from pearl.config_reading import ConfigError
 from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.sampling import MetaSampler
+from pearl.training_config import TrainingConfig
 
 
 class Learner(Protocol):
@@ -46,19 +46,19 @@ class AgentLearner:
 
     Args:
         agent: learns.
-        sampler: gives the meta-batches.
-        rng: draws z and the actions.
+        sample: draws what the agent's ``update`` takes.
+        rng: of the agent's own draws.
     """
 
-    def __init__(self, agent: PEARLAgent, sampler: MetaSampler, rng: torch.Generator) -> None:
+    def __init__(self, agent: Any, sample: Callable[[], Any], rng: torch.Generator) -> None:
         self._agent = agent
-        self._sampler = sampler
+        self._sample = sample
         self._rng = rng
 
     def learn(self, n_steps: int) -> dict[str, float]:  # noqa: D102
         sums: dict[str, Tensor] = {}
         for _ in range(n_steps):
-            for name, value in self._agent.update(self._sampler.sample(), self._rng).items():
+            for name, value in self._agent.update(self._sample(), self._rng).items():
                 sums[name] = sums[name] + value if name in sums else value
         return {name: float(total) / n_steps for name, total in sums.items()}
 
@@ -156,7 +156,7 @@ def make_learner(
 ) -> Learner:
     """Return what takes gradient steps on ``device``; arguments are those of ``TwinLearner``."""
     if device.type == "cpu":
-        return AgentLearner(agent, make_sampler(rng), rng)
+        return AgentLearner(agent, make_sampler(rng).sample, rng)
     return TwinLearner(agent, make_sampler, rng, device, captured=True)
 
 

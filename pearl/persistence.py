@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from pearl.config import Config, PEARLConfig, TrainingConfig
+from pearl.config import Config, PEARLConfig
 from pearl.config_reading import ConfigError, from_mapping, to_mapping
 from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system
 from pearl.tasks import Task, TaskDistribution, families, family_name
+from pearl.training_config import TrainingConfig
 from pearl.version import __version__
 
 CHECKPOINT = "checkpoint"

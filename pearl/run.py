@@ -15,7 +15,7 @@ import numpy as np
 
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
-from pearl.config import Config, PEARLConfig, TrainingConfig
+from pearl.config import Config, PEARLConfig
 from pearl.config_reading import to_mapping
 from pearl.evaluation import Evaluation
 from pearl.model import MetaLearner
@@ -23,6 +23,7 @@ from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
 from pearl.tasks import TaskDistribution
 from pearl.tracking import Tracker
+from pearl.training_config import TrainingConfig
 from pearl.wandb_writer import WandbMode
 
 

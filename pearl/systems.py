@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from agents import FOMAMLAgent, MAMLAgent, PEARLAgent, ReptileAgent, RL2Agent, TransformerAgent
+from agents import FOMAMLAgent, MAMLAgent, PEARLAgent, RecurrentSACAgent, ReptileAgent, RL2Agent, TransformerAgent
 from pearl.config import (
     Config,
     FOMAMLConfig,
@@ -16,6 +16,7 @@ from pearl.config import (
     MultitaskSACConfig,
     OracleSACConfig,
     PEARLConfig,
+    RecurrentSACConfig,
     ReptileConfig,
     RL2Config,
     TransformerConfig,
@@ -23,6 +24,7 @@ from pearl.config import (
 from pearl.config_reading import ConfigError
 from pearl.tasks import TaskDistribution, told
 from pearl.training import MetaTraining, ReplayTraining, TrialTraining
+from pearl.trial_training import TrialReplayTraining
 
 MakeAgent = Callable[[gym.Space[Any], gym.Space[Any], Any, torch.Generator], Any]
 """Builds an agent of the observation space, the action space, the run's settings and what draws the weights"""
@@ -49,13 +51,18 @@ def _pearl(observations: gym.Space[Any], actions: gym.Space[Any], config: Any, r
     return PEARLAgent(observations, actions, config.encoder, config.agent, rng)
 
 
-def _trial_based(description: str, config: type[Config], agent: Callable[..., Any]) -> System:
-    """Return the system of an agent that learns from its trials and reads none but the settings' section ``agent``."""
+def _trial_based(
+    description: str,
+    config: type[Config],
+    agent: Callable[..., Any],
+    training: Callable[..., MetaTraining] = TrialTraining,
+) -> System:
+    """Return the system of an agent that learns from trials and reads none but the settings' section ``agent``."""
 
     def make_agent(observations: gym.Space[Any], actions: gym.Space[Any], settings: Any, rng: torch.Generator) -> Any:
         return agent(observations, actions, settings.agent, rng)
 
-    return System(description, config, make_agent, TrialTraining)
+    return System(description, config, make_agent, training)
 
 
 def _gradient_based(description: str, config: type[Config], agent: Callable[..., Any]) -> System:
@@ -90,6 +97,12 @@ SYSTEMS = {
         "SAC that infers nothing: the floor of adapting", MultitaskSACConfig, _pearl, ReplayTraining
     ),
     "oracle_sac": System("SAC that is told the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, told),
+    "recurrent_sac": _trial_based(
+        "recurrent policy over whole trials, off-policy (Ni 2022)",
+        RecurrentSACConfig,
+        RecurrentSACAgent,
+        TrialReplayTraining,
+    ),
 }
 """By name; a system joins by a line here, a section in ``pearl.config`` and its agent"""
 

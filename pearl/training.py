@@ -14,8 +14,8 @@ from torch import Tensor
 from agents import MetaAgent, PEARLAgent, Transitions, Trials
 from agents.features import NormalisedFeatures
 from agents.spaces import is_image
-from pearl.config import Config, PEARLConfig
-from pearl.learner import learning_device, make_learner
+from pearl.config import Config, PEARLConfig, RecurrentSACConfig
+from pearl.learner import Learner, learning_device, make_learner
 from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
@@ -23,6 +23,7 @@ from pearl.replay import TaskReplay
 from pearl.rollout import StepEvent, Trajectories, rollout
 from pearl.sampling import MetaSampler
 from pearl.tasks import Task, TaskDistribution
+from pearl.trial_replay import TrialReplay
 from pearl.workers import make_envs
 
 INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
@@ -184,43 +185,26 @@ class MetaTraining(ABC):
         restore_random_state(self._learn_rng, state["learn_rng"])
 
 
-class ReplayTraining(MetaTraining):
-    """Meta-training from a replay: what was collected is learnt from again and again.
+class OffPolicyTraining(MetaTraining):
+    """Shared part of meta-training from a replay: what was collected is learnt from again and again.
 
-    Args:
-        agent: learns from a ``MetaBatch``.
-        distribution: builds the training tasks' environments.
-        tasks: the training tasks.
-        config: the run's settings.
-        seed: of every draw in collection and learning.
-
-    Raises:
-        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
-        MemoryError: the replay would exceed its budget.
+    First a random policy plays each training task; then gradient steps keep pace with environment steps.
     """
 
-    config: PEARLConfig
+    config: PEARLConfig | RecurrentSACConfig
+    replay: TaskReplay | TrialReplay
+    learner: Learner
 
     def __init__(
-        self, agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], config: PEARLConfig, seed: int
+        self,
+        agent: Any,
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: PEARLConfig | RecurrentSACConfig,
+        seed: int,
     ) -> None:
         super().__init__(agent, distribution, tasks, config, seed)
         self._owed_gradient_steps = 0.0
-        device = learning_device(config.training)
-        self.replay = TaskReplay(
-            len(tasks),
-            config.training.replay_capacity,
-            agent.observation_dim,
-            agent.action_dim,
-            budget_mb=config.training.replay_budget_mb,
-            images=is_image(agent.observation_space),
-            device=device,
-        )
-
-        def make_sampler(rng: torch.Generator) -> MetaSampler:
-            return MetaSampler(self.replay, distribution, tasks, config, rng)
-
-        self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
 
     @property
     def can_go_on(self) -> bool:  # noqa: D102
@@ -242,7 +226,7 @@ class ReplayTraining(MetaTraining):
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> Trajectories:
         training = self.config.training
-        if not self.replay.every_task_holds_some and training.initial_episodes > 0:
+        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
             initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
             return self._play(initial, range(len(self.tasks)), training.initial_episodes, on_step)
         return super()._collect(on_step)
@@ -256,10 +240,14 @@ class ReplayTraining(MetaTraining):
     ) -> Trajectories:
         before = self.env_steps
         trajectories = super()._play(agent, chosen, episodes, on_step)
-        self.replay.add(chosen, trajectories)
+        self._keep(chosen, trajectories)
         self._see(trajectories)
         self._owed_gradient_steps += self.config.training.gradient_steps_per_env_step * (self.env_steps - before)
         return trajectories
+
+    @abstractmethod
+    def _keep(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        """Put a trial of each task in ``chosen``, by number, into the replay."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         n_steps = int(self._owed_gradient_steps)
@@ -270,6 +258,48 @@ class ReplayTraining(MetaTraining):
 
     def _set_learning_rate(self, learning_rate: float) -> None:
         self.learner.set_learning_rate(learning_rate)
+
+
+class ReplayTraining(OffPolicyTraining):
+    """Meta-training from a replay of each task's transitions.
+
+    Args:
+        agent: learns from a ``MetaBatch``.
+        distribution: builds the training tasks' environments.
+        tasks: the training tasks.
+        config: the run's settings.
+        seed: of every draw in collection and learning.
+
+    Raises:
+        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
+        MemoryError: the replay would exceed its budget.
+    """
+
+    config: PEARLConfig
+    replay: TaskReplay
+
+    def __init__(
+        self, agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], config: PEARLConfig, seed: int
+    ) -> None:
+        super().__init__(agent, distribution, tasks, config, seed)
+        device = learning_device(config.training)
+        self.replay = TaskReplay(
+            len(tasks),
+            config.training.replay_capacity,
+            agent.observation_dim,
+            agent.action_dim,
+            budget_mb=config.training.replay_budget_mb,
+            images=is_image(agent.observation_space),
+            device=device,
+        )
+
+        def make_sampler(rng: torch.Generator) -> MetaSampler:
+            return MetaSampler(self.replay, distribution, tasks, config, rng)
+
+        self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
+
+    def _keep(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        self.replay.add(chosen, trajectories)
 
 
 class TrialTraining(MetaTraining):

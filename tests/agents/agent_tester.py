@@ -1,7 +1,7 @@
 """What every agent's tests are made of: the agents, the spaces they act in, scripted tasks and batches.
 
-A new agent joins by an entry in ``LEARNERS`` where it learns from a ``MetaBatch``, in ``TRIAL_LEARNERS`` where it
-learns from ``Trials``.
+A new agent joins by an entry in ``LEARNERS`` where it learns from a ``MetaBatch``, in ``KEPT_TRIAL_LEARNERS`` where it
+learns from a ``TrialBatch``, in ``TRIAL_LEARNERS`` where it learns from ``Trials``.
 """
 
 import typing
@@ -22,12 +22,15 @@ from agents import (
     MetaBatch,
     PEARLAgent,
     PEARLAgentConfig,
+    RecurrentSACAgent,
+    RecurrentSACAgentConfig,
     ReptileAgent,
     RL2Agent,
     RL2AgentConfig,
     TransformerAgent,
     TransformerAgentConfig,
     Transitions,
+    TrialBatch,
     Trials,
 )
 from agents.spaces import discrete_actions, is_discrete
@@ -76,6 +79,17 @@ def rl2_with(**settings: Any) -> MakeAgent:
     return lambda seed: rl2_agent(seed, **settings)
 
 
+def recurrent_sac_agent(
+    seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> RecurrentSACAgent:
+    config = RecurrentSACAgentConfig(**{"memory_width": 6, "hidden_sizes": (16,), **settings})
+    return RecurrentSACAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def recurrent_sac_with(**settings: Any) -> MakeAgent:
+    return lambda seed: recurrent_sac_agent(seed, **settings)
+
+
 def transformer_agent(
     seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
 ) -> TransformerAgent:
@@ -111,6 +125,12 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-ignoring": pearl_with(ignored_observations=(1,)),
     "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
 }
+KEPT_TRIAL_LEARNERS: dict[str, MakeAgent] = {
+    "recurrent-sac": recurrent_sac_with(),
+    "recurrent-sac-discrete": recurrent_sac_with(action_space=DISCRETE),
+    "recurrent-sac-multi-discrete": recurrent_sac_with(action_space=MULTI_DISCRETE),
+    "recurrent-sac-normalised": recurrent_sac_with(normalise_observations=True, critic_layer_norm=True),
+}
 MEMORY_LEARNERS: dict[str, MakeAgent] = {
     "rl2": rl2_with(),
     "rl2-discrete": rl2_with(action_space=DISCRETE),
@@ -129,7 +149,8 @@ GRADIENT_LEARNERS: dict[str, MakeAgent] = {
     "reptile": reptile_with(inner_steps=3),
 }
 TRIAL_LEARNERS: dict[str, MakeAgent] = {**MEMORY_LEARNERS, **GRADIENT_LEARNERS}
-AGENTS: dict[str, MakeAgent] = {**LEARNERS, **TRIAL_LEARNERS}
+REPLAY_LEARNERS: dict[str, MakeAgent] = {**LEARNERS, **KEPT_TRIAL_LEARNERS}
+AGENTS: dict[str, MakeAgent] = {**REPLAY_LEARNERS, **TRIAL_LEARNERS}
 
 
 def random_actions(*shape: int, space: gym.Space[Any], rng: torch.Generator) -> Tensor:
@@ -168,6 +189,29 @@ def random_batch(
 ) -> MetaBatch:
     context = as_context(random_transitions(tasks, context_steps, seed=2 * seed + 1, action_space=action_space))
     return MetaBatch(context, random_transitions(tasks, steps, seed=2 * seed, action_space=action_space))
+
+
+def random_trials(
+    seed: int = 0, *, tasks: int = 3, steps: int = 8, episode: int = 3, action_space: gym.Space[Any] = ACTION_SPACE
+) -> TrialBatch:
+    """Trials of episodes of ``episode`` steps, the last of them two steps shorter than the others."""
+    transitions = random_transitions(tasks, steps, seed=seed, action_space=action_space)
+    mask = torch.ones(tasks, steps, dtype=torch.bool)
+    mask[-1, -2:] = False
+    return TrialBatch(
+        observation=transitions.observation,
+        action=transitions.action,
+        reward=transitions.reward,
+        training_reward=transitions.next_observation[..., 0],
+        ended=(torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1),
+        mask=mask,
+    )
+
+
+def batch_for(agent: Any, seed: int = 0) -> MetaBatch | TrialBatch:
+    """What the agent learns from in a gradient step."""
+    made = random_trials if isinstance(agent, RecurrentSACAgent) else random_batch
+    return made(seed, action_space=agent.action_space)
 
 
 def at_step(transitions: Transitions, step: int) -> Transitions:
@@ -279,7 +323,4 @@ def played(
 def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:
     """Take gradient steps on the batches numbered from ``first``."""
     rng = generator(0) if rng is None else rng
-    return [
-        agent.update(random_batch(number, action_space=agent.action_space), rng)
-        for number in range(first, first + n_updates)
-    ]
+    return [agent.update(batch_for(agent, number), rng) for number in range(first, first + n_updates)]

@@ -1,18 +1,26 @@
 """The settings that there are: of whole runs, and of their sections."""
 
-from agents import GradientAgentConfig, MAMLAgentConfig, PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from agents import (
+    GradientAgentConfig,
+    MAMLAgentConfig,
+    PEARLAgentConfig,
+    RecurrentSACAgentConfig,
+    RL2AgentConfig,
+    TransformerAgentConfig,
+)
 from encoders import EncoderConfig
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig
 from pearl.config import (
-    CollectionConfig,
     FOMAMLConfig,
     MAMLConfig,
     MultitaskSACConfig,
     OracleSACConfig,
+    RecurrentSACConfig,
     ReptileConfig,
     RL2Config,
     TransformerConfig,
 )
+from pearl.training_config import CollectionConfig, TrialReplayConfig
 
 RUNS = {
     PEARLConfig: {"config", "model"},
@@ -23,6 +31,7 @@ RUNS = {
     ReptileConfig: {"config", "settings"},
     RL2Config: {"config", "settings"},
     TransformerConfig: {"config", "settings"},
+    RecurrentSACConfig: {"config", "settings"},
 }
 """Each system's config and the names of variables and attributes that hold one"""
 SECTIONS = {
@@ -35,5 +44,7 @@ SECTIONS = {
     GradientAgentConfig: (ReptileConfig, "agent"),
     RL2AgentConfig: (RL2Config, "agent"),
     TransformerAgentConfig: (TransformerConfig, "agent"),
+    RecurrentSACAgentConfig: (RecurrentSACConfig, "agent"),
+    TrialReplayConfig: (RecurrentSACConfig, "training"),
 }
 """Each section's config, a run's that has one, and its name there"""

@@ -12,7 +12,7 @@ from agents import PEARLAgentConfig
 from encoders import EncoderConfig
 from pearl import PEARL, EvaluationConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.optimizer_state import optimizer_tensors
-from pearl.training import ReplayTraining
+from pearl.training import OffPolicyTraining
 
 LENGTH = 4
 HORIZON = 10
@@ -138,7 +138,7 @@ def everything_learnt(model: Any) -> dict[str, Any]:
         "weights": model.agent.state_dict(),
         "optimizers": optimizer_tensors(model.agent.optimizer),
     }
-    groups |= {"replay": model.training.replay.tensors()} if isinstance(model.training, ReplayTraining) else {}
+    groups |= {"replay": model.training.replay.tensors()} if isinstance(model.training, OffPolicyTraining) else {}
     tensors = {f"{group}/{name}": value.clone() for group, held in groups.items() for name, value in held.items()}
     counters = {name: value for name, value in model.training.state().items() if not name.endswith("_s")}
     return tensors | counters

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agents import PEARLAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from agents import PEARLAgentConfig, RecurrentSACAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import CollectionConfig, RL2Config, TransformerConfig
+from pearl.config import RecurrentSACConfig, RL2Config, TransformerConfig
 from pearl.config_reading import from_mapping, read_yaml
+from pearl.training_config import CollectionConfig, TrialReplayConfig
 from tests.pearl.configs import RUNS, SECTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,8 @@ CONFIGS = {
     EvaluationConfig: {"config", "evaluation", "settings"},
     RL2AgentConfig: {"config", "agent"},
     TransformerAgentConfig: {"config", "agent"},
+    RecurrentSACAgentConfig: {"config", "agent"},
+    TrialReplayConfig: {"config", "training", "settings"},
 }
 """Each config and the names of variables and attributes that hold one"""
 FIELDS = [(config, field.name) for config in CONFIGS for field in dataclasses.fields(config)]
@@ -245,11 +248,25 @@ def test_settings_that_contradict_each_other_are_refused_together(section, setti
         (RL2Config, "hidden_sizes", []),
         *((TransformerConfig, field, 0) for field in ("width", "layers", "heads", "window")),
         (TransformerConfig, "width", 65),
+        *((RecurrentSACConfig, field, 0) for field in ("memory_width", "n_critics", "learning_rate", "reward_scale")),
+        *((RecurrentSACConfig, field, -0.1) for field in ("temperature", "final_learning_rate", "discount")),
     ],
 )
 def test_a_setting_of_a_memory_based_agent_out_of_its_range_is_named(run, field, value):
     with pytest.raises(ConfigError, match=rf"agent\.{field} .*must"):
         from_mapping(run, {"agent": {field: value}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((field, 0) for field in ("meta_batch", "replay_capacity", "replay_budget_mb", "total_steps")),
+        *((field, -1) for field in ("initial_episodes", "gradient_steps_per_env_step")),
+    ],
+)
+def test_a_setting_of_a_replay_of_trials_out_of_its_range_is_named(field, value):
+    with pytest.raises(ConfigError, match=rf"training\.{field} must be at least"):
+        from_mapping(RecurrentSACConfig, {"training": {field: value}})
 
 
 def test_settings_override_a_base_and_leave_the_rest():

@@ -5,16 +5,22 @@ import pytest
 import torch
 
 import pearl
-from agents import GradientAgentConfig, MAMLAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from agents import (
+    GradientAgentConfig,
+    MAMLAgentConfig,
+    RecurrentSACAgentConfig,
+    RL2AgentConfig,
+    TransformerAgentConfig,
+)
 from encoders import EncoderConfig
 from pearl import plots
 from pearl.config import (
-    CollectionConfig,
     EvaluationConfig,
     FOMAMLConfig,
     MAMLConfig,
     MultitaskSACConfig,
     OracleSACConfig,
+    RecurrentSACConfig,
     ReptileConfig,
     RL2Config,
     TransformerConfig,
@@ -27,6 +33,7 @@ from pearl.model import MetaLearner, learner_of
 from pearl.report import draw_adaptation, draw_evaluation
 from pearl.run import Run, RunError, resume, run_name
 from pearl.systems import SYSTEMS, find_system
+from pearl.training_config import CollectionConfig, TrialReplayConfig
 from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
@@ -49,6 +56,21 @@ CONFIGS = {
     ),
     "multitask_sac": MultitaskSACConfig.beside(small_config()),
     "oracle_sac": OracleSACConfig.beside(small_config()),
+    "recurrent_sac": RecurrentSACConfig(
+        agent=RecurrentSACAgentConfig(
+            memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4
+        ),
+        training=TrialReplayConfig(
+            total_steps=160,
+            n_train_tasks=4,
+            tasks_per_iteration=3,
+            initial_episodes=2,
+            gradient_steps_per_env_step=0.15,
+            meta_batch=3,
+            replay_capacity=60,
+        ),
+        evaluation=PROTOCOL,
+    ),
 }
 
 
@@ -85,7 +107,7 @@ def test_every_system_is_tested_here():
 
 
 def test_a_system_of_no_such_name_is_answered_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, oracle_sac"):
+    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, recurrent_sac"):
         find_system("rl3")
 
 
@@ -214,7 +236,7 @@ def test_the_class_of_a_model_follows_from_its_settings():
     assert learner_of(CONFIGS["multitask_sac"]) is MetaLearner
 
 
-@pytest.mark.parametrize("kind", [RL2Config, TransformerConfig])
+@pytest.mark.parametrize("kind", [RL2Config, TransformerConfig, RecurrentSACConfig])
 @pytest.mark.parametrize("family", ["sparse-point-robot", "cheetah-dir", "ml1-reach-v3", "no-such-family"])
 def test_other_systems_are_trained_on_pearls_tasks_and_judged_by_its_protocol(kind, family):
     other, usual = preset(kind, family), load_preset(family)
@@ -232,14 +254,15 @@ def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
     assert model.agent.features.count == model.num_timesteps
 
 
-def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(tmp_path):
-    made(CONFIGS["rl2"]).save(tmp_path)
-    assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == CONFIGS["rl2"]
-    with pytest.raises(ConfigError, match="rl2 learns on the CPU alone"):
+@pytest.mark.parametrize("name", ["rl2", "recurrent_sac"])
+def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(name, tmp_path):
+    made(CONFIGS[name]).save(tmp_path)
+    assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == CONFIGS[name]
+    with pytest.raises(ConfigError, match=f"{name} learns on the CPU alone"):
         pearl.load(tmp_path, distribution=Counting(), device="cuda")
 
 
-@pytest.mark.parametrize("name", ["rl2", "multitask_sac"])
+@pytest.mark.parametrize("name", ["rl2", "recurrent_sac", "multitask_sac"])
 def test_pearl_takes_no_other_systems_settings(name):
     kind = type(CONFIGS[name]).__name__
     with pytest.raises(TypeError, match=rf"got a {kind}, which pearl\.MetaLearner takes"):

@@ -1,0 +1,140 @@
+"""Settings of meta-training: what every system shares, and what a replay adds."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pearl.config_reading import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionConfig:
+    """Settings of meta-training that every system shares."""
+
+    total_steps: int = 100_000
+    """Length of meta-training, in environment steps."""
+    n_train_tasks: int = 80
+    """Training tasks, drawn once from the seed."""
+    tasks_per_iteration: int | None = None
+    """Tasks that collect a trial in each iteration; all where None."""
+    episodes_per_trial: int = 2
+    """Episodes in a collected trial: the first knows nothing of the task, the next what the first taught."""
+    workers: int = 0
+    """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
+    faster unless a step takes about a millisecond or more."""
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
+            at_least(1, "training", name, getattr(self, name))
+        at_least(0, "training", "workers", self.workers)
+        if self.tasks_per_iteration is not None:
+            at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
+            if self.tasks_per_iteration > self.n_train_tasks:
+                raise ConfigError(
+                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
+                    f"training.n_train_tasks ({self.n_train_tasks})."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig(CollectionConfig):
+    """Settings of meta-training from a replay, of transitions or of trials."""
+
+    initial_episodes: int = 1
+    """Episodes of a random policy per training task before the first gradient step."""
+    initial_policy: Literal["random", "steady"] = "random"
+    """What acts in the initial episodes: a new uniform action at each step, or one that is held for an episode."""
+    gradient_steps_per_env_step: float = 0.1
+    """Gradient steps per collected environment step."""
+    replay_budget_mb: int = 1_024
+    """Memory that the replay may take on its device, in MiB; a larger one is refused before it is taken."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(0, "training", "initial_episodes", self.initial_episodes)
+        at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
+        at_least(1, "training", "replay_budget_mb", self.replay_budget_mb)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(ReplayConfig):
+    """Settings of meta-training from a replay of transitions."""
+
+    meta_batch: int = 16
+    """Tasks in a gradient step."""
+    batch_size: int = 64
+    """Transitions per task for the actor and the critics in a gradient step."""
+    max_context: int = 60
+    """Longest context in training, in transitions; of a longer one the newest count."""
+    random_context_length: bool = False
+    """Whether contexts are cut to their newest transitions, log-uniformly from 1 to max_context of them; where not, a
+    context is all that was seen of a trial at some moment, which is seldom little where trials are long."""
+    recent_context: int | None = None
+    """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
+    relabel_candidates: int = 0
+    """Transitions of any task, drawn at each gradient step, among which every task seeks one that it rewards for its
+    context to end with; 0 trains each task on its own trials, without relabelling."""
+    rewarded_context: int = 20
+    """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where gradient steps are taken and the replay lies; cuda is an NVIDIA GPU. Acting stays on the CPU."""
+    replay_capacity: int = 10_000
+    """Transitions kept per task."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (
+            "meta_batch",
+            "batch_size",
+            "max_context",
+            "rewarded_context",
+            "replay_capacity",
+        ):
+            at_least(1, "training", name, getattr(self, name))
+        at_least(0, "training", "relabel_candidates", self.relabel_candidates)
+        if self.random_context_length and self.relabel_candidates > 0:
+            raise ConfigError(
+                "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
+                "transition. Set it to false, or training.relabel_candidates to 0."
+            )
+        if self.device not in ("cpu", "cuda"):
+            raise ConfigError(f"training.device must be cpu or cuda, got {self.device!r}.")
+        if self.device == "cuda" and self.relabel_candidates > 0:
+            raise ConfigError(
+                "training.relabel_candidates computes rewards on the CPU in every gradient step, for which a GPU would "
+                "have to wait. Set training.device to cpu, or training.relabel_candidates to 0."
+            )
+        if self.recent_context is not None:
+            at_least(1, "training", "recent_context", self.recent_context)
+        if self.meta_batch > self.n_train_tasks:
+            raise ConfigError(
+                f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
+                f"({self.n_train_tasks})."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialReplayConfig(ReplayConfig):
+    """Settings of meta-training from a replay of whole trials."""
+
+    meta_batch: int = 32
+    """Trials in a gradient step, of whatever tasks."""
+    replay_capacity: int = 100_000
+    """Transitions kept, of all tasks together; the oldest trials are forgotten, each as a whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("meta_batch", "replay_capacity"):
+            at_least(1, "training", name, getattr(self, name))
+
+
+def at_least(minimum: float, section: str, name: str, value: float) -> None:
+    """Refuse a setting that is not finite or below its minimum, by its name.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if not math.isfinite(value):
+        raise ConfigError(f"{section}.{name} must be finite, got {value}.")
+    if value < minimum:
+        raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")

@@ -1,0 +1,141 @@
+"""Whole trials in one store, transition after transition, and batches of them drawn in one indexing operation."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from agents import TrialBatch
+from pearl.replay import MIB
+from pearl.rollout import Trajectories
+
+
+class TrialReplay:
+    """A ring of the newest ``capacity`` transitions, in which trials lie one after the other; whole ones are drawn.
+
+    Everything is float32, side by side; images are kept as uint8 apart. Nothing is kept of what a transition led to: it
+    is the next one's observation. A trial of which a part is overwritten is forgotten.
+
+    Args:
+        capacity: transitions kept, of all tasks together.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        budget_mb: memory the store may take, in MiB.
+        images: whether observations are images.
+
+    Raises:
+        MemoryError: the store would exceed the budget; says how much it needs.
+    """
+
+    def __init__(
+        self, capacity: int, observation_dim: int, action_dim: int, *, budget_mb: int, images: bool = False
+    ) -> None:
+        vector, image = (0, observation_dim) if images else (observation_dim, 0)
+        self._widths = [vector, action_dim, 1, 1, 1]
+        n_bytes = capacity * (4 * sum(self._widths) + image)
+        if n_bytes > budget_mb * MIB:
+            raise MemoryError(
+                f"A replay of {capacity} transitions needs {n_bytes / MIB:.0f} MiB, the budget "
+                f"(training.replay_budget_mb) is {budget_mb} MiB. Lower training.replay_capacity or raise the budget."
+            )
+        self.capacity = capacity
+        self.n_bytes = n_bytes
+        self.n_added = torch.zeros((), dtype=torch.int64)
+        self._store = torch.zeros(capacity, sum(self._widths))
+        self._images = torch.zeros(capacity, image, dtype=torch.uint8) if images else None
+        self._starts = torch.zeros(0, dtype=torch.int64)
+
+    @property
+    def n_trials(self) -> int:
+        """Trials that are held whole."""
+        return len(self._starts)
+
+    def add(self, trajectories: Trajectories) -> None:
+        """Append the trials of several tasks, one after the other.
+
+        Raises:
+            ValueError: they are more transitions than the store's capacity.
+        """
+        mask = torch.from_numpy(trajectories.mask)
+        lengths = mask.sum(1)
+        n = int(lengths.sum())
+        if n > self.capacity:
+            raise ValueError(
+                f"An iteration's trials of {n} transitions do not fit into a replay of {self.capacity}; raise "
+                "training.replay_capacity or lower training.tasks_per_iteration."
+            )
+        ended = torch.from_numpy(trajectories.terminated | trajectories.truncated)
+        columns = [
+            torch.from_numpy(trajectories.action)[mask],
+            torch.from_numpy(trajectories.reward)[mask].unsqueeze(1),
+            torch.from_numpy(trajectories.training_reward)[mask].unsqueeze(1),
+            ended[mask].unsqueeze(1).float(),
+        ]
+        observation = torch.from_numpy(trajectories.observation)[mask]
+        slots = (self.n_added + torch.arange(n)) % self.capacity
+        if self._images is None:
+            columns.insert(0, observation)
+        else:
+            self._images[slots] = observation
+        self._store[slots] = torch.cat(columns, dim=1)
+        starts = torch.cat([self._starts, (self.n_added + lengths.cumsum(0) - lengths)[lengths > 0]])
+        self.n_added += n
+        self._starts = starts[starts >= self.n_added - self.capacity]
+
+    def sample(self, n: int, rng: torch.Generator) -> TrialBatch:
+        """Draw trials uniformly among those that are held whole, with replacement.
+
+        Args:
+            n: trials.
+            rng: the source of the draws.
+
+        Returns:
+            The trials, (trial, step, …), padded to the longest of them with what lies behind them in the store.
+
+        Raises:
+            ValueError: nothing is held.
+        """
+        if not self.n_trials:
+            raise ValueError("The replay holds no trials; collect some first.")
+        chosen = torch.randint(self.n_trials, (n,), generator=rng)
+        ends = torch.cat([self._starts[1:], self.n_added.view(1)])
+        lengths = (ends - self._starts)[chosen].unsqueeze(1)
+        step = torch.arange(int(lengths.max()))
+        slots = (self._starts[chosen].unsqueeze(1) + step) % self.capacity
+        vector, action, *numbers = self._store[slots].split(self._widths, dim=-1)
+        reward, training_reward, ended = (column.squeeze(-1) for column in numbers)
+        return TrialBatch(
+            observation=vector if self._images is None else self._images[slots],
+            action=action,
+            reward=reward,
+            training_reward=training_reward,
+            ended=ended.bool(),
+            mask=step < lengths,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs: the filled part of the store, and where trials start."""
+        filled = min(int(self.n_added), self.capacity)
+        tensors = {"n_added": self.n_added, "starts": self._starts, "store": self._store[:filled]}
+        return tensors if self._images is None else tensors | {"images": self._images[:filled]}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of another replay of the same shape.
+
+        Raises:
+            ValueError: the widths or the capacity do not fit.
+        """
+        store = tensors["store"]
+        # A ring that had gone round at another capacity has its rows elsewhere.
+        fits = len(store) == min(int(tensors["n_added"]), self.capacity) and store.shape[1] == sum(self._widths)
+        images = tensors["images"].shape[1:] if "images" in tensors else None
+        if not fits or images != (None if self._images is None else self._images.shape[1:]):
+            raise ValueError(
+                f"The saved replay has the shape {tuple(store.shape)} (transition, width), this one is "
+                f"{tuple(self._store.shape)}; spaces and replay_capacity must be those of the saved run."
+            )
+        self.n_added.copy_(tensors["n_added"])
+        self._starts = tensors["starts"].clone()
+        self._store[: len(store)] = store
+        if self._images is not None:
+            self._images[: len(store)] = tensors["images"]
