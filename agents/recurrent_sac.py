@@ -12,7 +12,7 @@ from agents.base import initial_weights
 from agents.config import SACConfig
 from agents.features import make_features
 from agents.losses import actor_loss, critic_loss, trial_bellman_target
-from agents.sequence_models import GRU
+from agents.sequence_models import EmbeddedGRU
 from agents.soft_actor_critic import SoftActorCriticAgent
 from agents.trial_memory import TrialMemory, TrialMemoryAgent
 from agents.types import ActionChoice, TrialBatch, check_trial_batch, episode_begins
@@ -77,9 +77,9 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
         super().__init__(observation_space, action_space, config)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
-            self.memory = GRU(self.transition_width, config.memory_width)
+            self.memory = EmbeddedGRU(self.transition_width, config.memory_width)
             self.actor = self.actions.make_actor(self.features.dim, config.memory_width, config)
-            self.critic_memory = GRU(self.transition_width, config.memory_width)
+            self.critic_memory = EmbeddedGRU(self.transition_width, config.memory_width)
             self.critics = self.actions.make_critics(self.features.dim, config.memory_width, config)
         self.target_critic_memory = deepcopy(self.critic_memory).requires_grad_(False)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)

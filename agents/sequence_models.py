@@ -68,3 +68,25 @@ class GRU(SequenceModel):
         begun = self.begin(len(transitions))
         after, _ = self.gru(transitions, begun.unsqueeze(0))
         return torch.cat([begun.unsqueeze(1), after], dim=1)
+
+
+class EmbeddedGRU(GRU):
+    """A gated recurrent unit that reads an embedding of each transition, as in Ni et al. (2022).
+
+    Gates are all that multiplies in a recurrent unit: without a layer before it, it hardly learns what two numbers of a
+    transition say together, such as a place and the reward there.
+
+    Args:
+        input_dim: width of a transition as it is read.
+        width: of the embedding and of the hidden state.
+    """
+
+    def __init__(self, input_dim: int, width: int) -> None:
+        super().__init__(width, width)
+        self.embedding = nn.Sequential(nn.Linear(input_dim, width), nn.ReLU())
+
+    def step(self, state: Tensor, transition: Tensor) -> Tensor:  # noqa: D102
+        return super().step(state, self.embedding(transition))
+
+    def forward(self, transitions: Tensor) -> Tensor:  # noqa: D102
+        return super().forward(self.embedding(transitions))

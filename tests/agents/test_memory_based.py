@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agents import Transitions, Trials
 from agents.memory_based import MemoryAgent
-from agents.sequence_models import GRU, SequenceModel
+from agents.sequence_models import GRU, EmbeddedGRU, SequenceModel
 from agents.transformer import CausalTransformer
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
@@ -28,6 +28,7 @@ from tests.agents.agent_tester import (
 
 MODELS: dict[str, SequenceModel] = {
     "gru": GRU(4, 6),
+    "embedded-gru": EmbeddedGRU(4, 6),
     "transformer": CausalTransformer(4, width=8, layers=2, heads=2, window=20),
     "transformer-window": CausalTransformer(4, width=8, layers=3, heads=2, window=3),
     "transformer-one": CausalTransformer(4, width=8, layers=2, heads=1, window=1),
