@@ -102,7 +102,7 @@ def draw_curves(family: str, folder: Path) -> None:
     plots.learning_curves(
         folder / "learning_curves.png",
         curves,
-        title=f"{family}: {n_seeds} seeds",
+        title=f"{family}: {n_seeds} seed{'s' if n_seeds > 1 else ''}",
         reference_lines={"random policy": 0.0, "task known": 1.0} if scored else {},
         value_name="normalised score" if scored else "return of the last episode",
     )

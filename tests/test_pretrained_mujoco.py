@@ -1,4 +1,4 @@
-"""What the pretrained half cheetahs can do, straight from a clone."""
+"""What the pretrained half cheetahs and the ant can do, straight from a clone."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from pearl.probes import OtherZ
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # Mean return of the last episode that an agent keeps to with room to spare, and of what it gets without its z.
-ADAPTED = {"cheetah-vel": -60.0, "cheetah-dir": 850.0}
-UNADAPTED = {"cheetah-vel": -150.0, "cheetah-dir": 250.0}
+ADAPTED = {"cheetah-vel": -60.0, "cheetah-dir": 850.0, "ant-forward-backward": 550.0}
+UNADAPTED = {"cheetah-vel": -150.0, "cheetah-dir": 250.0, "ant-forward-backward": 100.0}
 
 
 @pytest.fixture(scope="module", params=sorted(ADAPTED))

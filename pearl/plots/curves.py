@@ -155,11 +155,11 @@ def learning_curves(
         say_if_empty(axes, all_scores)
         _finish_step_axis(axes, np.concatenate([steps for seeds in systems.values() for steps, _ in seeds]), value_name)
         label_right(axes, labels)
-        seeds_note = f"{len(runs)} runs" if len(systems) == 1 else "in brackets: number of runs"
+        drawn = f"thin: one run each, thick: their mean; {len(runs)} runs" if len(runs) > 1 else "one run"
+        if len(systems) > 1:
+            drawn = "thin: one run each, thick: their mean; in brackets: number of runs"
         gaps = f"; {unscored} without any score" if unscored else ""
-        add_header(
-            figure, title, f"{value_name} on test tasks; thin: one run each, thick: their mean; {seeds_note}{gaps}"
-        )
+        add_header(figure, title, f"{value_name} on test tasks; {drawn}{gaps}")
     return Path(path)
 
 
