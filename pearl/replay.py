@@ -69,11 +69,7 @@ class TaskReplay:
         vector, image = (0, observation_dim) if images else (observation_dim, 0)
         self._widths = [vector, action_dim, vector, 1, 1, 1]
         n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 2 * image + 8)
-        if n_bytes > budget_mb * MIB:
-            raise MemoryError(
-                f"A replay of {n_tasks} tasks x {capacity} transitions needs {n_bytes / MIB:.0f} MiB, the budget "
-                f"(training.replay_budget_mb) is {budget_mb} MiB. Lower training.replay_capacity or raise the budget."
-            )
+        check_budget(f"{n_tasks} tasks x {capacity} transitions", n_bytes, budget_mb)
         self.capacity = capacity
         self.n_bytes = n_bytes
         self.device = torch.device("cpu") if device is None else device
@@ -274,3 +270,21 @@ class TaskReplay:
         if self._images is not None:
             self._images[:, :filled] = tensors["images"]
         self._trial_start[:, :filled] = tensors["trial_start"]
+
+
+def check_budget(size: str, n_bytes: int, budget_mb: int) -> None:
+    """Refuse a replay before its memory is taken.
+
+    Args:
+        size: what it would hold, in words.
+        n_bytes: memory that it would take.
+        budget_mb: memory that it may take, in MiB.
+
+    Raises:
+        MemoryError: it would take more.
+    """
+    if n_bytes > budget_mb * MIB:
+        raise MemoryError(
+            f"A replay of {size} needs {n_bytes / MIB:.0f} MiB, the budget (training.replay_budget_mb) is {budget_mb} "
+            "MiB. Lower training.replay_capacity or raise the budget."
+        )

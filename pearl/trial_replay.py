@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from agents import TrialBatch
-from pearl.replay import MIB
+from pearl.replay import check_budget
 from pearl.rollout import Trajectories
 
 
@@ -33,11 +33,7 @@ class TrialReplay:
         vector, image = (0, observation_dim) if images else (observation_dim, 0)
         self._widths = [vector, action_dim, 1, 1, 1]
         n_bytes = capacity * (4 * sum(self._widths) + image)
-        if n_bytes > budget_mb * MIB:
-            raise MemoryError(
-                f"A replay of {capacity} transitions needs {n_bytes / MIB:.0f} MiB, the budget "
-                f"(training.replay_budget_mb) is {budget_mb} MiB. Lower training.replay_capacity or raise the budget."
-            )
+        check_budget(f"{capacity} transitions", n_bytes, budget_mb)
         self.capacity = capacity
         self.n_bytes = n_bytes
         self.n_added = torch.zeros((), dtype=torch.int64)
