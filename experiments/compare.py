@@ -2,6 +2,7 @@
 
     python experiments/compare.py point-robot --agents pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
+    python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
 
 Writes results/comparison/FAMILY/AGENT.json with every seed's curve and final measurement, and a picture of all systems
 that the folder holds, and prints their table. Runs that are there already are not run again, so a comparison can be
@@ -24,11 +25,12 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from pearl import plots
-from pearl.comparison import Runs, compared, is_scored, last_episode, row, thresholds_of, train
+from pearl.checkpoint import CheckpointError
+from pearl.comparison import Runs, compared, is_scored, last_episode, measure, row, thresholds_of, train
 from pearl.config import Config, preset
-from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
+from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.plots.comparison import Estimate, looks
-from pearl.run import write_json
+from pearl.run import RunError, differences, write_json
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import UnknownFamilyError, make
 from pearl.threads import use_threads
@@ -43,6 +45,7 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     total_steps: int | None = None,
     trial_episodes: int = 10,
+    trained: tuple[Path, ...] = (),
     out: Path = Path("results/comparison"),
     page: Path | None = None,
 ) -> None:
@@ -54,6 +57,7 @@ def main(
         seeds: one run each of every agent.
         total_steps: environment steps of every run; each preset's own where None.
         trial_episodes: episodes of the trials that are drawn episode by episode.
+        trained: folders of runs that are through, which take the place of new ones.
         out: folder of the results.
         page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
     """
@@ -67,6 +71,8 @@ def main(
         raise ConfigError(f"Name one agent at least. Agents: {', '.join(SYSTEMS)}.")
     for name, config in configs.items():
         read_runs(folder / f"{name}.json", config)  # Other settings there shall show before hours of training.
+    for run_folder in trained:
+        reuse(folder, run_folder, configs, trial_episodes)
     for seed in seeds:
         for name, config in configs.items():
             path = folder / f"{name}.json"
@@ -84,6 +90,24 @@ def main(
     console.print(table(found), soft_wrap=True)
     if page is not None:
         page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
+
+
+def reuse(folder: Path, run_folder: Path, configs: Mapping[str, Config], trial_episodes: int) -> None:
+    """Take a run that is through into a family's folder, unless that holds the system's run of that seed.
+
+    Raises:
+        ConfigError: the run's family, system or settings are none of those that are compared.
+    """
+    model, run = measure(run_folder, trial_episodes=trial_episodes)
+    name = model.config.system
+    if model.family != folder.name or name not in configs:
+        raise ConfigError(f"{run_folder} holds a run of {name} on {model.family}, which is not compared here.")
+    if model.config != configs[name]:
+        found = "; ".join(differences(to_mapping(configs[name]), to_mapping(model.config)))
+        raise ConfigError(f"The run in {run_folder} had other settings than are compared here: {found}.")
+    path = folder / f"{name}.json"
+    learnt_from = json.loads((run_folder / "result.json").read_text()).get("commit", "unknown")
+    write_runs(path, model.config, {str(model.seed): run | {"commit": learnt_from}, **read_runs(path, model.config)})
 
 
 def config_of(name: str, family: str, total_steps: int | None) -> Config:
@@ -206,5 +230,5 @@ def _with_interval(estimate: Estimate, digits: int) -> str:
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except (ConfigError, UnknownFamilyError) as error:
+    except (CheckpointError, ConfigError, RunError, UnknownFamilyError) as error:
         sys.exit(f"error: {error}")

@@ -1,16 +1,19 @@
 """Runs of several systems on a family, as plain data, and what they come to beside each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pearl.config import Config
-from pearl.evaluation import Evaluation, References
-from pearl.model import learner_of
+from pearl.evaluation import References
+from pearl.model import MetaLearner, learner_of
+from pearl.persistence import load
 from pearl.plots.comparison import Compared, Estimate
+from pearl.run import RunError, read_progress
 from pearl.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
 
 FloatArray = NDArray[np.float64]
@@ -34,28 +37,43 @@ def train(family: str, config: Config, seed: int, *, trial_episodes: int) -> dic
             the protocol has.
     """
     model = learner_of(config)(family, config, seed=seed)
-    gradient_steps = model.agent.gradient_steps_per_trial
-    evaluations: list[Evaluation] = []
     logged: list[dict[str, float]] = []
+    model.learn(on_evaluation=lambda evaluation, metrics: logged.append(metrics))
+    progress = {name: [metrics[name] for metrics in logged] for name in logged[0]}
+    return _as_plain_data(model, progress, trial_episodes)
 
-    def evaluated(evaluation: Evaluation, metrics: dict[str, float]) -> None:
-        evaluations[:] = [evaluation]
-        logged.append(metrics)
 
-    model.learn(on_evaluation=evaluated)
-    last, episodes = evaluations[-1], config.evaluation.episodes
-    trial = model.evaluate(episodes=max(trial_episodes, episodes))
+def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, dict[str, Any]]:
+    """Load a run that is through; return its model, and what ``train`` would have returned of it.
+
+    Args:
+        folder: the run's.
+        trial_episodes: episodes of the longer trial, as for ``train``.
+
+    Raises:
+        CheckpointError: there is no checkpoint in it, or a damaged one.
+        RunError: the run is not through.
+    """
+    model = load(folder)
+    if not (folder / "result.json").is_file():
+        raise RunError(f"The run in {folder} is not through. Continue it with train.py --resume.")
+    return model, _as_plain_data(model, read_progress(folder), trial_episodes)
+
+
+def _as_plain_data(
+    model: MetaLearner, progress: Mapping[str, Sequence[float]] | Mapping[str, FloatArray], trial_episodes: int
+) -> dict[str, Any]:
+    episodes = model.config.evaluation.episodes
+    last, trial = model.evaluate(), model.evaluate(episodes=max(trial_episodes, episodes))
+    by_episode = [np.asarray(progress[f"test/return_ep{episode}"]) for episode in range(1, episodes + 1)]
     curve: dict[str, Any] = {
-        "env_steps": [int(metrics["env_steps"]) for metrics in logged],
-        "gradient_steps": [int(metrics["gradient_steps"]) for metrics in logged],
-        "wall_s": [round(metrics["wall_s"], 1) for metrics in logged],
-        "return_per_episode": [
-            [round(metrics[f"test/return_ep{episode}"], DIGITS) for episode in range(1, episodes + 1)]
-            for metrics in logged
-        ],
+        "env_steps": [int(steps) for steps in progress["env_steps"]],
+        "gradient_steps": [int(steps) for steps in progress["gradient_steps"]],
+        "wall_s": [round(float(seconds), 1) for seconds in progress["wall_s"]],
+        "return_per_episode": np.transpose(by_episode).round(DIGITS).tolist(),
     }
     if last.score is not None:
-        curve["score"] = [round(metrics["test/score"], DIGITS) for metrics in logged]
+        curve["score"] = [round(float(score), DIGITS) for score in progress["test/score"]]
     references = last.references
     ends = {
         "random": [round(end, DIGITS) for end in references.random_by_task],
@@ -67,7 +85,7 @@ def train(family: str, config: Config, seed: int, *, trial_episodes: int) -> dic
         "references": ends,
         "returns": last.returns.round(DIGITS).tolist(),
         "trial_returns": trial.returns.round(DIGITS).tolist(),
-        "gradient_steps_at_test": gradient_steps,
+        "gradient_steps_at_test": model.agent.gradient_steps_per_trial,
         "wall_s": round(model.wall_s, 1),
     }
 

@@ -12,6 +12,8 @@ from pearl import evaluation
 from pearl.comparison import normalised
 from pearl.config import PEARLConfig, RL2Config
 from pearl.config_reading import ConfigError, from_mapping
+from pearl.model import MetaLearner
+from pearl.run import Run, RunError, write_json
 from pearl.systems import SYSTEMS
 from tests.pearl.pictures import pixels
 
@@ -128,6 +130,42 @@ def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
     runs = written(tmp_path, "rl2")["runs"]
     assert list(runs) == ["2", "10"]
     assert runs["2"]["seed"] == 2
+
+
+def test_a_run_that_is_through_takes_the_place_of_a_new_one(compared, tmp_path, untrained, monkeypatch):
+    monkeypatch.setattr(evaluation, "REFERENCE_EPISODES", 2)
+    config = small(RL2Config, "point-robot")
+    for seed in (1, 0):
+        model = MetaLearner("point-robot", config, seed=seed)
+        Run(model, tmp_path / f"run{seed}", wandb="disabled").train()
+    compare.main(
+        "point-robot", agents=("rl2",), trained=[tmp_path / "run1"], seeds=(1,), trial_episodes=5, out=tmp_path
+    )
+    (run,) = written(tmp_path, "rl2")["runs"].values()
+    expected = written(compared, "rl2")["runs"]["1"]
+    for timed in (run, expected):
+        timed["curve"].pop("wall_s")
+        assert timed.pop("wall_s") > 0
+    assert expected.pop("commit") != run.pop("commit") == "unknown"
+    assert run == expected
+    result = json.loads((tmp_path / "run0" / "result.json").read_text())
+    write_json(tmp_path / "run0" / "result.json", result | {"commit": "abc"})
+    compare.main("point-robot", agents=("rl2",), trained=[tmp_path / "run0"], seeds=(0, 1), out=tmp_path)
+    assert [run["commit"] for run in written(tmp_path, "rl2")["runs"].values()] == ["abc", "unknown"]
+
+
+def test_what_cannot_take_a_runs_place_is_named(tmp_path, untrained):
+    run = Run(MetaLearner("point-robot", small(RL2Config, ""), seed=0), tmp_path / "run", wandb="disabled")
+    run.save()
+    settings = {"trained": [run.folder], "seeds": (), "out": tmp_path}
+    with pytest.raises(RunError, match=r"is not through. Continue it with train.py --resume"):
+        compare.main("point-robot", agents=("rl2",), **settings)
+    run.train()
+    for family, agent in (("point-robot", "pearl"), ("varying-pendulum", "rl2")):
+        with pytest.raises(ConfigError, match="a run of rl2 on point-robot, which is not compared here"):
+            compare.main(family, agents=(agent,), **settings)
+    with pytest.raises(ConfigError, match=r"other settings .*training.total_steps: 600, now 120"):
+        compare.main("point-robot", agents=("rl2",), total_steps=600, **settings)
 
 
 @pytest.mark.parametrize("total_steps", [None, 600])
