@@ -97,6 +97,7 @@ def reuse(folder: Path, run_folder: Path, configs: Mapping[str, Config], trial_e
 
     Raises:
         ConfigError: the run's family, system or settings are none of those that are compared.
+        CheckpointError, RunError: the folder holds no run that is through.
     """
     model, run = measure(run_folder, trial_episodes=trial_episodes)
     name = model.config.system

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl.config import Config
-from pearl.evaluation import References
+from pearl.evaluation import Evaluation, References
 from pearl.model import MetaLearner, learner_of
 from pearl.persistence import load
 from pearl.plots.comparison import Compared, Estimate
@@ -37,10 +37,10 @@ def train(family: str, config: Config, seed: int, *, trial_episodes: int) -> dic
             the protocol has.
     """
     model = learner_of(config)(family, config, seed=seed)
-    logged: list[dict[str, float]] = []
-    model.learn(on_evaluation=lambda evaluation, metrics: logged.append(metrics))
-    progress = {name: [metrics[name] for metrics in logged] for name in logged[0]}
-    return _as_plain_data(model, progress, trial_episodes)
+    logged: list[tuple[Evaluation, dict[str, float]]] = []
+    model.learn(on_evaluation=lambda evaluation, metrics: logged.append((evaluation, metrics)))
+    progress = {name: [metrics[name] for _, metrics in logged] for name in logged[0][1]}
+    return _as_plain_data(model, progress, logged[-1][0], trial_episodes)
 
 
 def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, dict[str, Any]]:
@@ -57,14 +57,17 @@ def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, dict[str
     model = load(folder)
     if not (folder / "result.json").is_file():
         raise RunError(f"The run in {folder} is not through. Continue it with train.py --resume.")
-    return model, _as_plain_data(model, read_progress(folder), trial_episodes)
+    return model, _as_plain_data(model, read_progress(folder), model.evaluate(), trial_episodes)
 
 
 def _as_plain_data(
-    model: MetaLearner, progress: Mapping[str, Sequence[float]] | Mapping[str, FloatArray], trial_episodes: int
+    model: MetaLearner,
+    progress: Mapping[str, Sequence[float]] | Mapping[str, FloatArray],
+    last: Evaluation,
+    trial_episodes: int,
 ) -> dict[str, Any]:
     episodes = model.config.evaluation.episodes
-    last, trial = model.evaluate(), model.evaluate(episodes=max(trial_episodes, episodes))
+    trial = model.evaluate(episodes=max(trial_episodes, episodes))
     by_episode = [np.asarray(progress[f"test/return_ep{episode}"]) for episode in range(1, episodes + 1)]
     curve: dict[str, Any] = {
         "env_steps": [int(steps) for steps in progress["env_steps"]],
