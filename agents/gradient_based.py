@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from agents.on_policy import OnPolicyAgent, Policy, choose
-from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, masked_mean
+from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_tasks, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import mlp
 
@@ -30,7 +30,7 @@ class GradientAgentConfig(OnPolicyConfig):
     inner_steps: int = 1
     """Gradient steps of an adaptation."""
     inner_learning_rate: float = 0.1
-    """Their step size."""
+    """Their step size, where each task's advantages have a standard deviation of 1."""
     inner_objective: Literal["reinforce", "clipped"] = "reinforce"
     """What they climb: REINFORCE with a baseline, as a ratio of probabilities, or PPO's clipped surrogate."""
 
@@ -83,7 +83,8 @@ class GradientAgent(OnPolicyAgent):
     Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
     ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks, is the
     baseline; it does not adapt. Beside the observation it reads what the last step earned, which says much of the task,
-    and how often the policy has adapted; advantages are centred for each task, for what it cannot know all the same.
+    and how often the policy has adapted; each task's advantages are standardised, for what it cannot know all the same
+    and so that a step goes equally far in all of them.
     """
 
     config: GradientAgentConfig
@@ -262,7 +263,7 @@ class GradientAgent(OnPolicyAgent):
         advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
         read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
-        return Lessons(read, sample, log_prob, centred(advantage, mask), mask)
+        return Lessons(read, sample, log_prob, standardised(advantage, mask), mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
         """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""
@@ -281,13 +282,7 @@ class GradientAgent(OnPolicyAgent):
         if self.config.inner_objective == "clipped":
             return clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, lessons.mask, self.config.clip)
         ratio = torch.where(lessons.mask, log_prob - lessons.log_prob, 0.0).exp()
-        return -masked_mean(ratio * lessons.advantage, lessons.mask)
-
-
-def centred(values: Tensor, mask: Tensor) -> Tensor:
-    """Return ``values`` (task, step) less each task's mean over the mask's steps, zeros elsewhere."""
-    mean = torch.where(mask, values, 0.0).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-    return torch.where(mask, values - mean, 0.0)
+        return -mean_of_tasks(ratio * lessons.advantage, lessons.mask)
 
 
 def _with_room(field: Tensor) -> Tensor:

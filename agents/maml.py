@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.gradient_based import GradientAgent, GradientAgentConfig, Lessons, centred
-from agents.ppo import PPOConfig, clipped_surrogate, gradient_steps, masked_mean, standardised
+from agents.gradient_based import GradientAgent, GradientAgentConfig, Lessons
+from agents.ppo import PPOConfig, clipped_surrogate, gradient_steps, mean_of_tasks, standardised
 from agents.types import Trials, check_transitions
 
 
@@ -62,7 +62,7 @@ class MAMLAgent(GradientAgent):
             some = trials.of(chosen)
             policy_loss, entropy, ratio_change = self.meta_loss(some, inner[chosen], outer[chosen])
             values = self.values(some.transitions, some.ended, adapted[chosen])
-            value_loss = masked_mean((values - returns[chosen]).square(), some.mask)
+            value_loss = mean_of_tasks((values - returns[chosen]).square(), some.mask)
             total = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
             return total, {
                 "policy_loss": policy_loss,
@@ -90,15 +90,15 @@ class MAMLAgent(GradientAgent):
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, centred(inner_advantages, now), now)
+            lessons = Lessons(read, sample, old_log_prob, standardised(inner_advantages, now), now)
             parameters = self.adapted(parameters, lessons, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)
             entropy = torch.where(later, policies.entropy(), entropy)
         after = mask & (adapted > 0)
         loss = clipped_surrogate(log_prob, old_log_prob, outer_advantages, after, self.config.clip)
-        ratio_change = masked_mean((log_prob - old_log_prob).exp().sub(1.0).abs(), after)
-        return loss, masked_mean(entropy, after), ratio_change
+        ratio_change = mean_of_tasks((log_prob - old_log_prob).exp().sub(1.0).abs(), after)
+        return loss, mean_of_tasks(entropy, after), ratio_change
 
 
 class FOMAMLAgent(MAMLAgent):

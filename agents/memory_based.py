@@ -11,7 +11,7 @@ from agents.ppo import (
     clipped_surrogate,
     generalised_advantages,
     gradient_steps,
-    masked_mean,
+    mean_of_tasks,
     standardised,
 )
 from agents.sequence_models import SequenceModel
@@ -92,10 +92,10 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
         policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])
         policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages, mask, self.config.clip)
-        value_loss = masked_mean((self._value(read) - returns).square(), mask)
-        entropy = masked_mean(policy.entropy(), mask)
+        value_loss = mean_of_tasks((self._value(read) - returns).square(), mask)
+        entropy = mean_of_tasks(policy.entropy(), mask)
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
-        ratio_change = masked_mean((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
+        ratio_change = mean_of_tasks((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
         return loss, {
             "policy_loss": policy_loss,
             "value_loss": value_loss,

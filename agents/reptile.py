@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from agents.gradient_based import GradientAgent, Lessons, Parameters, centred
-from agents.ppo import gradient_steps, masked_mean
+from agents.gradient_based import GradientAgent, Lessons, Parameters
+from agents.ppo import gradient_steps, mean_of_tasks, standardised
 from agents.types import Trials, check_transitions
 
 
@@ -41,7 +41,7 @@ class ReptileAgent(GradientAgent):
         def loss(chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             some = trials.of(chosen)
             values = self.values(some.transitions, some.ended, adapted[chosen])
-            value_loss = masked_mean((values - returns[chosen]).square(), some.mask)
+            value_loss = mean_of_tasks((values - returns[chosen]).square(), some.mask)
             return value_loss, {"value_loss": value_loss}
 
         scalars = gradient_steps(self, self.config, len(adapted), loss, rng)
@@ -60,5 +60,6 @@ class ReptileAgent(GradientAgent):
         parameters = self.common_parameters(len(adapted))
         for number in range(self.config.adaptations + 1):
             now = trials.mask & (adapted == number)
-            parameters = self.adapted(parameters, Lessons(read, sample, old_log_prob, centred(advantages, now), now))
+            lessons = Lessons(read, sample, old_log_prob, standardised(advantages, now), now)
+            parameters = self.adapted(parameters, lessons)
         return parameters

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 from agents import Transitions, Trials
-from agents.gradient_based import ROOM, GradientAgent, GradientMemory, Lessons, Parameters, centred
+from agents.gradient_based import ROOM, GradientAgent, GradientMemory, Lessons, Parameters
 from agents.maml import FOMAMLAgent, MAMLAgent
+from agents.ppo import standardised
 from agents.reptile import ReptileAgent
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
@@ -99,7 +100,7 @@ def test_there_is_room_for_long_episodes(agent: GradientAgent) -> None:
     assert differs(memory.parameters, later.parameters).all()
 
 
-def test_one_reinforce_step_equals_the_sum_of_advantages_times_log_gradients() -> None:
+def test_one_reinforce_step_equals_the_mean_of_standardised_advantages_times_log_gradients() -> None:
     agent = maml_with(inner_learning_rate=0.3)(0)
     script = random_transitions(1, EPISODE)
     _, memory = play(agent, agent.begin(1, generator(0)), script, episode_steps=EPISODE)
@@ -111,7 +112,8 @@ def test_one_reinforce_step_equals_the_sum_of_advantages_times_log_gradients() -
         torch.zeros(1, 3),
     )
     policy = agent.policy(agent.features(script.observation))
-    climbed = (policy.log_prob(agent.policy.head.sampled(script.action)) * (advantage - advantage.mean())).mean()
+    standard = (advantage - advantage.mean()) / advantage.std(correction=0)
+    climbed = (policy.log_prob(agent.policy.head.sampled(script.action)) * standard).mean()
     climbed.backward()
     for parameter, adapted in zip(agent.policy.parameters(), memory.parameters, strict=True):
         torch.testing.assert_close(adapted[0], parameter + 0.3 * parameter.grad, rtol=1e-4, atol=1e-6)
@@ -215,7 +217,7 @@ def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_in
     sample = agent.policy.head.sampled(trials.transitions.action[:1])
     before = (agent.adaptations_before(trials) == 0)[:1]
     old = trials.extras["log_prob"][:1]
-    lessons = Lessons(read[0], sample[0], old[0], centred(inner[:1], before)[0], before[0])
+    lessons = Lessons(read[0], sample[0], old[0], standardised(inner[:1], before)[0], before[0])
 
     def inner_loss(flat: Tensor) -> Tensor:
         return agent._inner_loss(unflat(flat), lessons)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.ppo import clipped_surrogate, generalised_advantages, masked_mean, standardised
+from agents.ppo import clipped_surrogate, generalised_advantages, mean_of_tasks, standardised
 
 ALL = torch.ones(1, 3, dtype=torch.bool)
 
@@ -58,10 +58,19 @@ def test_the_surrogate_counts_no_gain_beyond_the_clip_and_every_loss(
     assert loss.item() == pytest.approx(-counted, rel=1e-5)
 
 
-def test_means_and_standardising_leave_padding_out() -> None:
-    values, mask = torch.tensor([[1.0, 3.0, 1e9]]), torch.tensor([[True, True, False]])
-    assert masked_mean(values, mask).item() == 2.0
-    torch.testing.assert_close(standardised(values, mask), torch.tensor([[-1.0, 1.0, 0.0]]))
+def test_tasks_count_alike_however_many_steps_they_have() -> None:
+    values = torch.tensor([[1.0, 3.0, 1e9], [10.0, 1e9, 1e9], [1e9, 1e9, 1e9]])
+    mask = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
+    assert mean_of_tasks(values, mask).item() == 6.0
+    assert mean_of_tasks(values[0], mask[0]).item() == 2.0
+    assert mean_of_tasks(values[2:], mask[2:]).item() == 0.0
+
+
+def test_each_task_is_standardised_by_itself() -> None:
+    values = torch.tensor([[1.0, 3.0, 1e9], [-500.0, 0.0, 500.0], [7.0, 1e9, 1e9]])
+    mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
+    by_hand = torch.tensor([[-1.0, 1.0, 0.0], [-(1.5**0.5), 0.0, 1.5**0.5], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(standardised(values, mask), by_hand)
 
 
 def test_what_overflows_in_padding_reaches_no_gradient() -> None:
