@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from agents.on_policy import OnPolicyAgent, Policy, choose
-from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_tasks, standardised
+from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import mlp
 
@@ -263,7 +263,7 @@ class GradientAgent(OnPolicyAgent):
         advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
         read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
-        return Lessons(read, sample, log_prob, standardised(advantage, mask), mask)
+        return Lessons(read, sample, log_prob, standardised(advantage, mask, by_task=True), mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
         """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""
@@ -278,11 +278,12 @@ class GradientAgent(OnPolicyAgent):
 
     def _inner_loss(self, parameters: Parameters, lessons: Lessons) -> Tensor:
         """Return what an adaptation's steps descend, of one task."""
-        log_prob = self._policy(parameters, lessons.read).log_prob(lessons.sample)
+        log_prob, mask = self._policy(parameters, lessons.read).log_prob(lessons.sample), lessons.mask
         if self.config.inner_objective == "clipped":
-            return clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, lessons.mask, self.config.clip)
-        ratio = torch.where(lessons.mask, log_prob - lessons.log_prob, 0.0).exp()
-        return -mean_of_tasks(ratio * lessons.advantage, lessons.mask)
+            climbed = clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, mask, self.config.clip)
+        else:
+            climbed = torch.where(mask, log_prob - lessons.log_prob, 0.0).exp() * lessons.advantage
+        return -mean_of_steps(climbed, mask)
 
 
 def _with_room(field: Tensor) -> Tensor:

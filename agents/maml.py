@@ -56,7 +56,7 @@ class MAMLAgent(GradientAgent):
         )
         inner, _ = self.advantages(trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted)
         after = trials.mask & (adapted > 0)
-        outer = standardised(advantages, after)
+        outer = standardised(advantages, after, by_task=True)
 
         def loss(chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             some = trials.of(chosen)
@@ -90,15 +90,15 @@ class MAMLAgent(GradientAgent):
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, standardised(inner_advantages, now), now)
+            lessons = Lessons(read, sample, old_log_prob, standardised(inner_advantages, now, by_task=True), now)
             parameters = self.adapted(parameters, lessons, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)
             entropy = torch.where(later, policies.entropy(), entropy)
         after = mask & (adapted > 0)
-        loss = clipped_surrogate(log_prob, old_log_prob, outer_advantages, after, self.config.clip)
+        surrogate = clipped_surrogate(log_prob, old_log_prob, outer_advantages, after, self.config.clip)
         ratio_change = mean_of_tasks((log_prob - old_log_prob).exp().sub(1.0).abs(), after)
-        return loss, mean_of_tasks(entropy, after), ratio_change
+        return -mean_of_tasks(surrogate, after), mean_of_tasks(entropy, after), ratio_change
 
 
 class FOMAMLAgent(MAMLAgent):

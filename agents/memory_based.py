@@ -1,6 +1,7 @@
 """Learning to learn by memory: a sequence model reads the trial, a policy reads the model (Duan et al. 2016)."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from agents.ppo import (
     clipped_surrogate,
     generalised_advantages,
     gradient_steps,
-    mean_of_tasks,
+    mean_of_steps,
     standardised,
 )
 from agents.sequence_models import SequenceModel
@@ -20,13 +21,21 @@ from agents.types import ActionChoice, Trials, check_transitions, episode_begins
 from encoders import mlp
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryAgentConfig(PPOConfig):
+    """Settings of proximal policy optimisation over whole trials."""
+
+    standardised_by_task: bool = False
+    """Whether each task's advantages are standardised by themselves rather than those of an iteration together."""
+
+
 class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
     """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
 
     What is remembered is as in ``TrialMemoryAgent``. Trained by proximal policy optimisation over whole trials.
     """
 
-    config: PPOConfig
+    config: MemoryAgentConfig
 
     def make_networks(self) -> None:
         """Build the memory, and the policy and the value that read it."""
@@ -73,7 +82,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
         )
-        advantages = standardised(advantages, trials.mask)
+        advantages = standardised(advantages, trials.mask, by_task=self.config.standardised_by_task)
         return gradient_steps(
             self,
             self.config,
@@ -91,11 +100,12 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
         read = torch.cat([features, remembered], dim=-1)
         policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])
-        policy_loss = clipped_surrogate(log_prob, extras["log_prob"], advantages, mask, self.config.clip)
-        value_loss = mean_of_tasks((self._value(read) - returns).square(), mask)
-        entropy = mean_of_tasks(policy.entropy(), mask)
+        surrogate = clipped_surrogate(log_prob, extras["log_prob"], advantages, mask, self.config.clip)
+        policy_loss = -mean_of_steps(surrogate, mask)
+        value_loss = mean_of_steps((self._value(read) - returns).square(), mask)
+        entropy = mean_of_steps(policy.entropy(), mask)
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
-        ratio_change = mean_of_tasks((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
+        ratio_change = mean_of_steps((log_prob - extras["log_prob"]).exp().sub(1.0).abs(), mask)
         return loss, {
             "policy_loss": policy_loss,
             "value_loss": value_loss,

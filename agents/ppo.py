@@ -150,19 +150,23 @@ def generalised_advantages(
 
 
 def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """Return the policy's loss, minus the clipped surrogate objective (Schulman et al. 2017, equation 7).
+    """Return the clipped surrogate objective of each step, (task, step) (Schulman et al. 2017, equation 7).
 
     Args:
         log_prob: of the actions taken, by the policy that learns, (task, step).
         old_log_prob: by the policy that took them, (task, step).
         advantage: (task, step).
-        mask: (task, step) bool; tasks count alike, each with the mean over its steps.
+        mask: (task, step) bool; elsewhere there is no gradient.
         clip: how far the ratio of probabilities counts from 1.
     """
     # Padding is left out before the exponential: what overflows there would come back as a gradient of NaN.
     ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
-    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
-    return -mean_of_tasks(surrogate, mask)
+    return torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+
+
+def mean_of_steps(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values``, (task, step) or of one task (step,), where ``mask`` is True, 0 if nowhere."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def mean_of_tasks(values: Tensor, mask: Tensor) -> Tensor:
@@ -171,13 +175,21 @@ def mean_of_tasks(values: Tensor, mask: Tensor) -> Tensor:
     Tasks count alike, however many steps they have: where what an agent does well makes an episode longer, those tasks
     would otherwise outweigh the ones that it has yet to learn. Tasks without a step do not count; 0 if none has any.
     """
-    steps = mask.sum(-1)
-    means = torch.where(mask, values, 0.0).sum(-1) / steps.clamp(min=1)
+    steps = mask.sum(1)
+    means = torch.where(mask, values, 0.0).sum(1) / steps.clamp(min=1)
     return means.sum() / (steps > 0).sum().clamp(min=1)
 
 
-def standardised(values: Tensor, mask: Tensor) -> Tensor:
-    """Return ``values`` (task, step) with mean 0 and standard deviation 1 over each task's steps, zeros elsewhere."""
-    steps = mask.sum(1, keepdim=True).clamp(min=1)
-    centred = torch.where(mask, values - torch.where(mask, values, 0.0).sum(1, keepdim=True) / steps, 0.0)
-    return centred / ((centred.square().sum(1, keepdim=True) / steps).sqrt() + 1e-8)
+def standardised(values: Tensor, mask: Tensor, *, by_task: bool) -> Tensor:
+    """Return ``values`` (task, step) with mean 0 and standard deviation 1 over the mask's steps, zeros elsewhere.
+
+    Args:
+        values: (task, step).
+        mask: (task, step) bool.
+        by_task: over each task's steps by themselves rather than over all.
+    """
+    over = (1,) if by_task else (0, 1)
+    steps = mask.sum(over, keepdim=True).clamp(min=1)
+    mean = torch.where(mask, values, 0.0).sum(over, keepdim=True) / steps
+    centred = torch.where(mask, values - mean, 0.0)
+    return centred / ((centred.square().sum(over, keepdim=True) / steps).sqrt() + 1e-8)

@@ -60,6 +60,6 @@ class ReptileAgent(GradientAgent):
         parameters = self.common_parameters(len(adapted))
         for number in range(self.config.adaptations + 1):
             now = trials.mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, standardised(advantages, now), now)
+            lessons = Lessons(read, sample, old_log_prob, standardised(advantages, now, by_task=True), now)
             parameters = self.adapted(parameters, lessons)
         return parameters

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from agents.memory_based import MemoryAgent
-from agents.ppo import PPOConfig
+from agents.memory_based import MemoryAgent, MemoryAgentConfig
 from agents.sequence_models import GRU
 
 
 @dataclass(frozen=True, kw_only=True)
-class RL2AgentConfig(PPOConfig):
+class RL2AgentConfig(MemoryAgentConfig):
     """Settings of RL²'s policy and of how it is trained."""
 
     memory_width: int = 128

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.memory_based import MemoryAgent
-from agents.ppo import PPOConfig
+from agents.memory_based import MemoryAgent, MemoryAgentConfig
 from agents.sequence_models import SequenceModel
 from encoders import mlp
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerAgentConfig(PPOConfig):
+class TransformerAgentConfig(MemoryAgentConfig):
     """Settings of a policy that attends to its trial, and of how it is trained."""
 
     width: int = 64

@@ -217,7 +217,7 @@ def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_in
     sample = agent.policy.head.sampled(trials.transitions.action[:1])
     before = (agent.adaptations_before(trials) == 0)[:1]
     old = trials.extras["log_prob"][:1]
-    lessons = Lessons(read[0], sample[0], old[0], standardised(inner[:1], before)[0], before[0])
+    lessons = Lessons(read[0], sample[0], old[0], standardised(inner[:1], before, by_task=True)[0], before[0])
 
     def inner_loss(flat: Tensor) -> Tensor:
         return agent._inner_loss(unflat(flat), lessons)

@@ -148,6 +148,23 @@ def longer(values: Tensor, *, padding: float = 3.0) -> Tensor:
     return torch.cat([values, torch.full_like(values[:, :3], padding)], dim=1)
 
 
+@pytest.mark.parametrize("by_task", [False, True])
+def test_one_tasks_large_rewards_weigh_more_unless_each_task_is_standardised(by_task: bool) -> None:
+    def learnt(factor: float) -> list[Tensor]:
+        agent = rl2_with(epochs=1, minibatches=1, value_weight=0.0, standardised_by_task=by_task)(0)
+        trials = played(agent)
+        scale = torch.tensor([factor, 1.0, 1.0, 1.0]).unsqueeze(1)
+        value = trials.extras["value"] * scale
+        scaled = trials._replace(
+            training_reward=trials.training_reward * scale, extras={**trials.extras, "value": value}
+        )
+        agent.update(scaled, generator(1))
+        return [parameter.grad.clone() for parameter in agent.policy.parameters() if parameter.grad is not None]
+
+    for one, other in zip(learnt(1.0), learnt(10.0), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6) == by_task
+
+
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     agent = make(0)
     earned = []

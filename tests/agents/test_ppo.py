@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.ppo import clipped_surrogate, generalised_advantages, mean_of_tasks, standardised
+from agents.ppo import clipped_surrogate, generalised_advantages, mean_of_steps, mean_of_tasks, standardised
 
 ALL = torch.ones(1, 3, dtype=torch.bool)
 
@@ -54,30 +54,32 @@ def test_the_surrogate_counts_no_gain_beyond_the_clip_and_every_loss(
 ) -> None:
     one = torch.ones(1, 1, dtype=torch.bool)
     log_prob = torch.tensor([[-1.0]]) + torch.tensor(ratio).log()
-    loss = clipped_surrogate(log_prob, torch.tensor([[-1.0]]), torch.tensor([[advantage]]), one, 0.2)
-    assert loss.item() == pytest.approx(-counted, rel=1e-5)
+    surrogate = clipped_surrogate(log_prob, torch.tensor([[-1.0]]), torch.tensor([[advantage]]), one, 0.2)
+    assert surrogate.item() == pytest.approx(counted, rel=1e-5)
 
 
-def test_tasks_count_alike_however_many_steps_they_have() -> None:
+def test_steps_or_tasks_count_alike_and_padding_not() -> None:
     values = torch.tensor([[1.0, 3.0, 1e9], [10.0, 1e9, 1e9], [1e9, 1e9, 1e9]])
     mask = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
+    assert mean_of_steps(values, mask).item() == pytest.approx(14 / 3)
     assert mean_of_tasks(values, mask).item() == 6.0
-    assert mean_of_tasks(values[0], mask[0]).item() == 2.0
-    assert mean_of_tasks(values[2:], mask[2:]).item() == 0.0
+    assert mean_of_steps(values[2:], mask[2:]).item() == mean_of_tasks(values[2:], mask[2:]).item() == 0.0
 
 
-def test_each_task_is_standardised_by_itself() -> None:
+def test_advantages_are_standardised_together_or_task_by_task() -> None:
     values = torch.tensor([[1.0, 3.0, 1e9], [-500.0, 0.0, 500.0], [7.0, 1e9, 1e9]])
     mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
     by_hand = torch.tensor([[-1.0, 1.0, 0.0], [-(1.5**0.5), 0.0, 1.5**0.5], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(standardised(values, mask), by_hand)
+    torch.testing.assert_close(standardised(values, mask, by_task=True), by_hand)
+    together = standardised(values, mask, by_task=False)
+    torch.testing.assert_close(together[mask], (values[mask] - values[mask].mean()) / values[mask].std(correction=0))
+    assert (together[~mask] == 0.0).all()
 
 
 def test_what_overflows_in_padding_reaches_no_gradient() -> None:
     log_prob = torch.tensor([[0.0, 100.0]], requires_grad=True)
-    loss = clipped_surrogate(
-        log_prob, torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), torch.tensor([[True, False]]), 0.2
-    )
-    loss.backward()  # type: ignore[no-untyped-call]
+    mask = torch.tensor([[True, False]])
+    surrogate = clipped_surrogate(log_prob, torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), mask, 0.2)
+    mean_of_steps(-surrogate, mask).backward()  # type: ignore[no-untyped-call]
     assert log_prob.grad is not None
     assert log_prob.grad.tolist() == [[-1.0, 0.0]]
