@@ -200,6 +200,16 @@ def test_the_meta_gradient_equals_finite_differences(settings: dict[str, Any]) -
             assert parameter.grad.view(-1)[entry].item() == pytest.approx(slope, rel=1e-4, abs=1e-8)
 
 
+def test_a_task_weighs_the_same_however_long_its_episodes_are() -> None:
+    agent, trials = small()
+    mask = trials.mask.clone()
+    mask[1, -2:] = False  # The second task's last episode is a step long.
+    uneven, (inner, outer) = trials._replace(mask=mask), _advantages(agent, trials)
+    each = [agent.meta_loss(uneven.of(task), inner[task], outer[task])[0] for task in torch.tensor([[0], [1]])]
+    together = agent.meta_loss(uneven, inner, outer)[0]
+    assert together.item() == pytest.approx(sum(loss.item() for loss in each) / 2, rel=1e-9)
+
+
 def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_inner_loss_and_nothing_else() -> None:
     agent, trials = small()
     first_order, _ = small(FOMAMLAgent)
