@@ -30,7 +30,9 @@ import pearl
 from agents.spaces import is_discrete
 from pearl import plots
 from pearl.callbacks import silent_logger
+from pearl.config_reading import ConfigError
 from pearl.evaluation import check_disjoint
+from pearl.run import write_json
 from pearl.tasks import Task, TaskDistribution, find
 from pearl.threads import use_threads
 
@@ -42,8 +44,8 @@ class Arguments:
     runs: Annotated[list[Path], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
     out: Path
-    """JSON file for the figures; specialists that it holds, of the same tasks, steps and interval, are not trained
-    again."""
+    """JSON file for the figures, written after every task; specialists that it holds are not trained again, and those
+    of other tasks or settings not overwritten."""
     tasks: int = 10
     """Test tasks."""
     steps: int = 10_000
@@ -148,7 +150,7 @@ def main(arguments: Arguments) -> int:
         "adapted_steps": spent,
         "steps_to_adapted": reached,
     }
-    arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+    write_json(arguments.out, figures)
     plots.specialist_curves(
         arguments.out.with_suffix(".png"),
         steps,
@@ -170,33 +172,48 @@ def main(arguments: Arguments) -> int:
 
 
 def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments) -> dict[str, Any]:
-    """Return what of the figures is the specialists', from the file where it holds them and else by training them."""
+    """Return what of the figures is the specialists', from the file as far as it holds them and else by training them.
+
+    The file is written after every task, so that a run that was stopped, or that gets more tasks, goes on from there.
+
+    Raises:
+        ConfigError: the file holds specialists of other tasks or settings.
+    """
     distribution = find(model.family)
     setting = {
         "family": model.family,
-        "tasks": [task.to_json() for task in tasks],
         "specialist": "PPO" if is_discrete(model.action_space) else "SAC",
         "specialist_steps_per_task": arguments.steps,
         "specialist_interval": arguments.interval,
         "specialist_steps": evaluation_steps(arguments.steps, arguments.interval),
+        "specialist_episodes": arguments.episodes,
     }
-    held = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    if setting.items() <= held.items():
-        return setting | {name: held[name] for name in ("specialist_seconds_per_task", "specialist_curves")}
-    begun = time.perf_counter()
-    curves = [
-        train_specialist(
-            distribution,
-            task,
-            steps=arguments.steps,
-            interval=arguments.interval,
-            episodes=arguments.episodes,
-            seed=number,
+    wanted = [task.to_json() for task in tasks]
+    learnt: dict[str, Any] = setting | {"tasks": [], "specialist_curves": [], "specialist_seconds": []}
+    if arguments.out.exists():
+        held = json.loads(arguments.out.read_text())
+        if not setting.items() <= held.items() or held["tasks"] != wanted[: len(held["tasks"])]:
+            raise ConfigError(
+                f"{arguments.out} holds specialists of other tasks or settings. Move it away to train these."
+            )
+        learnt = {name: held[name] for name in learnt}
+    curves, seconds = learnt["specialist_curves"], learnt["specialist_seconds"]
+    for number in range(len(curves), len(tasks)):
+        begun = time.perf_counter()
+        curves.append(
+            train_specialist(
+                distribution,
+                tasks[number],
+                steps=arguments.steps,
+                interval=arguments.interval,
+                episodes=arguments.episodes,
+                seed=number,
+            )
         )
-        for number, task in enumerate(tasks)
-    ]
-    seconds = (time.perf_counter() - begun) / len(tasks)
-    return setting | {"specialist_seconds_per_task": seconds, "specialist_curves": curves}
+        seconds.append(time.perf_counter() - begun)
+        learnt["tasks"] = wanted[: number + 1]
+        write_json(arguments.out, learnt)
+    return learnt
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pearl
 from experiments import publish, reproduce, specialists
 from pearl import PEARLConfig, TrainingConfig
 from pearl.config import EvaluationConfig
+from pearl.config_reading import ConfigError
 from pearl.tasks import make
 from tests.pearl.pictures import pixels
 
@@ -65,6 +66,32 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
     assert pixels(tmp_path / "specialists.png").shape[1] == 1200
 
 
+def test_specialists_that_were_stopped_go_on_and_others_are_not_overwritten(saved, tmp_path, monkeypatch):
+    out, trained = tmp_path / "specialists.json", []
+
+    def train(distribution, task, *, seed, **settings):
+        if len(trained) == 1:
+            trained.append(None)
+            raise KeyboardInterrupt
+        trained.append(seed)
+        return [float(seed)] * 4
+
+    monkeypatch.setattr(specialists, "train_specialist", train)
+    two = dataclasses.replace(arguments(saved[:1], out), tasks=2)
+    with pytest.raises(KeyboardInterrupt):
+        specialists.main(two)
+    assert json.loads(out.read_text())["specialist_curves"] == [[0.0] * 4]
+    for _ in range(2):
+        specialists.main(two)
+        assert trained == [0, None, 1]
+    before = out.read_bytes()
+    for other in (dataclasses.replace(two, steps=100), dataclasses.replace(two, tasks=1)):
+        with pytest.raises(ConfigError, match="Move it away"):
+            specialists.main(other)
+    assert out.read_bytes() == before
+    assert len(json.loads(before)["specialist_return"]) == 2
+
+
 def test_a_specialist_of_discrete_actions_is_evaluated_where_it_is_due():
     family = make("varying-cartpole")
     task = family.sample(1, np.random.default_rng(0))[0]
@@ -101,20 +128,6 @@ def test_a_specialist_is_measured_at_the_end_too():
 def test_an_interval_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="--interval must be at least 1, got 0"):
         specialists.Arguments(runs=[], out=Path("specialists.json"), interval=0)
-
-
-def test_specialists_that_are_known_are_not_trained_again(saved, tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(
-        specialists, "train_specialist", lambda _, task, **settings: trained.append(task) or [-2.0, -1.5]
-    )
-    for steps in (120, 120, 130):
-        settings = specialists.Arguments(
-            runs=list(saved), out=tmp_path / "specialists.json", tasks=2, steps=steps, episodes=1
-        )
-        specialists.main(settings)
-        assert json.loads((tmp_path / "specialists.json").read_text())["specialist_return"] == [-1.5, -1.5]
-    assert trained == 2 * pearl.load(saved[0]).test_tasks[:2]
 
 
 def test_a_task_that_an_agent_was_trained_on_is_refused(saved, tmp_path):
