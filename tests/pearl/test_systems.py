@@ -179,10 +179,9 @@ def test_what_was_observed_changes_how_a_session_acts_unless_the_system_infers_n
     actions = []
     for reward in (-50.0, 50.0):
         session = model.session(seed=0)
-        for _ in range(4):
-            observation = np.linspace(0.1, 1.0, *model.observation_space.shape, dtype=np.float32)
-            session.observe(observation, np.zeros(2), reward, observation, False, False)
-        session.observe(observation, np.zeros(2), reward, observation, False, True)
+        observation = np.linspace(0.1, 1.0, *model.observation_space.shape, dtype=np.float32)
+        for step in range(5):  # From steps that are all alike a policy's gradient learns nothing.
+            session.observe(observation, np.full(2, 0.02 * step), reward, observation, False, step == 4)
         actions.append(session.act(observation, deterministic=True))
     assert np.array_equal(*actions) == infers_nothing(model)
 
