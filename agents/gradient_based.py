@@ -198,9 +198,10 @@ class GradientAgent(OnPolicyAgent):
 
         Args:
             parameters: of each task.
-            lessons: what each task has played since the last adaptation.
+            lessons: what each task has played since the last adaptation; its advantages are standardised here.
             first_order: whether the steps taken count as constants for the gradient to ``parameters``.
         """
+        lessons = lessons._replace(advantage=standardised(lessons.advantage, lessons.mask, by_task=True))
         step_sizes = list(self.step_sizes) or [self.config.inner_learning_rate] * len(parameters)
         for _ in range(self.config.inner_steps):
             slopes = vmap(grad(self._inner_loss))(parameters, lessons)
@@ -263,7 +264,7 @@ class GradientAgent(OnPolicyAgent):
         advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
         read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
-        return Lessons(read, sample, log_prob, standardised(advantage, mask, by_task=True), mask)
+        return Lessons(read, sample, log_prob, advantage, mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
         """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""

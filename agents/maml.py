@@ -90,7 +90,7 @@ class MAMLAgent(GradientAgent):
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, standardised(inner_advantages, now, by_task=True), now)
+            lessons = Lessons(read, sample, old_log_prob, inner_advantages, now)
             parameters = self.adapted(parameters, lessons, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from agents.gradient_based import GradientAgent, Lessons, Parameters
-from agents.ppo import gradient_steps, mean_of_tasks, standardised
+from agents.ppo import gradient_steps, mean_of_tasks
 from agents.types import Trials, check_transitions
 
 
@@ -60,6 +60,5 @@ class ReptileAgent(GradientAgent):
         parameters = self.common_parameters(len(adapted))
         for number in range(self.config.adaptations + 1):
             now = trials.mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, standardised(advantages, now, by_task=True), now)
-            parameters = self.adapted(parameters, lessons)
+            parameters = self.adapted(parameters, Lessons(read, sample, old_log_prob, advantages, now))
         return parameters
