@@ -2,10 +2,12 @@
 
     python experiments/reproduce.py point-robot
     python experiments/reproduce.py varying-cartpole --blind
+    python experiments/reproduce.py ant-forward-backward --seeds 0 --total-steps 360000
 
 Writes results/FAMILY/seedN/ (config, tasks, progress, result, pictures) and results/FAMILY/summary.json. With --blind
 it trains the same settings with the blind encoder, which leaves z at zero, and writes results/FAMILY/blind-seedN/ and
-blind-summary.json: what a policy reaches that cannot know its task.
+blind-summary.json: what a policy reaches that cannot know its task. With --total-steps N runs are longer or
+shorter than the preset's, and "N-steps-" stands before the names.
 """
 
 import dataclasses
@@ -43,6 +45,7 @@ def main(
     runs: Path = Path("runs/reproduce"),
     threads: int = 1,
     blind: bool = False,
+    total_steps: int | None = None,
 ) -> None:
     """Train a family's preset with several seeds, one after the other.
 
@@ -53,14 +56,19 @@ def main(
         runs: folder of the runs, checkpoints included.
         threads: CPU threads.
         blind: leave z at zero.
+        total_steps: environment steps of a run; the preset's where None.
     """
     use_threads(threads)
     console = Console()
-    prefix = "blind-" if blind else ""
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
+    prefix = ""
     if blind:
+        prefix += "blind-"
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
+    if total_steps is not None:
+        prefix += f"{total_steps}-steps-"
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, total_steps=total_steps))
     for seed in seeds:
         folder = runs / f"{family}-{prefix}seed{seed}"
         console.print(f"{family}, {prefix}seed {seed}")
@@ -97,6 +105,9 @@ def draw_curves(family: str, folder: Path) -> None:
         value = "test/score" if scored else f"test/return_ep{len(result['test']['return_per_episode'])}"
         progress = read_progress(path)
         label = "no task variable" if path.name.startswith("blind") else family
+        budget, own_budget, _ = path.name.removeprefix("blind-").partition("-steps-")
+        if own_budget:
+            label += f", planned for {int(budget):,} steps".replace(",", " ")
         curves.append((label, progress["env_steps"], progress[value]))
     n_seeds = len(list(folder.glob("seed*")))
     plots.learning_curves(

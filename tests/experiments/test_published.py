@@ -172,6 +172,25 @@ def test_the_blind_reference_has_the_same_settings_but_for_the_encoder(reproduce
     assert tasks[0] == tasks[1]
 
 
+def test_a_longer_run_stands_beside_the_presets_own(reproduced):
+    results = reproduced / "results" / "varying-pendulum"
+    own = (results / "summary.json").read_text()
+    total_steps = SMALL.training.total_steps + 100
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "load_preset", lambda family: SMALL)
+        reproduce.main(
+            "varying-pendulum",
+            seeds=(1,),
+            out=reproduced / "results",
+            runs=reproduced / "runs",
+            total_steps=total_steps,
+        )
+    config = json.loads((results / f"{total_steps}-steps-seed1" / "config.json").read_text())
+    assert config["training"]["total_steps"] == total_steps
+    assert json.loads((results / f"{total_steps}-steps-summary.json").read_text())["env_steps"][0] >= total_steps
+    assert (results / "summary.json").read_text() == own
+
+
 def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(reproduced, tmp_path):
     publish.main(reproduced / "runs" / "varying-pendulum-seed0", out=tmp_path)
     folder = tmp_path / "varying-pendulum"
