@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoders import GatedRecurrentUnit
+
 
 class SequenceModel(nn.Module, ABC):
     """Reads a trial's transitions in time order; what it knows of a trial is a state, which the caller holds.
@@ -48,7 +50,7 @@ class GRU(SequenceModel):
     def __init__(self, input_dim: int, width: int) -> None:
         super().__init__()
         self.width = width
-        self.gru = nn.GRU(input_dim, width, batch_first=True)
+        self.gru = GatedRecurrentUnit(input_dim, width)
 
     def begin(self, n_tasks: int) -> Tensor:
         """Return the hidden state before any transition, zeros (task, width)."""

@@ -3,6 +3,7 @@
 from encoders.attention import WindowBelief, WindowedAttention
 from encoders.base import ContextEncoder
 from encoders.config import EncoderConfig, make_encoder
+from encoders.gated_recurrence import GatedRecurrentUnit
 from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.mlp import mlp
@@ -20,6 +21,7 @@ __all__ = [
     "Context",
     "ContextEncoder",
     "EncoderConfig",
+    "GatedRecurrentUnit",
     "GaussianBelief",
     "LinearGaussian",
     "MaxPooledBelief",

@@ -3,12 +3,13 @@
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional
 
 from encoders.feature_encoder import FeatureEncoder
 from encoders.gaps import without_gaps
+from encoders.gated_recurrence import GatedRecurrentUnit
 from encoders.static_shapes import shapes_are_static
 from encoders.types import Context, where_present
 
@@ -40,7 +41,7 @@ class RecurrentFeatures(FeatureEncoder[RecurrentBelief]):
 
     def __init__(self, *widths: Any, **settings: Any) -> None:
         super().__init__(*widths, **settings)
-        self.recurrence = nn.GRU(self.feature_dim, self.feature_dim, batch_first=True)
+        self.recurrence = GatedRecurrentUnit(self.feature_dim, self.feature_dim)
 
     def prior(self, n_tasks: int) -> RecurrentBelief:  # noqa: D102
         parameter = next(self.parameters())
