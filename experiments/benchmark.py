@@ -26,6 +26,7 @@ import torch
 import tyro
 from benchmark_measure import Figure, peak_memory_mib
 from benchmark_precision import precision
+from benchmark_recurrence import recurrence
 from matplotlib.axes import Axes
 from reproduce import commit
 from rich.console import Console
@@ -44,6 +45,7 @@ Section = Literal[
     "tasks",
     "replay",
     "precision",
+    "recurrence",
     "gpu",
     "collection",
     "evaluation",
@@ -59,6 +61,7 @@ SECTIONS: dict[Section, Callable[[bool], Iterator[Figure]]] = {
     "tasks": learning.tasks,
     "replay": learning.replay,
     "precision": precision,
+    "recurrence": recurrence,
     "gpu": learning.gpu,
     "collection": running.collection,
     "evaluation": running.evaluation,
@@ -72,6 +75,7 @@ DRAWN = {
     "presets": "Meta-gradient step, presets",
     "context": "Step as contexts grow",
     "tasks": "Meta-batches of 10 as tasks grow in number",
+    "recurrence": "Learning from whole trials by a recurrent unit",
     "adaptation": "Adaptation, each environment step",
 }
 

@@ -24,6 +24,7 @@ IN_THIS_PROCESS = (
     "context",
     "tasks",
     "precision",
+    "recurrence",
     "collection",
     "evaluation",
     "adaptation",
