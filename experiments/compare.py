@@ -2,6 +2,7 @@
 
     python experiments/compare.py point-robot --agents pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
+    python experiments/compare.py point-robot --agents rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
 
 Writes results/comparison/FAMILY/AGENT.json with every seed's curve and final measurement, and a picture of all systems
@@ -44,6 +45,7 @@ def main(
     agents: tuple[str, ...] = tuple(SYSTEMS),
     seeds: tuple[int, ...] = (0, 1, 2),
     total_steps: int | None = None,
+    apart: bool = False,
     trial_episodes: int = 10,
     trained: tuple[Path, ...] = (),
     out: Path = Path("results/comparison"),
@@ -56,6 +58,8 @@ def main(
         agents: what is compared; the others are compared with the first.
         seeds: one run each of every agent.
         total_steps: environment steps of every run; each preset's own where None.
+        apart: whether that is another budget than the comparison's: these runs bear it in their name, and calls without
+            this draw them beside the others.
         trial_episodes: episodes of the trials that are drawn episode by episode.
         trained: folders of runs that are through, which take the place of new ones.
         out: folder of the results.
@@ -69,18 +73,23 @@ def main(
     configs = {name: config_of(name, family, total_steps) for name in agents}
     if not configs:
         raise ConfigError(f"Name one agent at least. Agents: {', '.join(SYSTEMS)}.")
+    if apart and total_steps is None:
+        raise ConfigError("--apart is for a budget of its own. Give it by --total-steps.")
+    paths = {name: folder / (f"{name}-{total_steps}-steps.json" if apart else f"{name}.json") for name in configs}
     for name, config in configs.items():
-        read_runs(folder / f"{name}.json", config)  # Other settings there shall show before hours of training.
+        read_runs(paths[name], config)  # Other settings there shall show before hours of training.
     for run_folder in trained:
-        reuse(folder, run_folder, configs, trial_episodes)
+        reuse(family, paths, run_folder, configs, trial_episodes)
     for seed in seeds:
         for name, config in configs.items():
-            path = folder / f"{name}.json"
+            path = paths[name]
             if str(seed) in read_runs(path, config):
                 continue
             console.print(f"{family}, {name}, seed {seed}")
             run = {**train(family, config, seed, trial_episodes=trial_episodes), "commit": checked_out}
             write_runs(path, config, {**read_runs(path, config), str(seed): run})
+    if apart:
+        return
     baseline = next(iter(configs))
     found = all_runs(folder, baseline)
     if baseline not in found:
@@ -92,8 +101,10 @@ def main(
         page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
 
 
-def reuse(folder: Path, run_folder: Path, configs: Mapping[str, Config], trial_episodes: int) -> None:
-    """Take a run that is through into a family's folder, unless that holds the system's run of that seed.
+def reuse(
+    family: str, paths: Mapping[str, Path], run_folder: Path, configs: Mapping[str, Config], trial_episodes: int
+) -> None:
+    """Take a run that is through into its system's file, unless that holds the run of that seed.
 
     Raises:
         ConfigError: the run's family, system or settings are none of those that are compared.
@@ -101,12 +112,12 @@ def reuse(folder: Path, run_folder: Path, configs: Mapping[str, Config], trial_e
     """
     model, run = measure(run_folder, trial_episodes=trial_episodes)
     name = model.config.system
-    if model.family != folder.name or name not in configs:
+    if model.family != family or name not in configs:
         raise ConfigError(f"{run_folder} holds a run of {name} on {model.family}, which is not compared here.")
     if model.config != configs[name]:
         found = "; ".join(differences(to_mapping(configs[name]), to_mapping(model.config)))
         raise ConfigError(f"The run in {run_folder} had other settings than are compared here: {found}.")
-    path = folder / f"{name}.json"
+    path = paths[name]
     learnt_from = json.loads((run_folder / "result.json").read_text()).get("commit", "unknown")
     write_runs(path, model.config, {str(model.seed): run | {"commit": learnt_from}, **read_runs(path, model.config)})
 

@@ -108,6 +108,24 @@ def test_the_page_has_the_table_of_the_results_and_the_picture(compared):
     assert pixels(compared / picture).shape[1] == 1200
 
 
+def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_them(compared, tmp_path, capsys):
+    shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
+    own = written(tmp_path, "rl2")
+    compare.main("point-robot", agents=("rl2",), seeds=(0,), total_steps=240, apart=True, out=tmp_path)
+    longer = written(tmp_path, "rl2-240-steps")
+    assert longer["config"]["training"]["total_steps"] == 240
+    assert longer["runs"]["0"]["curve"]["env_steps"][-1] >= 240
+    assert written(tmp_path, "rl2") == own
+    assert capsys.readouterr().out.count("better than") == 0
+    compare.main("point-robot", agents=AGENTS, seeds=(0, 1), out=tmp_path)
+    assert "| rl2-240-steps (1) |" in capsys.readouterr().out
+
+
+def test_a_budget_of_its_own_has_to_be_given(tmp_path, untrained):
+    with pytest.raises(ConfigError, match=r"--apart is for a budget of its own. Give it by --total-steps\."):
+        compare.main("point-robot", agents=("rl2",), apart=True, out=tmp_path)
+
+
 def test_runs_that_are_there_are_drawn_and_not_run_again(compared, tmp_path, untrained, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     (tmp_path / "point-robot" / "comparison.png").unlink()
