@@ -97,17 +97,18 @@ def main(
 
 
 def draw_curves(family: str, folder: Path) -> None:
-    """Draw every seed's curve that ``folder`` holds, blind ones as a line of their own."""
+    """Draw every seed's curve that ``folder`` holds; blind ones and longer ones are lines of their own, behind."""
     curves = []
-    for path in sorted(folder.glob("*seed*")):
+    for path in sorted(folder.glob("*seed*"), key=lambda path: (not path.name.startswith("seed"), path.name)):
         result = json.loads((path / "result.json").read_text())
         scored = result["test"]["score"] is not None
         value = "test/score" if scored else f"test/return_ep{len(result['test']['return_per_episode'])}"
         progress = read_progress(path)
-        label = "no task variable" if path.name.startswith("blind") else family
-        budget, own_budget, _ = path.name.removeprefix("blind-").partition("-steps-")
-        if own_budget:
-            label += f", planned for {int(budget):,} steps".replace(",", " ")
+        blind, own_budget = path.name.startswith("blind-"), path.name.removeprefix("blind-").partition("-steps-")
+        label = "no task variable" if blind else family
+        if own_budget[1]:
+            steps = f"{int(own_budget[0]):,} steps".replace(",", " ")
+            label = f"{label}, {steps}" if blind else steps
         curves.append((label, progress["env_steps"], progress[value]))
     n_seeds = len(list(folder.glob("seed*")))
     plots.learning_curves(
