@@ -15,7 +15,8 @@ class GatedRecurrentUnit(nn.GRU):
 
     Where a CPU learns, the steps and their gradient are taken in NumPy, on the tensors' own memory: a step is a product
     of a few rows and a dozen operations on them, whose calls take PyTorch several times as long as the numbers
-    themselves. The weights' gradient is one product over all steps instead of one for each. Elsewhere it is ``nn.GRU``.
+    themselves. The weights' gradient is one product over all steps instead of one for each. Elsewhere, and under
+    autocast, whose bfloat16 NumPy does not know, it is ``nn.GRU``.
 
     Args:
         input_dim: width of what is read in a step.
@@ -37,7 +38,7 @@ class GatedRecurrentUnit(nn.GRU):
             input: (task, step, input_dim).
             hx: the states before the first step, (1, task, width).
         """
-        if not (torch.is_grad_enabled() and input.is_cpu):
+        if not (torch.is_grad_enabled() and input.is_cpu) or torch.is_autocast_enabled("cpu"):
             states, last = super().forward(input, hx)
             return states, last
         of_gates, of_new = self.bias_hh_l0.split([2 * self.hidden_size, self.hidden_size])

@@ -62,6 +62,14 @@ def test_without_a_gradient_it_gives_the_same_states() -> None:
     torch.testing.assert_close(found, own(inputs, hidden), rtol=1e-10, atol=1e-10)
 
 
+def test_under_autocast_it_is_pytorchs() -> None:
+    own, reference = units()
+    inputs, hidden = given(4, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = own(inputs, hidden), reference(inputs, hidden)
+    torch.testing.assert_close(found, expected)
+
+
 def test_learning_leaves_what_was_given_as_it_was() -> None:
     own, _ = units()
     inputs, hidden = given(4, 9)
