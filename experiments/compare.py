@@ -11,7 +11,6 @@ stopped, continued and extended.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from pearl.comparison import Runs, compared, is_scored, last_episode, measure, r
 from pearl.config import Config, preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.plots.comparison import Estimate, looks
-from pearl.run import RunError, differences, write_json
+from pearl.run import RunError, differences, read_json, write_json
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import UnknownFamilyError, make
 from pearl.threads import use_threads
@@ -118,7 +117,7 @@ def reuse(
         found = "; ".join(differences(to_mapping(configs[name]), to_mapping(model.config)))
         raise ConfigError(f"The run in {run_folder} had other settings than are compared here: {found}.")
     path = paths[name]
-    learnt_from = json.loads((run_folder / "result.json").read_text()).get("commit", "unknown")
+    learnt_from = read_json(run_folder / "result.json").get("commit", "unknown")
     write_runs(path, model.config, {str(model.seed): run | {"commit": learnt_from}, **read_runs(path, model.config)})
 
 
@@ -139,10 +138,11 @@ def read_runs(path: Path, config: Config | None = None) -> Runs:
 
     Raises:
         ConfigError: the file's runs had other settings than ``config``, where that is given.
+        RunError: the file cannot be read.
     """
     if not path.is_file():
         return {}
-    data = json.loads(path.read_text())
+    data = read_json(path)
     if config is not None and not _same(config, data["config"]):
         raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
     runs: Runs = data["runs"]

@@ -4,6 +4,7 @@ python experiments/publish.py runs/reproduce/point-robot-seed0
 """
 
 import json
+import sys
 from pathlib import Path
 
 import tyro
@@ -11,7 +12,9 @@ from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
+from pearl.checkpoint import CheckpointError
 from pearl.config_reading import beyond_defaults
+from pearl.run import RunError, read_json
 
 CARD = """# {family}
 
@@ -55,7 +58,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         out: where pretrained agents live.
     """
     model = pearl.load(run, device="cpu")
-    result = json.loads((run / "result.json").read_text())
+    result = read_json(run / "result.json")
     folder = out / model.family
     model.save(folder, training_state=False)
     test = result["test"]
@@ -94,4 +97,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    try:
+        tyro.cli(main)
+    except (CheckpointError, RunError) as error:
+        sys.exit(f"error: {error}")

@@ -11,7 +11,6 @@ shorter than the preset's, and "N-steps-" stands before the names.
 """
 
 import dataclasses
-import json
 import os
 import platform
 import shutil
@@ -28,10 +27,12 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
+from pearl.checkpoint import CheckpointError
 from pearl.config import load_preset
 from pearl.console import TrainingProgress
 from pearl.probes import calibration, probe
-from pearl.run import Run, read_progress, write_json
+from pearl.run import Run, RunError, read_json, read_progress, write_json
+from pearl.tasks import UnknownFamilyError
 from pearl.threads import use_threads
 
 KEPT = ("config.json", "tasks.json", "progress.csv", "result.json")
@@ -79,7 +80,7 @@ def main(
             sys.exit(130)
         longest = model.horizon * model.config.evaluation.exploration_episodes
         seen = [n for n in (5, 10, 20, 40, 100) if n <= longest]
-        result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+        result: dict[str, Any] = read_json(folder / "result.json")
         if not blind:
             result["probes"] = probe(model)
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
@@ -100,7 +101,7 @@ def draw_curves(family: str, folder: Path) -> None:
     """Draw every seed's curve that ``folder`` holds; blind ones and longer ones are lines of their own, behind."""
     curves = []
     for path in sorted(folder.glob("*seed*"), key=lambda path: (not path.name.startswith("seed"), path.name)):
-        result = json.loads((path / "result.json").read_text())
+        result = read_json(path / "result.json")
         scored = result["test"]["score"] is not None
         value = "test/score" if scored else f"test/return_ep{len(result['test']['return_per_episode'])}"
         progress = read_progress(path)
@@ -122,7 +123,7 @@ def draw_curves(family: str, folder: Path) -> None:
 
 def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
     """Return what the results in ``folders``, one per seed, come to; they may stem from several calls."""
-    runs = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    runs = [read_json(folder / "result.json") for folder in folders]
     scores = None if runs[0]["test"]["score"] is None else [run["test"]["score"] for run in runs]
     probes, calibrations = ([run.get(name, {}) for run in runs] for name in ("probes", "calibration"))
     return {
@@ -160,4 +161,7 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    try:
+        tyro.cli(main)
+    except (CheckpointError, RunError, UnknownFamilyError) as error:
+        sys.exit(f"error: {error}")

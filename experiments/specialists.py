@@ -8,7 +8,6 @@ the first test tasks of the first seed; the others' agents have seen none of the
 Beside the figures a picture of the same name is drawn.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -30,9 +29,10 @@ import pearl
 from agents.spaces import is_discrete
 from pearl import plots
 from pearl.callbacks import silent_logger
+from pearl.checkpoint import CheckpointError
 from pearl.config_reading import ConfigError
 from pearl.evaluation import check_disjoint
-from pearl.run import write_json
+from pearl.run import RunError, read_json, write_json
 from pearl.tasks import Task, TaskDistribution, find
 from pearl.threads import use_threads
 
@@ -178,6 +178,7 @@ def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], argument
 
     Raises:
         ConfigError: the file holds specialists of other tasks or settings.
+        RunError: the file cannot be read.
     """
     distribution = find(model.family)
     setting = {
@@ -191,7 +192,7 @@ def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], argument
     wanted = [task.to_json() for task in tasks]
     learnt: dict[str, Any] = setting | {"tasks": [], "specialist_curves": [], "specialist_seconds": []}
     if arguments.out.exists():
-        held = json.loads(arguments.out.read_text())
+        held = read_json(arguments.out)
         if not setting.items() <= held.items() or held["tasks"] != wanted[: len(held["tasks"])]:
             raise ConfigError(
                 f"{arguments.out} holds specialists of other tasks or settings. Move it away to train these."
@@ -217,4 +218,7 @@ def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], argument
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Arguments)))
+    try:
+        sys.exit(main(tyro.cli(Arguments)))
+    except (CheckpointError, ConfigError, RunError) as error:
+        sys.exit(f"error: {error}")

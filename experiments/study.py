@@ -9,7 +9,6 @@ prints a table of all that the family's folder holds. Runs that are there alread
 stopped, continued and extended.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from pearl import plots
 from pearl.config import PEARLConfig, load_preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
 from pearl.evaluation import Evaluation
-from pearl.run import write_json
+from pearl.run import RunError, read_json, write_json
 from pearl.threads import use_threads
 
 PLAIN = "plain"
@@ -164,10 +163,11 @@ def read_runs(path: Path, config: PEARLConfig | None) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file's runs had other settings than ``config``, where that is given.
+        RunError: the file cannot be read.
     """
     if not path.is_file():
         return {}
-    data = json.loads(path.read_text())
+    data = read_json(path)
     if config is not None and from_mapping(PEARLConfig, data["config"]) != config:
         raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
     runs: dict[str, Any] = data["runs"]
@@ -257,5 +257,5 @@ def _chosen(families: Sequence[StudiedFamily], names: Sequence[str], variants: S
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except ConfigError as error:
+    except (ConfigError, RunError) as error:
         sys.exit(f"error: {error}")

@@ -308,6 +308,21 @@ def read_progress(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.float64
     return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in names}
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that ``write_json`` wrote.
+
+    Raises:
+        RunError: the file is not there, cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8.
+        raise RunError(f"Cannot read {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} should hold a JSON object, but holds {type(found).__name__}.")
+    return found
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

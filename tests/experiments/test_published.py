@@ -13,6 +13,7 @@ from experiments import publish, reproduce, specialists
 from pearl import PEARLConfig, TrainingConfig
 from pearl.config import EvaluationConfig
 from pearl.config_reading import ConfigError
+from pearl.run import RunError
 from pearl.tasks import make
 from tests.pearl.pictures import pixels
 
@@ -90,6 +91,10 @@ def test_specialists_that_were_stopped_go_on_and_others_are_not_overwritten(save
             specialists.main(other)
     assert out.read_bytes() == before
     assert len(json.loads(before)["specialist_return"]) == 2
+    out.write_text("{")
+    with pytest.raises(RunError, match=r"specialists\.json"):
+        specialists.main(two)
+    assert out.read_text() == "{"
 
 
 def test_a_specialist_of_discrete_actions_is_evaluated_where_it_is_due():

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
 from pearl import CheckpointError
 from pearl.checkpoint import has_checkpoint
-from pearl.run import Run, RunError, differences, output_folder, read_progress, resume, write_json
+from pearl.run import Run, RunError, differences, output_folder, read_json, read_progress, resume, write_json
 from pearl.tasks import make
 from tests.pearl import small
 from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of
@@ -278,3 +278,19 @@ def test_json_that_cannot_be_written_leaves_the_older_file(tmp_path):
         write_json(tmp_path / "made" / "result.json", {"a": float("nan")})
     assert json.loads((tmp_path / "made" / "result.json").read_text()) == {"a": 1}
     assert small.files_of(tmp_path / "made") == {"result.json"}
+
+
+def test_json_that_was_written_is_read(tmp_path):
+    write_json(tmp_path / "result.json", {"a": 1})
+    assert read_json(tmp_path / "result.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), (b"{", "Expecting"), (b"\xff", "decode"), (b"[]", "JSON object.*list")],
+)
+def test_what_is_no_json_object_is_named(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(RunError, match=f"result.json.*{said}"):
+        read_json(tmp_path / "result.json")
