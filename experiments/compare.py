@@ -4,6 +4,7 @@
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
     python experiments/compare.py point-robot --agents rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
+    python experiments/compare.py point-robot --total-steps 300000 --overview README.md
 
 Writes results/comparison/FAMILY/AGENT.json with every seed's curve and final measurement, and a picture of all systems
 that the folder holds, and prints their table. Runs that are there already are not run again, so a comparison can be
@@ -49,6 +50,7 @@ def main(
     trained: tuple[Path, ...] = (),
     out: Path = Path("results/comparison"),
     page: Path | None = None,
+    overview: Path | None = None,
 ) -> None:
     """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
 
@@ -63,6 +65,8 @@ def main(
         trained: folders of runs that are through, which take the place of new ones.
         out: folder of the results.
         page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
+        overview: Markdown whose table of all families that ``out`` holds is brought up to date, where <!-- overview -->
+            and <!-- / --> enclose it.
     """
     use_threads(1)
     make(family)
@@ -98,6 +102,8 @@ def main(
     console.print(table(found), soft_wrap=True)
     if page is not None:
         page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
+    if overview is not None:
+        overview.write_text(with_table(overview.read_text(), "overview", overview_table(out, baseline)))
 
 
 def reuse(
@@ -213,6 +219,39 @@ def table(found: Mapping[str, Runs]) -> str:
             f"{each.wall_s / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def overview_table(folder: Path, baseline: str) -> str:
+    """Return in Markdown every system's last episode on every family, from the best mean rank down.
+
+    Runs of another budget than their comparison's are left out.
+
+    Args:
+        folder: of the families' folders.
+        baseline: the system whose runs a family has to have in order to be shown.
+    """
+    by_family = {path.name: all_runs(path, baseline) for path in sorted(folder.iterdir()) if path.is_dir()}
+    shown = {
+        family: {name: row(runs, found[baseline]) for name, runs in found.items() if name in SYSTEMS}
+        for family, found in by_family.items()
+        if baseline in found
+    }
+    ranks: dict[str, list[int]] = {}
+    for family, rows in shown.items():
+        reached = {name: last_episode(by_family[family][name]) for name in rows}
+        for rank, name in enumerate(sorted(reached, key=reached.__getitem__, reverse=True)):
+            ranks.setdefault(name, []).append(rank)
+    header, columns = ["system"], []
+    for family, rows in shown.items():
+        scored = is_scored(by_family[family])
+        steps = f"{round(min(each.env_steps for each in rows.values()), -3):,.0f}".replace(",", " ")
+        header.append(f"{family}, {'score' if scored else 'return'} after {steps} steps")
+        digits = _digits([each.last.value for each in rows.values()], scored)
+        columns.append({name: _with_interval(each.last, digits) for name, each in rows.items()})
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for name in sorted(ranks, key=lambda name: (float(np.mean(ranks[name])), name)):
+        lines.append(f"| {' | '.join([name, *(column.get(name, '–') for column in columns)])} |")
     return "\n".join(lines)
 
 

@@ -108,6 +108,31 @@ def test_the_page_has_the_table_of_the_results_and_the_picture(compared):
     assert pixels(compared / picture).shape[1] == 1200
 
 
+def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_down(compared, tmp_path, untrained):
+    shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
+    shutil.copytree(compared / "point-robot", tmp_path / "without-the-baseline")
+    (tmp_path / "without-the-baseline" / "pearl.json").unlink()
+    shutil.copytree(compared / "point-robot", tmp_path / "with-fewer")
+    (tmp_path / "with-fewer" / "maml.json").unlink()
+    shutil.copy(tmp_path / "with-fewer" / "rl2.json", tmp_path / "with-fewer" / "rl2-120-steps.json")
+    page = tmp_path / "overview.md"
+    page.write_text("<!-- overview -->\n<!-- / -->\n")
+    compare.main("point-robot", agents=AGENTS, seeds=(0, 1), trial_episodes=5, out=tmp_path, overview=page)
+    header, _, *lines = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if "|" in line]
+    assert header == ["system", "point-robot, score after 0 steps", "with-fewer, score after 0 steps"]
+    cells = {name: rest for name, *rest in lines}
+    assert set(cells) == set(AGENTS)
+    assert cells["maml"][1] == "–"
+    assert cells["pearl"][0] == cells["pearl"][1]
+    last = {name: compare.last_episode(compare.read_runs(compared / "point-robot" / f"{name}.json")) for name in AGENTS}
+    places = {
+        family: sorted(set(AGENTS) - gone, key=lambda name: -last[name])
+        for family, gone in (("all", set()), ("fewer", {"maml"}))
+    }
+    ranks = {name: np.mean([found.index(name) for found in places.values() if name in found]) for name in AGENTS}
+    assert list(cells) == sorted(AGENTS, key=lambda name: (ranks[name], name))
+
+
 def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_them(compared, tmp_path, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     own = written(tmp_path, "rl2")
@@ -297,5 +322,5 @@ def test_the_published_page_has_a_place_for_the_family(family):
 
 
 def test_the_readmes_table_comes_from_the_results():
-    found = compare.all_runs(RESULTS / "point-robot", PEARLConfig.system)
-    assert f"\n\n{compare.table(found)}\n\n" in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert compare.with_table(readme, "overview", compare.overview_table(RESULTS, PEARLConfig.system)) == readme
