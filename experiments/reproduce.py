@@ -149,15 +149,14 @@ def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, marked where the working tree differs from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parent,
-    )
-    return described.stdout.strip()
+    """Return the commit that is checked out, marked where anything but the results differs from it."""
+    root = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=root).stdout.strip()
+
+    differing = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    return git("rev-parse", "HEAD") + ("-dirty" if differing else "")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,19 @@ def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(repr
     assert "| test tasks | 2, none of them a training task |" in card
     assert not any("replay" in path.name for path in folder.iterdir())
     assert pearl.load(folder).family == "varying-pendulum"
+
+
+def test_a_commit_is_marked_where_anything_but_results_differs_from_it(tmp_path, monkeypatch):
+    for name in ("experiments/reproduce.py", "results/summary.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "experiments" / "reproduce.py"))
+    clean = reproduce.commit()
+    assert len(clean) == 40
+    (tmp_path / "results" / "summary.json").write_text("2")
+    assert reproduce.commit() == clean
+    (tmp_path / "experiments" / "reproduce.py").write_text("2")
+    assert reproduce.commit() == f"{clean}-dirty"
