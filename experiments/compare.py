@@ -238,16 +238,15 @@ def overview_table(folder: Path, baseline: str) -> str:
         if baseline in found
     }
     ranks: dict[str, list[int]] = {}
+    header, columns = ["system"], []
     for family, rows in shown.items():
         reached = {name: last_episode(by_family[family][name]) for name in rows}
         for rank, name in enumerate(sorted(reached, key=reached.__getitem__, reverse=True)):
             ranks.setdefault(name, []).append(rank)
-    header, columns = ["system"], []
-    for family, rows in shown.items():
         scored = is_scored(by_family[family])
         steps = f"{round(min(each.env_steps for each in rows.values()), -3):,.0f}".replace(",", " ")
         header.append(f"{family}, {'score' if scored else 'return'} after {steps} steps")
-        digits = _digits([each.last.value for each in rows.values()], scored)
+        digits = _digits(list(reached.values()), scored)
         columns.append({name: _with_interval(each.last, digits) for name, each in rows.items()})
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for name in sorted(ranks, key=lambda name: (float(np.mean(ranks[name])), name)):

@@ -98,7 +98,7 @@ def main(
 
 
 def draw_curves(family: str, folder: Path) -> None:
-    """Draw every seed's curve that ``folder`` holds; blind ones and longer ones are lines of their own, behind."""
+    """Draw every seed's curve in ``folder``; blind ones and those of another budget are lines of their own, behind."""
     curves = []
     for path in sorted(folder.glob("*seed*"), key=lambda path: (not path.name.startswith("seed"), path.name)):
         result = read_json(path / "result.json")

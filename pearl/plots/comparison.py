@@ -17,7 +17,8 @@ from pearl.plots.curves import mean_of_seeds
 from pearl.plots.style import DASHES, INK, MUTED, PALETTE, SHADE, add_header, png
 
 COLOURS = (*PALETTE, "#8A5A2B", "#8F9A1F", "#B3005E", "#005F60")
-LEGEND_COLUMNS = 4  # Of names as long as "rl2-1000000-steps", in the picture's width.
+LEGEND_COLUMNS = 4
+"""As many names as long as "rl2-1000000-steps" as the picture is wide"""
 LOGARITHMIC_FROM = 5
 """How much longer the longest training is than the shortest where environment steps are drawn on a logarithmic axis"""
 
