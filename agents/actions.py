@@ -17,6 +17,8 @@ from agents.networks import Actor, CategoricalActor, CriticEnsemble
 from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
+_LOWEST, _HIGHEST = (np.array(bound, np.float32) for bound in LOG_STDDEV_RANGE)
+
 
 class SoftValue(NamedTuple):
     """The value of a policy, entropy counted in."""
@@ -126,12 +128,12 @@ class ContinuousActions(Actions):
         mean, log_stddev = output[:, : self.width], output[:, self.width :]
         if greedy is not None and greedy.all():
             return self.decode(torch.from_numpy(np.tanh(mean)))
-        low, high = LOG_STDDEV_RANGE
-        spread = np.exp(np.minimum(np.maximum(log_stddev, low), high))
+        spread = np.exp(np.minimum(np.maximum(log_stddev, _LOWEST), _HIGHEST))
         if greedy is not None:
             spread[greedy.numpy()] = 0.0
-        noise = torch.randn(mean.shape, generator=rng).numpy()
-        return self.decode(torch.from_numpy(np.tanh(mean + spread * noise)))
+        spread *= torch.randn(mean.shape, generator=rng).numpy()
+        spread += mean
+        return self.decode(torch.from_numpy(np.tanh(spread, out=spread)))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)

@@ -15,6 +15,8 @@ from agents.spaces import is_image
 CLIP = 10.0
 """Normalised observations are clipped to this many standard deviations."""
 
+_LOWEST, _HIGHEST = np.array(-CLIP, np.float32), np.array(CLIP, np.float32)
+
 
 class VectorFeatures(nn.Module):
     """Observations as they are, but for entries that are to be ignored.
@@ -50,7 +52,8 @@ class VectorFeatures(nn.Module):
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what ``forward`` does, in NumPy."""
-        return observation if self._kept is None else observation[:, self._kept.numpy()]
+        kept = self._buffers["_kept"]
+        return observation if kept is None else observation[:, kept.numpy()]
 
 
 class NormalisedFeatures(VectorFeatures):
@@ -82,10 +85,11 @@ class NormalisedFeatures(VectorFeatures):
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what ``forward`` does, in NumPy."""
-        rows: NDArray[np.float32] = super().in_numpy(observation) - self._offset.numpy()
-        rows *= self._scale.numpy()
-        np.minimum(rows, CLIP, out=rows)
-        np.maximum(rows, -CLIP, out=rows)
+        buffers: dict[str, Any] = self._buffers  # a module's attributes take longer to look up
+        rows: NDArray[np.float32] = super().in_numpy(observation) - buffers["_offset"].numpy()
+        rows *= buffers["_scale"].numpy()
+        np.minimum(rows, _HIGHEST, out=rows)
+        np.maximum(rows, _LOWEST, out=rows)
         return rows
 
     @torch.no_grad()

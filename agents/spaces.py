@@ -95,7 +95,9 @@ def observation_row(space: gym.Space[Any], observation: Any, name: str = "observ
     if isinstance(space, spaces.Box):
         if np.shape(observation) != space.shape:
             raise ValueError(f"{name} must have the shape {space.shape}, got {np.shape(observation)}.")
-        return observation_rows(space, np.asarray(observation)[None])
+        if is_image(space):
+            return observation_rows(space, np.asarray(observation)[None])
+        return np.array(observation, np.float32).reshape(1, -1)
     if not space.contains(observation):
         raise ValueError(f"{name} must be one of {space}, got {observation!r}.")
     return np.asarray(spaces.flatten(space, observation), np.float32)[None]

@@ -15,6 +15,7 @@ from agents.spaces import action_rows, check_action, env_actions, is_single, obs
 from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
+_ZERO, _ONE = torch.zeros(1), torch.ones(1)
 
 
 class AdaptedPolicy:
@@ -128,13 +129,13 @@ class Session:
         space, action_space = self.agent.observation_space, self.agent.action_space
         check_action(action_space, action)
         transition = Transitions(
-            observation=torch.from_numpy(_observations(space, observation, single=True)),
+            observation=torch.from_numpy(_finite("observation", observation_row(space, observation))),
             action=torch.from_numpy(_finite("action", action_rows(action_space, np.array(action)[None]))),
             reward=torch.from_numpy(_finite("reward", np.array([reward], np.float32))),
             next_observation=torch.from_numpy(
-                _observations(space, next_observation, single=True, name="next_observation")
+                _finite("next_observation", observation_row(space, next_observation, "next_observation"))
             ),
-            terminated=torch.from_numpy(np.array([terminated], np.float32)),
+            terminated=_ONE if terminated else _ZERO,
         )
         self.memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
         if terminated or truncated:
