@@ -202,7 +202,7 @@ def test_imports_run_down_only(floor: str) -> None:
 
 
 def test_importing_pearl_loads_nothing_heavy_that_only_training_or_drawing_needs(tmp_path: Path) -> None:
-    heavy = "{'stable_baselines3', 'matplotlib', 'wandb', 'mujoco', 'metaworld', 'rich'}"
+    heavy = "{'stable_baselines3', 'matplotlib', 'wandb', 'mujoco', 'metaworld', 'rich', 'PIL'}"
     shown = run_python(f"import sys, pearl; print({heavy} & set(sys.modules))", folder=tmp_path, path=[ROOT])
     assert shown.stdout == "set()\n", shown.stderr
 

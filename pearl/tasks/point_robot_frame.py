@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 _FRAME_PIXELS = 256
 _OVERSAMPLING = 4
@@ -31,6 +34,8 @@ def draw_frame(
     Returns:
         A frame, (256, 256, 3).
     """
+    from PIL import Image, ImageDraw  # a tenth of the time that pearl takes to import, and training draws nothing
+
     image = Image.new("RGB", (_FRAME_PIXELS * _OVERSAMPLING,) * 2, PAPER)
     draw = ImageDraw.Draw(image)
     _draw_world(draw, half_circle=goal_radius is not None)
@@ -49,7 +54,7 @@ def draw_frame(
     return np.array(image.reduce(_OVERSAMPLING))
 
 
-def _draw_world(draw: ImageDraw.ImageDraw, *, half_circle: bool) -> None:
+def _draw_world(draw: "ImageDraw.ImageDraw", *, half_circle: bool) -> None:
     """Draw a grid and where goals are: the half circle, or the square."""
     for line in (-1.0, -0.5, 0.0, 0.5, 1.0):
         draw.line([_pixel((line, -_HALF_WIDTH)), _pixel((line, _HALF_WIDTH))], fill=GRID, width=_OVERSAMPLING)
