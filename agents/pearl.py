@@ -46,7 +46,7 @@ class PEARLMemory(NamedTuple):
     """(task,) int64, steps since the episode's start, less the unread ones"""
 
 
-READ_TOGETHER = 128
+READ_TOGETHER = 256
 """Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 

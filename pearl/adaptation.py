@@ -128,15 +128,17 @@ class Session:
         """
         space, action_space = self.agent.observation_space, self.agent.action_space
         check_action(action_space, action)
-        transition = Transitions(
-            observation=torch.from_numpy(_finite("observation", observation_row(space, observation))),
-            action=torch.from_numpy(_finite("action", action_rows(action_space, np.array(action)[None]))),
-            reward=torch.from_numpy(_finite("reward", np.array([reward], np.float32))),
-            next_observation=torch.from_numpy(
-                _finite("next_observation", observation_row(space, next_observation, "next_observation"))
-            ),
-            terminated=_ONE if terminated else _ZERO,
+        rows = (
+            observation_row(space, observation),
+            action_rows(action_space, np.array(action)[None]),
+            np.array([reward], np.float32),
+            observation_row(space, next_observation, "next_observation"),
         )
+        if not is_finite(*rows):  # all at once takes half as long
+            for name, row in zip(Transitions._fields, rows, strict=False):
+                _finite(name, row)
+        observed, done, earned, following = map(torch.from_numpy, rows)
+        transition = Transitions(observed, done, earned, following, _ONE if terminated else _ZERO)
         self.memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
         if terminated or truncated:
             self.memory = self.agent.end_episode(self.memory, _ONE_TRUE, self._rng)

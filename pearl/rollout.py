@@ -189,10 +189,10 @@ def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
     return np.where(given, infos["training_reward"], reward).astype(np.float32)
 
 
-def is_finite(values: NDArray[Any]) -> bool:
+def is_finite(*arrays: NDArray[Any]) -> bool:
     """Whether no number is a NaN or infinite."""
     # Either reaches the product, which is cheaper than a flag for each number. A finite one may overflow in it.
-    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+    return all(map(math.isfinite, map(np.vdot, arrays, arrays))) or all(np.isfinite(values).all() for values in arrays)
 
 
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
