@@ -131,9 +131,8 @@ class ContinuousActions(Actions):
         spread = np.exp(np.minimum(np.maximum(log_stddev, _LOWEST), _HIGHEST))
         if greedy is not None:
             spread[greedy.numpy()] = 0.0
-        spread *= torch.randn(mean.shape, generator=rng).numpy()
-        spread += mean
-        return self.decode(torch.from_numpy(np.tanh(spread, out=spread)))
+        noise = torch.randn(mean.shape, generator=rng).numpy()
+        return self.decode(torch.from_numpy(np.tanh(mean + spread * noise)))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)

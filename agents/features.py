@@ -52,7 +52,7 @@ class VectorFeatures(nn.Module):
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what ``forward`` does, in NumPy."""
-        kept = self._buffers["_kept"]
+        kept = self._buffers["_kept"]  # a module's attributes take longer to look up
         return observation if kept is None else observation[:, kept.numpy()]
 
 
@@ -85,7 +85,7 @@ class NormalisedFeatures(VectorFeatures):
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what ``forward`` does, in NumPy."""
-        buffers: dict[str, Any] = self._buffers  # a module's attributes take longer to look up
+        buffers: dict[str, Any] = self._buffers
         rows: NDArray[np.float32] = super().in_numpy(observation) - buffers["_offset"].numpy()
         rows *= buffers["_scale"].numpy()
         np.minimum(rows, _HIGHEST, out=rows)

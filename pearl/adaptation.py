@@ -137,8 +137,8 @@ class Session:
         if not is_finite(*rows):  # all at once takes half as long
             for name, row in zip(Transitions._fields, rows, strict=False):
                 _finite(name, row)
-        observed, done, earned, following = map(torch.from_numpy, rows)
-        transition = Transitions(observed, done, earned, following, _ONE if terminated else _ZERO)
+        before, chosen, earned, after = map(torch.from_numpy, rows)
+        transition = Transitions(before, chosen, earned, after, _ONE if terminated else _ZERO)
         self.memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
         if terminated or truncated:
             self.memory = self.agent.end_episode(self.memory, _ONE_TRUE, self._rng)
