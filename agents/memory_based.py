@@ -25,6 +25,9 @@ from encoders import mlp
 class MemoryAgentConfig(PPOConfig):
     """Settings of proximal policy optimisation over whole trials."""
 
+    value_ends_at_termination: bool = False
+    """Whether the value ends where an episode terminates, as where to fall is to fail; where not, it goes on through
+    all of a trial's episodes (Duan et al. 2016), to which a fall is a new start."""
     standardised_by_task: bool = False
     """Whether each task's advantages are standardised by themselves rather than those of an iteration together."""
 
@@ -81,6 +84,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
             trials.mask,
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
+            ended=trials.transitions.terminated.bool() if self.config.value_ends_at_termination else None,
         )
         advantages = standardised(advantages, trials.mask, by_task=self.config.standardised_by_task)
         return gradient_steps(

@@ -26,6 +26,9 @@ class RecurrentSACAgentConfig(SACConfig):
     """Width of the actor's and of the critics' hidden state."""
     reward_scale: float = 1.0
     """Factor on rewards, as they are learnt from and as they are read."""
+    value_ends_at_termination: bool = False
+    """Whether the value ends where an episode terminates, as where to fall is to fail; where not, it goes on through
+    all of a trial's episodes, to which a fall is a new start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,17 +44,17 @@ class _Losses(NamedTuple):
     actor: Tensor
     """With the gradient to the actor's memory and the actor"""
     entropy: Tensor
-    """(1, step of any trial), detached"""
+    """(1, learnt step of any trial), detached"""
     q_mean: Tensor
 
 
 class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
-    """Recurrent soft actor-critic over whole trials (Ni et al. 2022, arXiv 2110.05038). A ``MetaAgent``.
+    """Recurrent soft actor-critic over trials (Ni et al. 2022, arXiv 2110.05038). A ``MetaAgent``.
 
     Actor and critics have a recurrent memory each, which their own loss alone teaches: of a shared one the critics'
     gradient would leave the actor little. The critics share theirs, and their targets have one that follows it. The
-    trial is one sequence: its value goes on from episode to episode, and ends with it. What is remembered is as in
-    ``TrialMemoryAgent``, by the actor's memory.
+    trial is one sequence: its value goes on from episode to episode, unless a setting ends it where the MDP terminated,
+    and ends with it. What is remembered is as in ``TrialMemoryAgent``, by the actor's memory.
 
     Args:
         observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
@@ -94,13 +97,13 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
         return ActionChoice(self.actions.choose(policy, deterministic if deterministic.any() else None, rng))
 
     def update(self, batch: TrialBatch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Take one gradient step on whole trials, whoever played them.
+        """Take one gradient step on trials, whoever played them.
 
         Every loss is evaluated at the same parameters, then one optimizer step moves them all and the targets follow.
-        Losses are means over the trials' steps.
+        Losses are means over the steps that are learnt from.
 
         Args:
-            batch: of several trials.
+            batch: of several trials, whole or cut; the memory knows nothing before a row's first step.
             rng: draws the actions.
 
         Returns:
@@ -136,16 +139,19 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
         begins = episode_begins(batch.ended).unsqueeze(-1).float()
         read = self.as_read(observation, action, batch.reward, begins)
         steps, fixed = present(observation), present(observation).detach()
+        learnt = batch.learnt[batch.mask]
         policy = self.actor(fixed, present(self.memory(read.detach())[:, :-1]))
         with torch.no_grad():
             target_remembered = present(self.target_critic_memory(read)[:, :-1])
             soft = self.actions.soft_value(policy, self.target_critics, fixed, target_remembered, temperature, rng)
             value = torch.zeros_like(batch.reward).masked_scatter(batch.mask, soft.value)
             reward = self.config.reward_scale * batch.training_reward
-            target = present(trial_bellman_target(reward, value, self.config.discount))
+            cut = batch.terminated if self.config.value_ends_at_termination else torch.zeros_like(batch.terminated)
+            target = present(trial_bellman_target(reward, cut, value, self.config.discount))
         remembered = present(self.critic_memory(read)[:, :-1])
         q = self.actions.q(self.critics, steps, present(action), remembered)
         policy_value, entropy = self.actions.soft_value(
             policy, self.critics, fixed, remembered.detach(), temperature, rng
         )
-        return _Losses(critic_loss(q, target), actor_loss(policy_value), entropy.detach(), q.detach().mean())
+        q, target, policy_value, entropy = (of[..., learnt] for of in (q, target, policy_value, entropy.detach()))
+        return _Losses(critic_loss(q, target), actor_loss(policy_value), entropy, q.detach().mean())

@@ -62,10 +62,10 @@ class Trials(NamedTuple):
 
 
 class TrialBatch(NamedTuple):
-    """One gradient step's data of an agent that learns from kept trials: whole ones, padded to the longest.
+    """One gradient step's data of an agent that learns from kept trials, whole ones or parts, padded to the longest.
 
-    What comes after a step is the next step's observation, in the next episode too; so neither next observations nor
-    terminations are among it.
+    What comes after a step is the next step's observation, in the next episode too; so next observations are not among
+    it.
     """
 
     observation: Tensor
@@ -78,8 +78,13 @@ class TrialBatch(NamedTuple):
     """(trial, step), what the agent is to learn to collect"""
     ended: Tensor
     """(trial, step) bool, whether an episode ended with the step"""
+    terminated: Tensor
+    """(trial, step) bool, whether it did as the MDP ended; a time limit is none"""
     mask: Tensor
     """(trial, step) bool; False marks padding, which is at the end"""
+    learnt: Tensor
+    """(trial, step) bool; the steps that are learnt from, those of ``mask`` but for what is read for its value alone,
+    as what comes after it is not in the batch"""
 
 
 def episode_begins(ended: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def check_trial_batch(batch: TrialBatch, observation_dim: int, action_dim: int) 
         ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
     """
     rows = tuple(batch.mask.shape[:2])
-    _check_shapes(batch, ((*rows, observation_dim), (*rows, action_dim), rows, rows, rows, rows))
+    _check_shapes(batch, ((*rows, observation_dim), (*rows, action_dim), *[rows] * (len(batch) - 2)))
 
 
 def _check_shapes(given: Transitions | TrialBatch, expected: tuple[tuple[int, ...], ...]) -> None:

@@ -115,10 +115,14 @@ class TrainingConfig(ReplayConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReplayConfig(ReplayConfig):
-    """Settings of meta-training from a replay of whole trials."""
+    """Settings of meta-training from a replay of trials."""
 
     meta_batch: int = 32
     """Trials in a gradient step, of whatever tasks."""
+    sequence_length: int | None = None
+    """Longest part of a trial in a gradient step, in transitions, before which the memory knows nothing (Ni et al.
+    2022); whole trials where None. Recurrent units take the transitions one after the other: halves take half as
+    long."""
     replay_capacity: int = 100_000
     """Transitions kept, of all tasks together; the oldest trials are forgotten, each as a whole."""
 
@@ -126,6 +130,8 @@ class TrialReplayConfig(ReplayConfig):
         super().__post_init__()
         for name in ("meta_batch", "replay_capacity"):
             at_least(1, "training", name, getattr(self, name))
+        if self.sequence_length is not None:
+            at_least(1, "training", "sequence_length", self.sequence_length)
 
 
 def at_least(minimum: float, section: str, name: str, value: float) -> None:

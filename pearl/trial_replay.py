@@ -1,4 +1,4 @@
-"""Whole trials in one store, transition after transition, and batches of them drawn in one indexing operation."""
+"""Trials in one store, transition after transition, and batches of them drawn in one indexing operation."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,12 @@ from agents import TrialBatch
 from pearl.replay import check_budget
 from pearl.rollout import Trajectories
 
+GOES_ON, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
+"""How the store notes what an episode does after a transition"""
+
 
 class TrialReplay:
-    """A ring of the newest ``capacity`` transitions, in which trials lie one after the other; whole ones are drawn.
+    """A ring of the newest ``capacity`` transitions, in which trials lie one after the other.
 
     Everything is float32, side by side; images are kept as uint8 apart. Nothing is kept of what a transition led to: it
     is the next one's observation. A trial of which a part is overwritten is forgotten.
@@ -60,12 +63,13 @@ class TrialReplay:
                 f"An iteration's trials of {n} transitions do not fit into a replay of {self.capacity}; raise "
                 "training.replay_capacity or lower training.tasks_per_iteration."
             )
-        ended = torch.from_numpy(trajectories.terminated | trajectories.truncated)
+        terminated, truncated = torch.from_numpy(trajectories.terminated), torch.from_numpy(trajectories.truncated)
+        ending = torch.where(terminated, TERMINATED, torch.where(truncated, TRUNCATED, GOES_ON))
         columns = [
             torch.from_numpy(trajectories.action)[mask],
             torch.from_numpy(trajectories.reward)[mask].unsqueeze(1),
             torch.from_numpy(trajectories.training_reward)[mask].unsqueeze(1),
-            ended[mask].unsqueeze(1).float(),
+            ending[mask].unsqueeze(1),
         ]
         observation = torch.from_numpy(trajectories.observation)[mask]
         slots = (self.n_added + torch.arange(n)) % self.capacity
@@ -78,12 +82,15 @@ class TrialReplay:
         self.n_added += n
         self._starts = starts[starts >= self.n_added - self.capacity]
 
-    def sample(self, n: int, rng: torch.Generator) -> TrialBatch:
-        """Draw trials uniformly among those that are held whole, with replacement.
+    def sample(self, n: int, rng: torch.Generator, *, longest: int | None = None) -> TrialBatch:
+        """Draw trials that are held whole, or parts of them, with replacement.
 
         Args:
             n: trials.
             rng: the source of the draws.
+            longest: where None, whole trials are drawn, each as likely; else parts of at most so many transitions, so
+                that each transition of each trial is as likely to be learnt from, and with a part the transition after
+                it is read, which its last one's value is of.
 
         Returns:
             The trials, (trial, step, …), padded to the longest of them with what lies behind them in the store.
@@ -93,20 +100,31 @@ class TrialReplay:
         """
         if not self.n_trials:
             raise ValueError("The replay holds no trials; collect some first.")
-        chosen = torch.randint(self.n_trials, (n,), generator=rng)
-        ends = torch.cat([self._starts[1:], self.n_added.view(1)])
-        lengths = (ends - self._starts)[chosen].unsqueeze(1)
-        step = torch.arange(int(lengths.max()))
-        slots = (self._starts[chosen].unsqueeze(1) + step) % self.capacity
+        lengths = torch.cat([self._starts[1:], self.n_added.view(1)]) - self._starts
+        if longest is None:
+            chosen = torch.randint(self.n_trials, (n,), generator=rng)
+            first, stop = torch.zeros_like(chosen), lengths[chosen]
+        else:
+            # Parts may begin before a trial and end after it, and are cut to it: so its ends count like its middle.
+            places = (lengths + longest - 1).cumsum(0)
+            place = torch.randint(int(places[-1]), (n,), generator=rng)
+            chosen = torch.searchsorted(places, place, right=True)
+            stop = place - (places - lengths - longest)[chosen]
+            first, stop = (stop - longest).clamp(min=0), torch.minimum(stop, lengths[chosen])
+        read = torch.minimum(stop + 1, lengths[chosen]) - first
+        step = torch.arange(int(read.max()))
+        slots = ((self._starts[chosen] + first).unsqueeze(1) + step) % self.capacity
         vector, action, *numbers = self._store[slots].split(self._widths, dim=-1)
-        reward, training_reward, ended = (column.squeeze(-1) for column in numbers)
+        reward, training_reward, ending = (column.squeeze(-1) for column in numbers)
         return TrialBatch(
             observation=vector if self._images is None else self._images[slots],
             action=action,
             reward=reward,
             training_reward=training_reward,
-            ended=ended.bool(),
-            mask=step < lengths,
+            ended=ending > GOES_ON,
+            terminated=ending == TERMINATED,
+            mask=step < read.unsqueeze(1),
+            learnt=step < (stop - first).unsqueeze(1),
         )
 
     def tensors(self) -> dict[str, Tensor]:

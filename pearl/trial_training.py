@@ -13,7 +13,7 @@ from pearl.trial_replay import TrialReplay
 
 
 class TrialReplayTraining(OffPolicyTraining):
-    """Meta-training from a replay of whole trials.
+    """Meta-training from a replay of trials.
 
     Args:
         agent: learns from a ``TrialBatch``.
@@ -51,4 +51,5 @@ class TrialReplayTraining(OffPolicyTraining):
         self.replay.add(trajectories)
 
     def _sample(self) -> TrialBatch:
-        return self.replay.sample(self.config.training.meta_batch, self._learn_rng)
+        training = self.config.training
+        return self.replay.sample(training.meta_batch, self._learn_rng, longest=training.sequence_length)

@@ -194,7 +194,7 @@ def random_batch(
 def random_trials(
     seed: int = 0, *, tasks: int = 3, steps: int = 8, episode: int = 3, action_space: gym.Space[Any] = ACTION_SPACE
 ) -> TrialBatch:
-    """Trials of episodes of ``episode`` steps, the last of them two steps shorter than the others."""
+    """Trials of episodes of ``episode`` steps, every other one terminated; the last trial is two steps shorter."""
     transitions = random_transitions(tasks, steps, seed=seed, action_space=action_space)
     mask = torch.ones(tasks, steps, dtype=torch.bool)
     mask[-1, -2:] = False
@@ -204,7 +204,9 @@ def random_trials(
         reward=transitions.reward,
         training_reward=transitions.next_observation[..., 0],
         ended=(torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1),
+        terminated=(torch.arange(1, steps + 1) % (2 * episode) == 0).expand(tasks, -1),
         mask=mask,
+        learnt=mask,
     )
 
 

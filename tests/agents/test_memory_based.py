@@ -1,5 +1,6 @@
 """RL² and transformer memory: what is remembered within a trial, and how it is learnt from."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,31 @@ def test_one_tasks_large_rewards_weigh_more_unless_each_task_is_standardised(by_
 
     for one, other in zip(learnt(1.0), learnt(10.0), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6) == by_task
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
+    ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = rl2_with(value_ends_at_termination=ends, discount=0.9, gae_lambda=1.0)(0)
+    trials = played(agent)
+    terminated = torch.zeros(4, 9)
+    terminated[:2, 2] = 1.0  # The first of three episodes, of half of the tasks; the other half's had a time limit.
+    reward = torch.ones(4, 9)
+    trials = trials._replace(transitions=trials.transitions._replace(terminated=terminated), training_reward=reward)
+    seen: list[Tensor] = []
+
+    def noted(trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        seen.append(returns)
+        return sum(parameter.sum() for parameter in agent.parameters()), {}  # type: ignore[return-value]
+
+    monkeypatch.setattr(agent, "_loss", noted)
+    monkeypatch.setattr(agent, "config", replace(agent.config, epochs=1, minibatches=1))
+    agent.update(trials, generator(0))
+    through, cut = (sum(0.9**step for step in range(length)) for length in (9, 3))
+    found = seen[0][:, 0].sort().values
+    expected = torch.tensor([cut, cut, through, through] if ends else [through] * 4)
+    torch.testing.assert_close(found, expected)
 
 
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:

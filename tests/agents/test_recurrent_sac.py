@@ -1,5 +1,7 @@
 """Recurrent soft actor-critic: what it remembers, and what its losses are made of."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -45,27 +47,59 @@ def gradients(agent: RecurrentSACAgent, *parts: str) -> list[Tensor]:
 def test_a_trials_targets_equal_the_numbers_worked_out_by_hand() -> None:
     reward = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]])
     value = torch.tensor([[10.0, 20.0, 30.0], [40.0, 50.0, 0.0]])
-    expected = [[1.0 + 0.5 * 20.0, 2.0 + 0.5 * 30.0, 3.0], [4.0 + 0.5 * 50.0, 5.0]]
-    found = trial_bellman_target(reward, value, 0.5)
+    cut = torch.tensor([[False, True, False], [False, False, False]])
+    expected = [[1.0 + 0.5 * 20.0, 2.0, 3.0], [4.0 + 0.5 * 50.0, 5.0]]
+    found = trial_bellman_target(reward, cut, value, 0.5)
     torch.testing.assert_close(found[0], torch.tensor(expected[0]))
     torch.testing.assert_close(found[1, :2], torch.tensor(expected[1]))
 
 
-def test_the_critics_learn_from_what_they_say_of_the_next_step_across_episodes_and_of_nothing_after_the_trial() -> None:
-    """A critic of one bias, which says 7 of every step whatever is remembered; the trial's second episode is cut short.
+@pytest.fixture
+def three_steps() -> TrialBatch:
+    """A trial of two episodes of two steps, the first of which terminated and the second is cut short."""
+    mask = torch.tensor([[True, True, True, False]])
+    return random_trials(tasks=1, steps=4, episode=2)._replace(
+        training_reward=torch.tensor([[1.0, -2.0, 3.0, 99.0]]),
+        terminated=torch.tensor([[False, True, False, True]]),
+        mask=mask,
+        learnt=mask,
+    )
 
-    With temperature 0 the next step's value is 7, in the next episode too, and the loss half the mean of the squares.
+
+def assert_critic_loss(batch: TrialBatch, targets: list[float], **settings: Any) -> None:
+    """Check the loss of a critic of one bias, which says 7 of every step whatever is remembered, as its target does.
+
+    With temperature 0 a step's value is 7 too, and the loss half the mean of the squares.
     """
-    agent = recurrent_sac_agent(n_critics=1, discount=0.5, temperature=0.0, reward_scale=2.0)
+    agent = recurrent_sac_agent(n_critics=1, discount=0.5, temperature=0.0, reward_scale=2.0, **settings)
     for critics in (agent.critics, agent.target_critics):
         critics.weights[-1].data.zero_()
         critics.biases[-1].data.fill_(7.0)
-    batch = random_trials(tasks=1, steps=4, episode=2)._replace(
-        training_reward=torch.tensor([[1.0, -2.0, 3.0, 99.0]]), mask=torch.tensor([[True, True, True, False]])
-    )
-    targets = [2.0 * 1.0 + 0.5 * 7.0, 2.0 * -2.0 + 0.5 * 7.0, 2.0 * 3.0]
-    expected = 0.5 * sum((7.0 - target) ** 2 for target in targets) / 3
+    expected = 0.5 * sum((7.0 - target) ** 2 for target in targets) / len(targets)
     assert agent.update(batch, generator(0))["critic_loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_critics_learn_from_what_they_say_of_the_next_step_across_episodes_and_of_nothing_after_the_trial(
+    three_steps: TrialBatch,
+) -> None:
+    assert_critic_loss(three_steps, [2.0 * 1.0 + 0.5 * 7.0, 2.0 * -2.0 + 0.5 * 7.0, 2.0 * 3.0])
+
+
+def test_a_value_ends_at_a_termination_where_it_is_asked_to_and_not_at_a_time_limit(three_steps: TrialBatch) -> None:
+    limited = three_steps._replace(terminated=torch.zeros_like(three_steps.terminated))
+    for batch, value in ((three_steps, 0.0), (limited, 7.0)):
+        targets = [2.0 * 1.0 + 0.5 * 7.0, 2.0 * -2.0 + 0.5 * value, 2.0 * 3.0]
+        assert_critic_loss(batch, targets, value_ends_at_termination=True)
+
+
+def test_a_step_that_is_read_alone_gives_the_one_before_it_its_value_and_is_in_no_loss(three_steps: TrialBatch) -> None:
+    part = three_steps._replace(learnt=torch.tensor([[True, True, False, False]]))
+    assert_critic_loss(part, [2.0 * 1.0 + 0.5 * 7.0, 2.0 * -2.0 + 0.5 * 7.0])
+    changed = part._replace(training_reward=part.training_reward + torch.tensor([0.0, 0.0, 5.0, 5.0]))
+    one, other = (recurrent_sac_agent().update(batch, generator(0)) for batch in (part, changed))
+    assert one == other
+    whole = recurrent_sac_agent().update(three_steps, generator(0))
+    assert all(whole[name] != one[name] for name in ("critic_loss", "actor_loss", "q_mean", "entropy"))
 
 
 def test_the_targets_come_of_the_target_networks() -> None:
@@ -131,7 +165,8 @@ def test_padding_changes_nothing_of_what_is_learnt(make: MakeAgent) -> None:
     batch = random_trials(action_space=plain.action_space)
     rubbish = random_trials(seed=9, tasks=3, action_space=plain.action_space)
     wider = TrialBatch(*(torch.cat([field, other], 1) for field, other in zip(batch, rubbish, strict=True)))
-    wider = wider._replace(mask=torch.cat([batch.mask, torch.zeros_like(rubbish.mask)], 1))
+    mask = torch.cat([batch.mask, torch.zeros_like(rubbish.mask)], 1)
+    wider = wider._replace(mask=mask, learnt=mask)
     for agent, given in ((plain, batch), (padded, wider)):
         agent.update(given, generator(1))
     for (name, one), (_, other) in zip(plain.named_parameters(), padded.named_parameters(), strict=True):
@@ -205,6 +240,7 @@ def test_a_batchs_field_of_the_wrong_shape_is_named() -> None:
         ("reward", torch.zeros(3, 8, 1)),
         ("training_reward", torch.zeros(3, 7)),
         ("ended", torch.zeros(8, dtype=torch.bool)),
+        ("learnt", torch.zeros(8, 3, dtype=torch.bool)),
     ):
         with pytest.raises(ValueError, match=rf"^TrialBatch\.{field} must have the shape \(3, 8.*, got "):
             recurrent_sac_agent().update(batch._replace(**{field: wrong}), generator(0))
@@ -218,7 +254,12 @@ def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
         trials, _ = played(agent, number, lambda action: action[:, 0], tasks=16, steps=6, episode=3)
         earned.append(trials.training_reward.mean().item())
         batch = TrialBatch(
-            *trials.transitions[:3], trials.training_reward, trials.ended, torch.ones(16, 6, dtype=torch.bool)
+            *trials.transitions[:3],
+            training_reward=trials.training_reward,
+            ended=trials.ended,
+            terminated=trials.transitions.terminated.bool(),
+            mask=trials.mask,
+            learnt=trials.mask,
         )
         for _ in range(8):
             agent.update(batch, generator(number))

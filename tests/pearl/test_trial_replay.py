@@ -1,4 +1,6 @@
-"""The replay of trials holds the newest transitions, and gives whole trials of them alone."""
+"""The replay of trials holds the newest transitions, and gives whole trials, or parts of them."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -57,8 +59,8 @@ def filled(*iterations, capacity=20, images=False):
     return replay
 
 
-def draw(replay, n=200, *, seed=0):
-    return replay.sample(n, torch.Generator().manual_seed(seed))
+def draw(replay, n=200, *, seed=0, longest=None):
+    return replay.sample(n, torch.Generator().manual_seed(seed), longest=longest)
 
 
 def drawn_trials(replay, **options):
@@ -90,14 +92,46 @@ def test_every_trial_is_as_likely_however_long_it_is():
     assert list(counts.values()) == pytest.approx([3_000] * 3, rel=0.1)
 
 
+def test_parts_of_trials_are_learnt_from_with_the_transition_after_them():
+    batch = draw(filled([2, 8, 3]), longest=4, n=2_000)
+    lengths = {0: 2, 1: 8, 2: 3}
+    assert batch.mask.shape == (2_000, 5)
+    found = set()
+    for row, mask, learnt in zip(batch.observation, batch.mask, batch.learnt, strict=True):
+        steps, number = row[mask][:, 1].int().tolist(), int(row[0, 0])
+        assert set(row[mask][:, 0].tolist()) == {number}
+        assert steps == list(range(steps[0], steps[-1] + 1))
+        n_learnt = int(learnt.sum())
+        assert learnt.tolist() == [place < n_learnt for place in range(5)]
+        # All of what is learnt from, and the transition after it where the trial has one.
+        assert steps[-1] == min(steps[0] + n_learnt, lengths[number] - 1)
+        found.add((number, steps[0], n_learnt))
+    inside = {(1, first, 4) for first in range(5)}
+    begins = {(1, 0, n) for n in (1, 2, 3)} | {(0, 0, 1), (0, 0, 2), (2, 0, 1), (2, 0, 2), (2, 0, 3)}
+    ends = {(1, 8 - n, n) for n in (1, 2, 3)} | {(0, 1, 1), (2, 1, 2), (2, 2, 1)}
+    assert found == inside | begins | ends
+
+
+@pytest.mark.parametrize("longest", [1, 4, 30])
+def test_every_transition_is_as_likely_to_be_learnt_from(longest):
+    batch = draw(filled([2, 9, 1, 4]), longest=longest, n=20_000)
+    counts = Counter(map(tuple, batch.observation[batch.learnt].int().tolist()))
+    expected = longest * 20_000 / sum(length + longest - 1 for length in (2, 9, 1, 4))
+    assert set(counts) == {*whole(0, 2), *whole(1, 9), *whole(2, 1), *whole(3, 4)}
+    assert list(counts.values()) == pytest.approx([expected] * 16, rel=0.1)
+
+
 def test_a_transitions_parts_stay_together():
     batch = draw(filled([4, 3], [5], capacity=10))
     step = batch.observation[..., 1][batch.mask]
     assert torch.equal(batch.action[batch.mask][:, 0], step + 0.5)
     assert torch.equal(batch.reward[batch.mask], step)
     assert torch.equal(batch.training_reward[batch.mask], step + TRAINING_OFFSET)
+    number = batch.observation[..., 0][batch.mask]
     assert torch.equal(batch.ended[batch.mask], step % 2 == 1)
-    assert {part.dtype for part in (batch.ended, batch.mask)} == {torch.bool}
+    assert torch.equal(batch.terminated[batch.mask], (step % 2 == 1) & (number % 2 == 0))
+    assert {part.dtype for part in (batch.ended, batch.terminated, batch.mask, batch.learnt)} == {torch.bool}
+    assert torch.equal(batch.learnt, batch.mask)
 
 
 def test_images_come_back_as_the_bytes_that_went_in():
@@ -239,6 +273,15 @@ def test_a_gradient_step_is_on_as_many_trials_as_are_asked_for():
     model.agent.update = lambda batch, rng: batches.append(batch) or update(batch, rng)
     model.training.iterate()
     assert {batch.mask.shape for batch in batches} == {(7, 2 * LENGTH)}
+
+
+def test_a_gradient_step_is_on_parts_of_trials_where_they_have_a_length():
+    model = small_model(sequence_length=3)
+    batches, update = [], model.agent.update
+    model.agent.update = lambda batch, rng: batches.append(batch) or update(batch, rng)
+    model.training.iterate()
+    assert max(int(batch.learnt.sum(1).max()) for batch in batches) == 3
+    assert max(batch.mask.shape[1] for batch in batches) == 4
 
 
 @pytest.mark.usefixtures("one_thread")
