@@ -121,8 +121,8 @@ class TrialReplayConfig(ReplayConfig):
     """Trials in a gradient step, of whatever tasks."""
     sequence_length: int | None = None
     """Longest part of a trial in a gradient step, in transitions, before which the memory knows nothing (Ni et al.
-    2022); whole trials where None. Recurrent units take the transitions one after the other: halves take half as
-    long."""
+    2022); whole trials where None. Recurrent units take the transitions one after the other, so that parts take less
+    time than as many transitions of whole trials."""
     replay_capacity: int = 100_000
     """Transitions kept, of all tasks together; the oldest trials are forgotten, each as a whole."""
 
