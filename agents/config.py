@@ -85,9 +85,12 @@ class PEARLAgentConfig(SACConfig):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
     Weights, outputs, losses and acting stay in float32."""
+    z_follows_posterior: bool = False
+    """Whether an episode's draw is read anew from the posterior after each step, so that an episode already uses what
+    it shows; where not, z stays for the episode, as in PEARL."""
     sweep: float = 0.0
     """Share of the way to the next episode's draw that z moves in each step, read from the posterior as it stands; 0
-    keeps z for the episode."""
+    keeps the draw for the episode."""
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
     early_kl_weight: float = 0.0

@@ -144,7 +144,7 @@ class PEARLAgent(SoftActorCriticAgent):
             return ActionChoice(self.actions.choose(policy, greedy, rng))
 
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
-        """Take note of one transition of each active task; z stays, or sweeps on.
+        """Take note of one transition of each active task; z stays, follows the posterior, or sweeps on.
 
         Raises:
             ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
@@ -154,7 +154,7 @@ class PEARLAgent(SoftActorCriticAgent):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
-        if self.config.sweep > 0:
+        if self.config.sweep > 0 or self.config.z_follows_posterior:
             return self._draw(self.read(memory), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 

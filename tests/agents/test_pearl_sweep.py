@@ -18,6 +18,23 @@ def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_z_that_follows_is_the_episodes_draw_from_the_posterior_as_it_stands(kind: str) -> None:
+    agent, transitions = pearl_agent(kind=kind, z_follows_posterior=True), random_transitions(3, 6)
+    memory = agent.begin(3, generator(0))
+    for step in range(6):
+        before = memory
+        noise = memory.draws.noise(torch.zeros(3))
+        memory = agent.observe(memory, at_step(transitions, step), torch.tensor([True, True, False]))
+        posterior = agent.posterior(memory)
+        torch.testing.assert_close(memory.z_mean[:2], posterior.mean[:2])
+        torch.testing.assert_close(memory.z[:2], (posterior.mean + posterior.stddev * noise)[:2])
+        assert torch.equal(memory.z[2], before.z[2])
+        if step == 2:
+            memory = agent.end_episode(memory, all_of(3, True), generator(1))
+            assert not torch.equal(memory.draws.noise(torch.zeros(3)), noise)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_sweep_keeps_no_graph_of_how_it_came_about(kind: str) -> None:
     agent, transitions = pearl_agent(kind=kind, sweep=0.25), random_transitions(3, 2)
     memory = agent.begin(3, generator(0))
