@@ -30,6 +30,7 @@ def main(
     seed: int = 0,
     out: Path | None = None,
     distribution: str | None = None,
+    z_follows_posterior: bool = False,
 ) -> int:
     """Adapt a trained agent to one task and show what happens.
 
@@ -41,6 +42,7 @@ def main(
         seed: of the trial's draws.
         out: folder of the picture; the run folder where None.
         distribution: module:Class of the task distribution, where the family is not a registered one.
+        z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = Console()
     try:
@@ -49,7 +51,12 @@ def main(
         if gif is not None and gif.suffix.lower() != ".gif":
             raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
         sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(run, distribution=None if distribution is None else find(distribution), device="cpu")
+        model = pearl.load(
+            run,
+            distribution=None if distribution is None else find(distribution),
+            device="cpu",
+            z_follows_posterior=True if z_follows_posterior else None,
+        )
         chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
         settings = model.config.evaluation
         episodes = settings.episodes if episodes is None else episodes

@@ -27,6 +27,7 @@ def main(
     seed: int | None = None,
     out: Path | None = None,
     distribution: str | None = None,
+    z_follows_posterior: bool = False,
 ) -> int:
     """Evaluate a trained agent on held-out tasks and return the process's exit code.
 
@@ -37,11 +38,17 @@ def main(
         seed: of the new tasks and of the protocol's draws; the run's evaluation seed where None.
         out: folder for evaluation.json and plots/; the run folder where None.
         distribution: module:Class of the task distribution, where the family is not a registered one.
+        z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = Console()
     try:
         sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(run, distribution=None if distribution is None else find(distribution), device="cpu")
+        model = pearl.load(
+            run,
+            distribution=None if distribution is None else find(distribution),
+            device="cpu",
+            z_follows_posterior=True if z_follows_posterior else None,
+        )
         chosen = model.test_tasks
         if seed is not None and seed < 0:
             raise ValueError(f"--seed must be at least 0, got {seed}.")
@@ -66,6 +73,7 @@ def main(
             "system": model.config.system,
             "seed": seed,
             "env_steps": model.num_timesteps,
+            "z_follows_posterior": z_follows_posterior,
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}

@@ -59,6 +59,7 @@ def load(
     *,
     distribution: TaskDistribution | None = None,
     device: Literal["cpu", "cuda"] | None = None,
+    z_follows_posterior: bool | None = None,
 ) -> MetaLearner:
     """Load a model from a checkpoint folder or from a run folder that holds one.
 
@@ -67,12 +68,15 @@ def load(
         distribution: the task distribution, where the family is not a registered one.
         device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
+        z_follows_posterior: takes the place of ``agent.z_follows_posterior``: whether acting uses what an episode shows
+            within that episode already. It needs no other training.
 
     Returns:
         A ``PEARL``, or a ``MetaLearner`` where another system was trained.
 
     Raises:
-        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system.
+        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system;
+            a system without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
     """
@@ -94,6 +98,10 @@ def load(
         config = replace(config, training=replace(config.training, device=device))
     elif device == "cuda":
         raise ConfigError(f'{config.system} learns on the CPU alone so far; load {folder} with device="cpu" or none.')
+    if z_follows_posterior is not None:
+        if not isinstance(config, PEARLConfig):
+            raise ConfigError(f"{config.system} has no z that could follow a posterior; leave z_follows_posterior out.")
+        config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
     train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
     model = learner_of(config)(distribution or family, config, seed=document["seed"], tasks=(train, test))
     spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}

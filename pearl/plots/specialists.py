@@ -96,6 +96,8 @@ def _say_steps(axes: Axes, steps: float, value: float, offset: tuple[float, floa
         fontsize=9,
         color=colour,
         ha="right" if to_the_left else "left",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        zorder=7,
     )
 
 

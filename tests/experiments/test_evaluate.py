@@ -65,6 +65,17 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_another(script,
     assert one["test"]["return_per_episode"] != three["test"]["return_per_episode"]
 
 
+def test_z_may_follow_the_posterior_where_training_did_not(script, copied, no_pictures):
+    for name, argv in (("stays", ()), ("follows", ("--z-follows-posterior",))):
+        code, _ = script(copied, *argv, "--out", copied / name)
+        assert code == 0
+        assert report(copied / name)["z_follows_posterior"] == (name == "follows")
+    stays, follows = (
+        np.array([task["returns"] for task in report(copied / name)["tasks"]]) for name in ("stays", "follows")
+    )
+    assert (stays[:, 0] != follows[:, 0]).all()
+
+
 def test_a_trial_may_be_longer_than_in_training(script, copied, no_pictures):
     code, printed = script(copied, "--episodes", 5)
     assert code == 0

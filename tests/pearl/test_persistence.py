@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import pearl
-from pearl import PEARL, CheckpointError, Task
+from agents import RL2AgentConfig
+from pearl import PEARL, CheckpointError, MetaLearner, Task
 from pearl.checkpoint import read_checkpoint, write_checkpoint
-from pearl.config_reading import to_mapping
+from pearl.config_reading import ConfigError, to_mapping
 from pearl.persistence import describe, find_checkpoint
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 
@@ -67,6 +68,21 @@ def test_predictions_are_equal_after_loading(model, saved):
         one, other = (policy.predict(observations, deterministic=deterministic)[0] for policy in policies)
         assert np.array_equal(one, other)
     assert torch.equal(policies[0].posterior.mean, policies[1].posterior.mean)
+
+
+@pytest.mark.parametrize("follows", [None, False, True])
+def test_z_follows_the_posterior_in_a_loaded_model_where_that_is_asked_for(model, saved, follows):
+    loaded = pearl.load(saved, distribution=Counting(), z_follows_posterior=follows)
+    assert loaded.agent.config.z_follows_posterior == bool(follows)
+    assert loaded.config.agent == loaded.agent.config
+    assert differences(everything_learnt(model), everything_learnt(loaded)) == []
+
+
+def test_where_there_is_no_z_nothing_can_follow_a_posterior(tmp_path):
+    config = pearl.RL2Config(agent=RL2AgentConfig(memory_width=4, hidden_sizes=(4,)))
+    MetaLearner(Counting(), config).save(tmp_path)
+    with pytest.raises(ConfigError, match="rl2 has no z that could follow a posterior"):
+        pearl.load(tmp_path, distribution=Counting(), z_follows_posterior=True)
 
 
 def test_draws_without_a_seed_go_on_where_they_were_saved(tmp_path):
