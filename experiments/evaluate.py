@@ -73,7 +73,7 @@ def main(
             "system": model.config.system,
             "seed": seed,
             "env_steps": model.num_timesteps,
-            "z_follows_posterior": z_follows_posterior,
+            "z_follows_posterior": getattr(model.agent.config, "z_follows_posterior", False),
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}

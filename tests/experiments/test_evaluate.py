@@ -76,6 +76,12 @@ def test_z_may_follow_the_posterior_where_training_did_not(script, copied, no_pi
     assert (stays[:, 0] != follows[:, 0]).all()
 
 
+def test_it_is_said_that_z_follows_the_posterior_where_training_did_so_too(script, copied, no_pictures):
+    pearl.load(copied, z_follows_posterior=True).save(copied / "checkpoint")
+    script(copied)
+    assert report(copied)["z_follows_posterior"]
+
+
 def test_a_trial_may_be_longer_than_in_training(script, copied, no_pictures):
     code, printed = script(copied, "--episodes", 5)
     assert code == 0
