@@ -47,22 +47,23 @@ def soft_bellman_target(reward: Tensor, terminated: Tensor, next_value: Tensor, 
     return reward + discount * (1.0 - terminated) * next_value
 
 
-def trial_bellman_target(reward: Tensor, cut: Tensor, value: Tensor, discount: float) -> Tensor:
-    """Return r_t + discount (1 - cut_t) V_(t+1), equation 2 along trials.
+def trial_bellman_target(reward: Tensor, value: Tensor, discount: float, *, ended: Tensor | None = None) -> Tensor:
+    """Return r_t + discount V_(t+1), equation 2 along trials.
 
-    A trial is one sequence (Duan et al. 2016, section 2.2): the value goes on from one of its episodes to the next
-    except where it is cut, and nothing comes after its last step.
+    A trial is one sequence (Duan et al. 2016, section 2.2) unless ``ended`` cuts it: the value goes on from one of its
+    episodes to the next, and nothing comes after its last step.
 
     Args:
         reward: (trial, step).
-        cut: (trial, step) bool, where nothing that comes after the step counts.
         value: soft value of each step's beginning by the target critics, (trial, step), zeros in padding.
         discount: per environment step.
+        ended: (trial, step) bool, where the value ends with the step; nowhere where None.
 
     Returns:
         (trial, step).
     """
-    return reward + discount * functional.pad(value[:, 1:], (0, 1)).masked_fill(cut, 0.0)
+    following = functional.pad(value[:, 1:], (0, 1))
+    return reward + discount * (following if ended is None else following.masked_fill(ended, 0.0))
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

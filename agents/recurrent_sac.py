@@ -146,8 +146,8 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
             soft = self.actions.soft_value(policy, self.target_critics, fixed, target_remembered, temperature, rng)
             value = torch.zeros_like(batch.reward).masked_scatter(batch.mask, soft.value)
             reward = self.config.reward_scale * batch.training_reward
-            cut = batch.terminated if self.config.value_ends_at_termination else torch.zeros_like(batch.terminated)
-            target = present(trial_bellman_target(reward, cut, value, self.config.discount))
+            ended = batch.terminated if self.config.value_ends_at_termination else None
+            target = present(trial_bellman_target(reward, value, self.config.discount, ended=ended))
         remembered = present(self.critic_memory(read)[:, :-1])
         q = self.actions.q(self.critics, steps, present(action), remembered)
         policy_value, entropy = self.actions.soft_value(

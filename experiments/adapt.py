@@ -55,7 +55,7 @@ def main(
             run,
             distribution=None if distribution is None else find(distribution),
             device="cpu",
-            z_follows_posterior=True if z_follows_posterior else None,
+            z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
         )
         chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
         settings = model.config.evaluation

@@ -47,7 +47,7 @@ def main(
             run,
             distribution=None if distribution is None else find(distribution),
             device="cpu",
-            z_follows_posterior=True if z_follows_posterior else None,
+            z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
         )
         chosen = model.test_tasks
         if seed is not None and seed < 0:

@@ -98,7 +98,7 @@ SYSTEMS = {
     ),
     "oracle_sac": System("SAC that is told the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, told),
     "recurrent_sac": _trial_based(
-        "recurrent policy over whole trials, off-policy (Ni 2022)",
+        "recurrent policy over trials, off-policy (Ni 2022)",
         RecurrentSACConfig,
         RecurrentSACAgent,
         TrialReplayTraining,

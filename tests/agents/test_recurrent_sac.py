@@ -47,11 +47,11 @@ def gradients(agent: RecurrentSACAgent, *parts: str) -> list[Tensor]:
 def test_a_trials_targets_equal_the_numbers_worked_out_by_hand() -> None:
     reward = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]])
     value = torch.tensor([[10.0, 20.0, 30.0], [40.0, 50.0, 0.0]])
-    cut = torch.tensor([[False, True, False], [False, False, False]])
-    expected = [[1.0 + 0.5 * 20.0, 2.0, 3.0], [4.0 + 0.5 * 50.0, 5.0]]
-    found = trial_bellman_target(reward, cut, value, 0.5)
-    torch.testing.assert_close(found[0], torch.tensor(expected[0]))
-    torch.testing.assert_close(found[1, :2], torch.tensor(expected[1]))
+    ended = torch.tensor([[False, True, False], [False, False, False]])
+    for cut, second in ((None, 2.0 + 0.5 * 30.0), (ended, 2.0)):
+        found = trial_bellman_target(reward, value, 0.5, ended=cut)
+        torch.testing.assert_close(found[0], torch.tensor([1.0 + 0.5 * 20.0, second, 3.0]))
+        torch.testing.assert_close(found[1, :2], torch.tensor([4.0 + 0.5 * 50.0, 5.0]))
 
 
 @pytest.fixture
