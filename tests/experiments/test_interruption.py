@@ -1,5 +1,6 @@
 """Whatever ends a run of the training script, it goes on from its last checkpoint as if nothing had happened."""
 
+import contextlib
 import json
 import multiprocessing
 import random
@@ -54,6 +55,13 @@ def wait_for(condition, process, seconds=60):
         assert process.is_alive(), f"the run ended with exit code {process.exitcode} before it was to be ended"
         assert time.monotonic() < end, "the run does not get on"
         time.sleep(0.005)
+
+
+def largest_file(folder):
+    """The size of a folder's largest file, looked at again where the run has just replaced one."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return max(path.stat().st_size for path in folder.iterdir())
 
 
 def test_a_run_killed_again_and_again_ends_as_if_it_never_was(start, finished, tmp_path, no_pictures):
@@ -176,7 +184,7 @@ def test_no_space_left_ends_the_run_with_the_last_good_checkpoint(start, finishe
     argv = [*SHORT, "--run-dir", str(folder)]
     process = start(argv, log)
     wait_for(lambda: checkpoints(folder) >= 2, process)
-    largest = max(path.stat().st_size for path in (folder / "checkpoint").iterdir())
+    largest = largest_file(folder / "checkpoint")
     # From now on no file of this process may become larger than half of what a checkpoint needs.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest // 2, largest // 2))
     process.join(60)
