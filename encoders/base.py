@@ -1,5 +1,6 @@
 """The encoder interface: q(z | c) over explicit beliefs."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic
@@ -31,6 +32,9 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
     """Whether the posterior has a spread; a deterministic encoder has none and no KL to the prior."""
     infers = True
     """Whether the posterior depends on what was seen"""
+    evidence_limit: float = math.inf
+    """Transitions up to which a belief grows surer. Of a longer trial every transition counts, each for less, so that
+    together they weigh as much as this many: networks never read a posterior surer than training has shown them."""
 
     def __init__(
         self, observation_dim: int, action_dim: int, latent_dim: int, context_fields: Sequence[str] = CONTEXT_FIELDS[:3]
@@ -95,6 +99,14 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
     @abstractmethod
     def posterior(self, belief: BeliefT) -> Normal:
         """Read q(z | c) from a belief: a diagonal Normal, mean and stddev each (task, latent_dim)."""
+
+    def evidence_weight(self, n_seen: Tensor) -> Tensor:
+        """Return the weight of each task's transitions in its posterior, (task,): 1 up to ``evidence_limit`` of them.
+
+        Args:
+            n_seen: (task,), transitions in each belief.
+        """
+        return (self.evidence_limit / n_seen).clamp(max=1.0)
 
     def encode(self, context: Context) -> BeliefT:
         """Return the belief after a whole context, starting from the prior."""

@@ -1,5 +1,6 @@
 """Product of Gaussians: one factor per transition."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -50,12 +51,18 @@ class ProductOfGaussians(ContextEncoder[GaussianBelief]):
     def prior(self, n_tasks: int) -> GaussianBelief:  # noqa: D102
         parameter = next(self.parameters())
         zeros = parameter.new_zeros(n_tasks, self.latent_dim)
-        return GaussianBelief(precision=torch.ones_like(zeros), weighted_mean=zeros)
+        return GaussianBelief(torch.ones_like(zeros), zeros, zeros.new_zeros(n_tasks))
 
     def update(self, belief: GaussianBelief, context: Context) -> GaussianBelief:  # noqa: D102
         precision, weighted_mean = self.factors(context)
-        return GaussianBelief(belief.precision + precision.sum(1), belief.weighted_mean + weighted_mean.sum(1))
+        n_seen = belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype)
+        return GaussianBelief(belief.precision + precision.sum(1), belief.weighted_mean + weighted_mean.sum(1), n_seen)
 
     def posterior(self, belief: GaussianBelief) -> Normal:  # noqa: D102
-        stddev = belief.precision.rsqrt().clamp(min=self.min_stddev)
-        return Normal(belief.weighted_mean / belief.precision, stddev, validate_args=False)
+        precision, weighted_mean, n_seen = belief
+        if math.isfinite(self.evidence_limit):
+            weight = self.evidence_weight(n_seen).unsqueeze(-1)
+            precision = torch.lerp(torch.ones_like(precision), precision, weight)
+            weighted_mean = weighted_mean * weight
+        stddev = precision.rsqrt().clamp(min=self.min_stddev)
+        return Normal(weighted_mean / precision, stddev, validate_args=False)

@@ -1,5 +1,6 @@
 """Linear-Gaussian encoder: each transition is one noisy linear measurement of z."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,7 +47,8 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
     def prior(self, n_tasks: int) -> GaussianBelief:  # noqa: D102
         parameter = next(self.parameters())
         eye = torch.eye(self.latent_dim, dtype=torch.float64, device=parameter.device)
-        return GaussianBelief(eye.repeat(n_tasks, 1, 1), eye.new_zeros(n_tasks, self.latent_dim))
+        zeros = eye.new_zeros(n_tasks, self.latent_dim)
+        return GaussianBelief(eye.repeat(n_tasks, 1, 1), zeros, zeros.new_zeros(n_tasks))
 
     def update(self, belief: GaussianBelief, context: Context) -> GaussianBelief:
         """Fold transitions into the belief.
@@ -61,7 +63,8 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         direction, value = measurement.split([self.latent_dim, 1], dim=-1)
         precision = direction.transpose(1, 2) @ direction
         weighted_mean = (direction * value).sum(1)
-        return GaussianBelief(belief.precision + precision, belief.weighted_mean + weighted_mean)
+        n_seen = belief.n_seen + context.mask.sum(1)
+        return GaussianBelief(belief.precision + precision, belief.weighted_mean + weighted_mean, n_seen)
 
     def posterior(self, belief: GaussianBelief) -> Normal:
         """Read the marginals of q(z | c): mean and stddev each (task, latent_dim).
@@ -69,7 +72,13 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         The precision matrix is kept and inverted in double precision: after many transitions its largest and smallest
         eigenvalues lie further apart than single precision can hold.
         """
-        covariance = inverse_of_positive_definite(belief.precision)
-        mean = (covariance @ belief.weighted_mean.unsqueeze(-1)).squeeze(-1)
+        precision, weighted_mean, n_seen = belief
+        if math.isfinite(self.evidence_limit):
+            weight = self.evidence_weight(n_seen).unsqueeze(-1)
+            eye = torch.eye(self.latent_dim, dtype=precision.dtype, device=precision.device)
+            precision = torch.lerp(eye.expand_as(precision), precision, weight.unsqueeze(-1))
+            weighted_mean = weighted_mean * weight
+        covariance = inverse_of_positive_definite(precision)
+        mean = (covariance @ weighted_mean.unsqueeze(-1)).squeeze(-1)
         variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=self.min_stddev**2)
         return Normal(mean.float(), variance.sqrt().float(), validate_args=False)

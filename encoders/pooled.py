@@ -30,7 +30,7 @@ class PooledFeatures(FeatureEncoder[PooledBelief]):
         return add_features(belief, self.read_each(self.features, context), context.mask)
 
     def posterior(self, belief: PooledBelief) -> Normal:  # noqa: D102
-        amount = torch.log1p(belief.n_seen).unsqueeze(-1)
+        amount = torch.log1p(belief.n_seen.clamp(max=self.evidence_limit)).unsqueeze(-1)
         return self.read(torch.cat([mean_feature(belief), amount], dim=-1), belief.n_seen)
 
 

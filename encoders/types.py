@@ -34,6 +34,8 @@ class GaussianBelief(NamedTuple):
     """(task, latent_dim) where the factors are diagonal, else (task, latent_dim, latent_dim)"""
     weighted_mean: Tensor
     """(task, latent_dim), precision times mean"""
+    n_seen: Tensor
+    """(task,), transitions seen so far"""
 
 
 class PooledBelief(NamedTuple):

@@ -79,6 +79,16 @@ class PEARLConfig(Config):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
 
+    def longest_context(self, horizon: int) -> int:
+        """Return the most transitions that a belief holds in training or in evaluation.
+
+        Args:
+            horizon: longest episode, in environment steps.
+        """
+        training = self.training
+        in_training = training.max_context + (training.rewarded_context if training.relabel_candidates > 0 else 0)
+        return max(in_training, self.evaluation.episodes * horizon)
+
 
 def _infers_nothing() -> EncoderConfig:
     return EncoderConfig(kind="blind", latent_dim=1)

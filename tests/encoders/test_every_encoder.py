@@ -181,6 +181,35 @@ def test_updating_changes_neither_the_belief_nor_the_context_given(encoder: Cont
     assert_identical([*belief, *context], before)
 
 
+@pytest.mark.parametrize("kind", ORDER_FREE_KINDS)
+def test_beyond_the_limit_more_evidence_counts_but_together_weighs_no_more(kind: str) -> None:
+    encoder, context = build_encoder(kind), random_context(2, 6)
+    encoder.evidence_limit = 6
+    once = encoder.encode(context)
+    ten_times = once
+    for _ in range(9):
+        ten_times = encoder.update(ten_times, context)
+    assert_close(encoder.posterior(ten_times), encoder.posterior(once))
+
+
+@pytest.mark.parametrize("kind", ["linear_gaussian", "product_of_gaussians", "pooled_features"])
+def test_without_a_limit_the_same_evidence_again_changes_the_posterior(kind: str) -> None:
+    encoder, context = build_encoder(kind), random_context(2, 6)
+    once = encoder.encode(context)
+    again = encoder.posterior(encoder.update(once, context))
+    assert not torch.allclose(again.stddev, encoder.posterior(once).stddev, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_up_to_the_limit_a_posterior_is_the_same_to_the_last_bit(kind: str) -> None:
+    encoder, context = build_encoder(kind), random_context(3, 8)
+    free = encoder.posterior(encoder.encode(context))
+    encoder.evidence_limit = 8
+    bounded = encoder.posterior(encoder.encode(context))
+    assert torch.equal(free.mean, bounded.mean)
+    assert torch.equal(free.stddev, bounded.stddev)
+
+
 def test_a_belief_does_not_grow_with_the_context(encoder: ContextEncoder[Any]) -> None:
     sizes = [[values.shape for values in encoder.encode(random_context(2, steps))] for steps in (0, 1, 500)]
     assert sizes[0] == sizes[1] == sizes[2]

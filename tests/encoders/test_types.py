@@ -23,5 +23,6 @@ def test_choosing_between_beliefs_equals_the_rows_worked_out_by_hand() -> None:
     assert pooled.feature_sum.tolist() == [[0.0], [1.0]]
     assert pooled.n_seen.tolist() == [0.0, 1.0]
     ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
-    gaussian = choose(mask, GaussianBelief(ones, ones[:, 0]), GaussianBelief(zeros, zeros[:, 0]))
+    one, zero = GaussianBelief(ones, ones[:, 0], ones[:, 0, 0]), GaussianBelief(zeros, zeros[:, 0], zeros[:, 0, 0])
+    gaussian = choose(mask, one, zero)
     assert gaussian.precision.tolist() == [[[0.0]], [[1.0]]]
