@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents import MetaAgent, PEARLAgent
-from pearl.adaptation import AdaptedPolicy, Session, adapt, infers_task
+from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import Config, PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.rollout import StepEvent
@@ -68,7 +68,7 @@ class MetaLearner:
         env.close()
         weight_rng = torch.Generator().manual_seed(weight_seed)
         self.agent: Any = system.make_agent(self.observation_space, self.action_space, config, weight_rng)
-        if infers_task(self.agent):
+        if isinstance(config, PEARLConfig):
             self.agent.encoder.evidence_limit = config.longest_context(self.horizon)
         self.training: MetaTraining = system.training(self.agent, self.tasks, self.train_tasks, config, training_seed)
         self.wall_s = 0.0
