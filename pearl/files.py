@@ -8,6 +8,7 @@ up the reader or never end. The folder that a user names may be a link; a folder
 
 import os
 import re
+import shutil
 import stat
 import sys
 from collections.abc import Collection, Iterator
@@ -64,6 +65,12 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` in UTF-8; the file appears whole or not at all."""
     with replacing(path) as stream:
         stream.write(text.encode())
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a regular file; the copy appears whole or not at all."""
+    with open_to_read(source) as original, replacing(target) as stream:
+        shutil.copyfileobj(original, stream)
 
 
 def create(path: Path) -> IO[bytes]:
