@@ -193,7 +193,9 @@ class WandbWriter(KVWriter):
 
             with self._surviving_a_lost_service(), self._staging_in_run_dir():
                 artifact = wandb.Artifact(re.sub(r"[^\w.-]+", "-", name), type=kind)
-                artifact.add_dir(str(folder))
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file() and not path.is_symlink():  # A link may lead to what nobody wants uploaded.
+                        artifact.add_file(str(path), name=path.relative_to(folder).as_posix())
                 self._run.log_artifact(artifact)
 
     def close(self) -> None:
