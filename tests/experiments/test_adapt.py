@@ -1,9 +1,9 @@
 """The adaptation script: one task, episode by episode, with a picture and a film."""
 
-from itertools import shutil
+import shutil
+from itertools import pairwise
 
 import numpy as np
-import pairwise
 import pytest
 from PIL import Image, ImageSequence
 
