@@ -13,6 +13,8 @@ from pearl import model as model_module
 from pearl.files import FileError
 from pearl.run import Run, RunError, check_unused, read_progress
 from pearl.tracking import Tracker
+from pearl.wandb_writer import WandbWriter
+from tests.pearl import small
 from tests.pearl.processes import ROOT
 from tests.pearl.run_folders import go_on, model_of, rows, run_in, stop_at
 
@@ -91,6 +93,22 @@ def test_a_folder_of_wandbs_that_is_a_link_is_refused_but_its_own_links_are_not(
     (strange.folder / name).symlink_to(strange.home)
     with pytest.raises(FileError, match=rf"run/{name} is a link"):
         Tracker(strange.folder, config={}, name="a", wandb_mode="offline", resume_env_steps=80)
+
+
+def test_what_links_lead_to_is_not_uploaded_with_a_checkpoint(strange):
+    logged = []
+    run = SimpleNamespace(
+        offline=True,
+        dir=strange.folder / "wandb" / "files",
+        id="a",
+        define_metric=lambda *_, **__: None,
+        log_artifact=logged.append,
+    )
+    (strange.folder / "checkpoint" / "notes.txt").symlink_to(strange.private)
+    WandbWriter(run, strange.folder).artifact(strange.folder / "checkpoint", "agent", "model")
+    names = set(logged[0].manifest.entries)
+    assert "manifest.json" in names
+    assert names == small.files_of(strange.folder / "checkpoint") - {"notes.txt"}
 
 
 def test_the_folder_that_the_user_names_may_be_a_link(whole, tmp_path):
