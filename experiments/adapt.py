@@ -16,6 +16,7 @@ import pearl
 from pearl import plots
 from pearl.adaptation import infers_task
 from pearl.evaluation import measure_references
+from pearl.files import folder_in
 from pearl.report import draw_adaptation, posterior_path
 from pearl.run import output_folder
 from pearl.tasks import find, parse_task
@@ -66,7 +67,8 @@ def main(
         exploring = min(settings.exploration_episodes, max(1, episodes - 1))
         policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
         folder = output_folder(run, out)
-        for made in (folder / "plots", *([gif.parent] if gif else [])):
+        pictures = folder_in(folder, "plots")
+        for made in (pictures, *([gif.parent] if gif else [])):
             made.mkdir(parents=True, exist_ok=True)
     except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -89,11 +91,7 @@ def main(
     for name, reference in references.lines().items():
         table.add_row("", name, f"{reference:.2f}", style="dim")
     console.print(table)
-    paths = [
-        draw_adaptation(
-            model.agent, model.tasks, chosen, trial, references.lines(), folder / "plots" / "adaptation.png"
-        )
-    ]
+    paths = [draw_adaptation(model.agent, model.tasks, chosen, trial, references.lines(), pictures / "adaptation.png")]
     if gif:
         paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
     for path in paths:

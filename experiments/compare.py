@@ -30,6 +30,7 @@ from pearl.checkpoint import CheckpointError
 from pearl.comparison import Runs, compared, is_scored, last_episode, measure, row, thresholds_of, train
 from pearl.config import Config, preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
+from pearl.files import read_text, write_text
 from pearl.plots.comparison import Estimate, looks
 from pearl.run import RunError, differences, read_json, write_json
 from pearl.systems import SYSTEMS, find_system
@@ -101,9 +102,9 @@ def main(
     picture = draw(folder / PICTURE, family, found, exploring)
     console.print(table(found), soft_wrap=True)
     if page is not None:
-        page.write_text(with_table(page.read_text(), family, section(found, os.path.relpath(picture, page.parent))))
+        write_text(page, with_table(read_text(page), family, section(found, os.path.relpath(picture, page.parent))))
     if overview is not None:
-        overview.write_text(with_table(overview.read_text(), "overview", overview_table(out, baseline)))
+        write_text(overview, with_table(read_text(overview), "overview", overview_table(out, baseline)))
 
 
 def reuse(

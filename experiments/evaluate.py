@@ -14,6 +14,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl.evaluation import check_disjoint
+from pearl.files import folder_in
 from pearl.report import draw_evaluation, evaluation_summary, evaluation_table, headline
 from pearl.run import output_folder, write_json
 from pearl.tasks import find
@@ -62,7 +63,8 @@ def main(
                 check_disjoint(model.train_tasks, chosen)
         evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
         folder = output_folder(run, out)
-        (folder / "plots").mkdir(parents=True, exist_ok=True)
+        plots = folder_in(folder, "plots")
+        plots.mkdir(parents=True, exist_ok=True)
     except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
@@ -83,7 +85,7 @@ def main(
     )
     console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
-    paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, folder / "plots")
+    paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, plots)
     for path in [folder / "evaluation.json", *paths]:
         console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -14,6 +14,7 @@ from tyro.conf import Positional
 import pearl
 from pearl.checkpoint import CheckpointError
 from pearl.config_reading import beyond_defaults
+from pearl.files import write_text
 from pearl.run import RunError, read_json
 
 CARD = """# {family}
@@ -92,7 +93,7 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         threads=result.get("threads", 1),
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),
     )
-    (folder / "README.md").write_text(card)
+    write_text(folder / "README.md", card)
     Console().print(f"  {folder}")
 
 

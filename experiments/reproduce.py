@@ -13,7 +13,6 @@ shorter than the preset's, and "N-steps-" stands before the names.
 import dataclasses
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from pearl import plots
 from pearl.checkpoint import CheckpointError
 from pearl.config import load_preset
 from pearl.console import TrainingProgress
+from pearl.files import copy
 from pearl.probes import calibration, probe
 from pearl.run import Run, RunError, read_json, read_progress, write_json
 from pearl.tasks import UnknownFamilyError
@@ -87,10 +87,8 @@ def main(
         result |= {"commit": checked_out, "threads": threads}
         write_json(folder / "result.json", result)
         kept = out / family / f"{prefix}seed{seed}"
-        kept.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            shutil.copy(folder / name, kept / name)
-        shutil.copytree(folder / "plots", kept / "plots", dirs_exist_ok=True)
+        for path in (*(folder / name for name in KEPT), *sorted((folder / "plots").glob("*.png"))):
+            copy(path, kept / path.relative_to(folder))
     found = summary(family, sorted((out / family).glob(f"{prefix}seed*")))
     write_json(out / family / f"{prefix}summary.json", found)
     draw_curves(family, out / family)

@@ -29,6 +29,7 @@ from pearl import plots
 from pearl.config import PEARLConfig, load_preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
 from pearl.evaluation import Evaluation
+from pearl.files import read_text, write_text
 from pearl.run import RunError, read_json, write_json
 from pearl.threads import use_threads
 
@@ -90,7 +91,7 @@ def main(
             draw(folder / f"{family.name}.png", family.name, found)
             console.print(table(found), soft_wrap=True)
             if page is not None:
-                page.write_text(with_table(page.read_text(), family.name, table(found)))
+                write_text(page, with_table(read_text(page), family.name, table(found)))
 
 
 def read_study(path: Path) -> list[StudiedFamily]:

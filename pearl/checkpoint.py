@@ -3,7 +3,8 @@
 Nothing is ever unpickled, so a checkpoint from a stranger cannot run code. The files of one write carry its generation
 in their names (`weights-000007.safetensors`, `state-000007.json`), and `manifest.json` says which generation counts.
 Replacing the manifest is the only step that commits: whatever moment a process dies at, the manifest that is there
-names files that are complete. One process at a time may write to a folder; any number may read it meanwhile.
+names files that are complete. One process at a time may write to a folder, which a lock
+sees to; any number may read it meanwhile.
 """
 
 import contextlib
@@ -34,11 +35,12 @@ from pearl.checkpoint_manifest import (
     read_manifest,
     verify_file,
 )
+from pearl.files import create, read_bytes, replacing
+from pearl.folder_lock import FolderInUseError, FolderLock
 from pearl.version import __version__
 
 __all__ = ["Checkpoint", "CheckpointError", "has_checkpoint", "read_checkpoint", "write_checkpoint"]
 
-_PARTIAL_MANIFEST = "manifest.json.partial"
 _CHUNK = 1 << 20
 _SAFETENSORS_DTYPES = {
     torch.float64: "F64",
@@ -89,7 +91,8 @@ def write_checkpoint(
 
     Raises:
         ValueError: a group's name, a tensor or a value of the document cannot be stored; nothing was written.
-        CheckpointError: the disk is full or not writable, or the folder holds somebody else's manifest.
+        CheckpointError: the disk is full or not writable, another process is writing to the folder, or it holds
+            somebody else's manifest.
     """
     contents = {group: _storage_order(group, tensors) for group, tensors in groups.items()}
     headers = {group: _safetensors_header(tensors) for group, tensors in contents.items()}
@@ -97,28 +100,31 @@ def write_checkpoint(
     text = json.dumps(document, allow_nan=False).encode()
     sizes = [len(headers[group]) + sum(map(_byte_count, contents[group].values())) for group in contents]
     previous = read_manifest(folder) if has_checkpoint(folder) else None
-    generation, files, started = 0, {}, [folder / _PARTIAL_MANIFEST]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        generation = 1 + max((found for _, _, found in data_files(folder)), default=0)
-        for group, tensors in contents.items():
-            started.append(folder / file_name(group, generation))
-            chunks = _safetensors_chunks(headers[group], tensors)
-            files[group] = _write_file(started[-1], chunks, tensors=list(groups[group]))
-        started.append(folder / file_name(STATE, generation))
-        files[STATE] = _write_file(started[-1], iter([text]), tensors=[])
-        _commit(folder, Manifest(generation, files))
-    except BaseException as error:
-        committed = _is_committed(folder, generation)
-        if not committed:
-            for path in started:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            needed = sum(sizes) + len(text)
-            raise CheckpointError(_write_failure(folder, error, needed, previous, committed)) from error
-        raise
-    _remove_other_generations(folder, generation, {*files, *(previous.files if previous else ())})
+    generation, files = 0, {}
+    started: list[Path] = []
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FolderLock(folder))
+            generation = 1 + max((found for _, _, found in data_files(folder)), default=0)
+            for group, tensors in contents.items():
+                chunks = _safetensors_chunks(headers[group], tensors)
+                files[group] = _write_file(folder / file_name(group, generation), chunks, list(groups[group]), started)
+            files[STATE] = _write_file(folder / file_name(STATE, generation), iter([text]), [], started)
+            _commit(folder, Manifest(generation, files))
+        except BaseException as error:
+            committed = _is_committed(folder, generation)
+            if not committed:
+                for path in started:
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
+            if isinstance(error, FolderInUseError):
+                raise CheckpointError(f"{error} Save again when it has written, or save to another folder.") from error
+            if isinstance(error, OSError):
+                needed = sum(sizes) + len(text)
+                raise CheckpointError(_write_failure(folder, error, needed, previous, committed)) from error
+            raise
+        _remove_other_generations(folder, generation, {*files, *(previous.files if previous else ())})
 
 
 def read_checkpoint(
@@ -166,7 +172,7 @@ def _read_generation(
 
 def _load_document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}). Load a checkpoint that pearl wrote.") from error
     if not isinstance(document, dict):
@@ -258,10 +264,11 @@ def _check_json(value: object, path: str) -> None:
         )
 
 
-def _write_file(path: Path, chunks: Iterator[bytes | memoryview], tensors: list[str]) -> DataFile:
-    """Write and hash in one pass, and return once the bytes are on disk."""
+def _write_file(path: Path, chunks: Iterator[bytes | memoryview], tensors: list[str], started: list[Path]) -> DataFile:
+    """Write a new file and hash it in one pass, note it in ``started``, and return once the bytes are on disk."""
     sha256, size = hashlib.sha256(), 0
-    with open(path, "wb") as file:
+    with create(path) as file:
+        started.append(path)
         for chunk in chunks:
             file.write(chunk)
             sha256.update(chunk)
@@ -273,12 +280,13 @@ def _write_file(path: Path, chunks: Iterator[bytes | memoryview], tensors: list[
 
 def _commit(folder: Path, manifest: Manifest) -> None:
     """Make a generation whose files are on disk the one that counts."""
-    text = manifest_text(manifest, __version__)
-    _write_file(folder / _PARTIAL_MANIFEST, iter([text]), tensors=[])
-    # The names of the new files must reach the disk before the manifest that mentions them, and both before any
-    # older file goes.
-    _sync_directory(folder)
-    os.replace(folder / _PARTIAL_MANIFEST, folder / MANIFEST)
+    with replacing(folder / MANIFEST) as file:
+        file.write(manifest_text(manifest, __version__))
+        file.flush()
+        os.fsync(file.fileno())
+        # The names of the new files must reach the disk before the manifest that mentions them, and both before any
+        # older file goes.
+        _sync_directory(folder)
     _sync_directory(folder)
 
 

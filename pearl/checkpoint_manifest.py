@@ -11,11 +11,14 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from pearl.files import open_to_read, read_bytes
+
 FORMAT = "pearl-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 STATE = "state"
 
+_LARGEST_MANIFEST = 1 << 24  # bytes
 _GROUP = re.compile(r"[a-z][a-z0-9_]*")
 _DATA_FILE = re.compile(r"(?P<group>[a-z][a-z0-9_]*)-(?P<generation>[0-9]{6,})\.(?:safetensors|json)")
 _PICKLE_SUFFIXES = (".zip", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -74,7 +77,7 @@ def data_files(folder: Path) -> list[tuple[Path, str, int]]:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a manifest stands in the folder; a damaged one counts, so that a run never starts anew over it."""
-    return os.path.isfile(folder / MANIFEST)
+    return os.path.lexists(folder / MANIFEST)
 
 
 def manifest_text(manifest: Manifest, pearl_version: str) -> bytes:
@@ -97,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if not has_checkpoint(folder):
             raise CheckpointError(_no_checkpoint(folder))
-        content = path.read_bytes()
+        content = read_bytes(path, _LARGEST_MANIFEST)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}. Mend the cause and load again.") from error
     try:
@@ -138,10 +141,10 @@ def verify_file(folder: Path, file: DataFile) -> Path:
     """
     path = folder / file.name
     restore = "Restore the checkpoint from a copy or an earlier run."
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path} is missing, though the manifest lists it. {restore}")
     try:
-        with open(path, "rb") as stream:
+        with open_to_read(path) as stream:
             _refuse_pickle(path, stream.read(16))
             size = stream.seek(0, os.SEEK_END)
             if size != file.size:

@@ -1,8 +1,5 @@
 """A run: a folder in which a model is trained, so that it can be stopped, resumed and read."""
 
-import csv
-import json
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,24 +8,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pearl.callbacks import Callback
 from pearl.checkpoint import has_checkpoint
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import to_mapping
 from pearl.evaluation import Evaluation
+from pearl.files import folder_in
 from pearl.model import MetaLearner
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
+from pearl.run_folder import RunError, cannot_write, lock_run, read_json, read_progress, write_json
 from pearl.tasks import TaskDistribution
 from pearl.tracking import Tracker
 from pearl.training_config import TrainingConfig
 from pearl.wandb_writer import WandbMode
 
-
-class RunError(RuntimeError):
-    """A run folder cannot be used as asked."""
+__all__ = [
+    "Run",
+    "RunError",
+    "check_unused",
+    "differences",
+    "output_folder",
+    "read_json",
+    "read_progress",
+    "resume",
+    "run_name",
+    "saved_config",
+    "write_json",
+]
 
 
 class Run:
@@ -44,19 +51,20 @@ class Run:
         resume: the model comes from this folder's checkpoint and goes on.
 
     Raises:
-        RunError: the folder holds a run and ``resume`` is False, or it cannot be written.
+        RunError: the folder holds a run and ``resume`` is False, another run writes to it, or it cannot be written.
     """
 
     def __init__(self, model: MetaLearner, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
-        if not resume:
-            check_unused(folder)
+        self._lock = lock_run(folder)
         self.model = model
         self.folder = folder
         self.name = run_name(model.family, model.config.system, model.seed)
         self.interrupted = False
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            for name in (CHECKPOINT, "plots", "tables"):
+                folder_in(folder, name)
             if not resume:
+                check_unused(folder)
                 (folder / "progress.csv").unlink(missing_ok=True)  # of a run killed before its first checkpoint
             write_json(folder / "config.json", describe(model))
             write_json(
@@ -73,11 +81,13 @@ class Run:
                 wandb_mode=wandb,
                 console=False,
                 resume_env_steps=model.num_timesteps if resume else None,
+                logged_env_steps=max(0, model.next_evaluation - model.config.evaluation.interval),
             )
-        except OSError as error:
-            raise RunError(
-                f"Cannot write the run folder {folder}: {error}. Choose another one with --run-dir."
-            ) from error
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, OSError):
+                raise cannot_write(folder, error) from error
+            raise
         model.logger = self.tracker.logger
 
     def train(
@@ -91,6 +101,10 @@ class Run:
             callback: stable-baselines3 callbacks.
             on_evaluation: told what each evaluation logged.
         """
+        with self._lock:
+            return self._train(callback, on_evaluation)
+
+    def _train(self, callback: Callback, on_evaluation: Callable[[dict[str, float]], None] | None) -> Evaluation | None:
         last: Evaluation | None = None
 
         def evaluated(evaluation: Evaluation, metrics: dict[str, float]) -> None:
@@ -117,7 +131,7 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        self.model.save(self.folder / CHECKPOINT)
+        self.model.save(folder_in(self.folder, CHECKPOINT))
 
     def _finish(self, evaluation: Evaluation) -> None:
         model = self.model
@@ -146,7 +160,7 @@ class Run:
         """Draw the run's pictures and return their paths."""
         from pearl import plots  # matplotlib, which training starts without
 
-        folder = self.folder / "plots"
+        folder = folder_in(self.folder, "plots")
         curve = read_progress(self.folder)
         scored = "test/score" in curve
         value = "test/score" if scored else f"test/return_ep{evaluation.returns.shape[1]}"
@@ -298,34 +312,3 @@ def output_folder(trained: Path, wanted: Path | None) -> Path:
     if wanted is not None:
         return wanted
     return trained if (trained / "config.json").exists() else Path("runs") / trained.resolve().name
-
-
-def read_progress(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Return the columns of a run's ``progress.csv``; NaN where a row has no value."""
-    with (folder / "progress.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = rows[0].keys() if rows else ()
-    return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in names}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that ``write_json`` wrote.
-
-    Raises:
-        RunError: the file is not there, cannot be read, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8.
-        raise RunError(f"Cannot read {path}: {error}") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{path} should hold a JSON object, but holds {type(found).__name__}.")
-    return found
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)

@@ -6,7 +6,6 @@ that survives: a row is on disk as soon as it is logged, and a resumed run goes 
 
 import csv
 import io
-import os
 import re
 import sys
 import time
@@ -27,10 +26,12 @@ from stable_baselines3.common.logger import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
+from pearl.files import append_to, folder_in, read_bytes, refuse_links, write_text
 from pearl.wandb_writer import ResolvedWandbMode, WandbMode, WandbWriter, start_wandb
 
 _LEADING_COLUMNS = ("env_steps", "gradient_steps", "wall_s")
 _EPISODE_RETURN = re.compile(r"test/return_ep(\d+)")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and two that become equal are an error
 
 
@@ -46,10 +47,12 @@ class Tracker:
         console: whether to print a table of each row.
         resume_env_steps: environment steps of the checkpoint that the run goes on from. What was logged after it is
             dropped. None starts a new run.
+        logged_env_steps: environment steps by which the run to go on from has logged a row for certain.
 
     Raises:
         FileExistsError: a new run in a folder whose `progress.csv` holds the rows of another.
         ValueError: `wandb_mode` is unknown, or a `progress.csv` to go on with is damaged.
+        FileError: a file there is a pipe or a device, or a folder there a link.
     """
 
     def __init__(
@@ -62,13 +65,18 @@ class Tracker:
         tensorboard: bool = True,
         console: bool = True,
         resume_env_steps: int | None = None,
+        logged_env_steps: int = 0,
     ) -> None:
         self.run_dir = Path(run_dir).resolve()
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._closed = False
-        outputs: list[KVWriter] = [ProgressCSV(self.run_dir / "progress.csv", resume_env_steps=resume_env_steps)]
+        progress = self.run_dir / "progress.csv"
+        outputs: list[KVWriter] = [
+            ProgressCSV(progress, resume_env_steps=resume_env_steps, logged_env_steps=logged_env_steps)
+        ]
         self._tensorboard: TensorBoardOutputFormat | None = None
         if tensorboard:
+            refuse_links(self.run_dir / "tensorboard")
             self._tensorboard = ResumableTensorBoard(self.run_dir / "tensorboard", resume_env_steps=resume_env_steps)
             outputs.append(self._tensorboard)
         self._wandb: WandbWriter | None = start_wandb(self.run_dir, config=config, name=name, mode=wandb_mode)
@@ -134,10 +142,8 @@ class Tracker:
         for index, row in enumerate(rows):
             if len(row) != len(columns):
                 raise ValueError(f"table {key!r} has {len(columns)} columns, but row {index} has {len(row)} values")
-        path = self.run_dir / "tables" / (re.sub(r"[^\w.-]+", "_", key) + ".csv")
-        path.parent.mkdir(exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([list(columns), *rows])
+        name = re.sub(r"[^\w.-]+", "_", key) + ".csv"
+        write_text(folder_in(self.run_dir, "tables") / name, "".join(map(_csv_line, [columns, *rows])))
         if self._wandb is not None:
             self._wandb.table(key, columns, rows)
 
@@ -192,29 +198,38 @@ def column_order(keys: Iterable[str]) -> list[str]:
 class ProgressCSV(KVWriter):
     """A CSV file with one line per row logged, each on disk at once, and columns in the order of `column_order`.
 
-    A key that appears later becomes a column, empty in earlier rows.
+    A key that appears later becomes a column, empty in earlier rows. The file exists once it has a row.
 
     Args:
         path: the file.
         resume_env_steps: go on with a file that exists, and keep its rows up to these environment steps. A last line
             that was cut off in writing is dropped. None starts a new file.
+        logged_env_steps: environment steps that the last row of a file to go on with has at least.
 
     Raises:
         FileExistsError: a new file is asked for where there is one with rows.
-        ValueError: the file to go on with holds a line that does not fit its header.
+        ValueError: the file to go on with is damaged, or lacks rows that it had.
+        FileError: it is no regular file.
     """
 
-    def __init__(self, path: Path, *, resume_env_steps: int | None = None) -> None:
+    def __init__(self, path: Path, *, resume_env_steps: int | None = None, logged_env_steps: int = 0) -> None:
         self.path = path
-        self._columns: list[str] = []
-        rows = self._read()
+        columns, rows = read_rows(path) if path.exists() else ([], [])
         if rows and resume_env_steps is None:
             raise FileExistsError(
                 f"{path} belongs to an earlier run. Give the new run a folder of its own, or go on with that one "
                 "(resume_env_steps, the environment steps of its checkpoint)"
             )
-        self._columns = column_order(self._columns)
-        self._file = self._rewrite(row for row in rows if int(row["env_steps"]) <= (resume_env_steps or 0))
+        if path.exists() and resume_env_steps is not None:
+            last = max((int(row["env_steps"]) for row in rows), default=-1)
+            if last < max(0, logged_env_steps):
+                ends = f"ends at {last} environment steps" if rows else "holds no row"
+                raise ValueError(
+                    f"{path} {ends}, but the run logged a row at {logged_env_steps} or later: lines are lost. "
+                    "Restore it from a copy, or delete it to go on without its rows"
+                )
+        self._columns = column_order(columns)
+        self._file = self._rewrite([row for row in rows if int(row["env_steps"]) <= (resume_env_steps or 0)])
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Append one row.
@@ -229,47 +244,54 @@ class ProgressCSV(KVWriter):
         """
         cells = {key: _as_cell(value) for key, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
         cells["env_steps"] = str(int(step))
-        if cells.keys() - set(self._columns):
-            rows = self._read()
+        if self._file is None or cells.keys() - set(self._columns):
+            rows = read_rows(self.path)[1] if self.path.exists() else []
             self._columns = column_order([*self._columns, *cells])
-            self._file.close()
-            self._file = self._rewrite(rows)
-        self._file.write(_csv_line(cells.get(column, "") for column in self._columns))
-        self._file.flush()
+            self.close()
+            self._file = self._rewrite([*rows, cells])
+        else:
+            self._file.write(_csv_line(cells.get(column, "") for column in self._columns))
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
-    def _read(self) -> list[dict[str, str]]:
-        """The rows on disk; sets the columns."""
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-        lines = text[: text.rfind("\n") + 1].splitlines()  # without its newline, a last line was cut off
-        if not lines:
-            return []
-        header, *body = csv.reader(lines)
-        rows = []
-        for number, cells in enumerate(body, start=2):
-            row = dict(zip(header, cells, strict=False))
-            if len(cells) != len(header) or not row.get("env_steps", "").isdecimal():
-                raise ValueError(
-                    f"{self.path}, line {number}, does not fit the header: {lines[number - 1]!r}. "
-                    "Mend or delete the line"
-                )
-            rows.append(row)
-        self._columns = header
-        return rows
+    def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> TextIO | None:
+        """Replace the file in one step, and open it to append; without rows remove it, and return None."""
+        if not rows:
+            self.path.unlink(missing_ok=True)
+            return None
+        lines = [self._columns, *([row.get(column, "") for column in self._columns] for row in rows)]
+        write_text(self.path, "".join(map(_csv_line, lines)))
+        return append_to(self.path)
 
-    def _rewrite(self, rows: Iterable[Mapping[str, str]]) -> TextIO:
-        """Replace the file in one step, and open it to append."""
-        draft = self.path.with_name(self.path.name + ".draft")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            if self._columns:
-                file.write(_csv_line(self._columns))
-            for row in rows:
-                file.write(_csv_line(row.get(column, "") for column in self._columns))
-        os.replace(draft, self.path)
-        return self.path.open("a", newline="", encoding="utf-8")
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a `progress.csv`, without a last line that was cut off in writing.
+
+    Raises:
+        ValueError: it is no UTF-8, holds a NUL, or a line in it does not fit its header.
+        FileError: it is no regular file.
+    """
+    content = read_bytes(path)
+    if b"\0" in content:
+        raise ValueError(f"{path} is damaged: it holds NUL bytes. Restore it from a copy, or delete it")
+    try:
+        lines = content[: content.rfind(b"\n") + 1].decode().splitlines()  # without its newline, a line was cut off
+        header, *body = csv.reader(lines) if lines else [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore it from a copy, or delete it") from error
+    rows = []
+    for number, cells in enumerate(body, start=2):
+        row = dict(zip(header, cells, strict=False))
+        if len(cells) != len(header) or not _COUNT.fullmatch(row.get("env_steps", "")):
+            raise ValueError(
+                f"{path}, line {number}, does not fit the header: {lines[number - 1]!r:.200}. Mend or delete the line"
+            )
+        rows.append(row)
+    return header, rows
 
 
 class ResumableTensorBoard(TensorBoardOutputFormat):
@@ -307,7 +329,7 @@ def _as_cell(value: Any) -> str:
     return " ".join(value.split()) if isinstance(value, str) else repr(value)
 
 
-def _csv_line(cells: Iterable[str]) -> str:
+def _csv_line(cells: Iterable[Any]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()

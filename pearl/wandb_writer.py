@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 from stable_baselines3.common.logger import Figure, HParam, Image, KVWriter, filter_excluded_keys
 
+from pearl.files import read_text, refuse_links, write_text
+
 if TYPE_CHECKING:
     import wandb
 
@@ -35,6 +37,8 @@ FINISH_TIMEOUT_S = 60.0  # for the upload of what is left when a run ends
 
 # The same service under two names: wandb 0.31 calls the second, and takes a netrc entry for either.
 _PUBLIC_HOSTS = frozenset({"api.wandb.ai", "api.forge.coreweave.com"})
+# wandb puts a new link in the place of the old one; whatever else is a link is not its own.
+_WANDB_LINKS = frozenset({"latest-run", "debug.log", "debug-internal.log", "debug-core.log"})
 _ENVIRONMENT_MODES: Mapping[str, ResolvedWandbMode] = {
     "online": "online",
     "run": "online",
@@ -96,10 +100,15 @@ def start_wandb(
         config: the run's settings, shown beside its curves.
         name: the run's name on the dashboard.
         mode: see `resolve_wandb_mode`.
+
+    Raises:
+        FileError: `run_dir/wandb` or something in it is a link, or `wandb_id.txt` is no text file.
     """
     resolved = resolve_wandb_mode(mode, os.environ, has_wandb_key)
     if resolved == "disabled":
         return None
+    refuse_links(run_dir / "wandb", besides=_WANDB_LINKS)
+    refuse_links(run_dir / "wandb" / "artifacts")
     run_id: str | None = _stable_run_id(run_dir)
     reason = ""
     if resolved == "online":
@@ -184,7 +193,9 @@ class WandbWriter(KVWriter):
 
             with self._surviving_a_lost_service(), self._staging_in_run_dir():
                 artifact = wandb.Artifact(re.sub(r"[^\w.-]+", "-", name), type=kind)
-                artifact.add_dir(str(folder))
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file() and not path.is_symlink():  # A link may lead to what nobody wants uploaded.
+                        artifact.add_file(str(path), name=path.relative_to(folder).as_posix())
                 self._run.log_artifact(artifact)
 
     def close(self) -> None:
@@ -321,10 +332,10 @@ def _in_netrc(host: str) -> bool:
 def _stable_run_id(run_dir: Path) -> str:
     """The id that ties the sessions of one run together, kept in `wandb_id.txt`."""
     path = run_dir / "wandb_id.txt"
-    if path.is_file() and (run_id := path.read_text(encoding="utf-8").strip()):
+    if path.exists() and (run_id := read_text(path, limit=1_000).strip()):
         return run_id
     run_id = uuid.uuid4().hex[:12]
-    path.write_text(run_id + "\n", encoding="utf-8")
+    write_text(path, run_id + "\n")
     return run_id
 
 

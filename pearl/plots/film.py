@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pearl.plots.style import whole_file, with_suffix
+from pearl.files import replacing
+from pearl.plots.style import with_suffix
 
 FASTEST_FPS = 50  # viewers slow a GIF down whose frames last less than 20 ms
 
@@ -36,7 +37,7 @@ def animation(path_gif: str | os.PathLike[str], frames: Sequence[NDArray[np.uint
                 f"frames[{index}] is {frame.dtype} of shape {frame.shape}"
             )
     images = _with_one_palette([Image.fromarray(frame) for frame in frames])
-    with whole_file(target) as stream:
+    with replacing(target) as stream:
         images[0].save(
             stream, format="GIF", save_all=True, append_images=images[1:], duration=round(100 / fps) * 10, loop=0
         )

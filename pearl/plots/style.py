@@ -5,8 +5,6 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-from uuid import uuid4
 
 import matplotlib.style
 import numpy as np
@@ -14,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from pearl.files import replacing
 
 WIDTH = 8.0  # inches; at DPI that is 1200 pixels
 DPI = 150
@@ -71,7 +71,7 @@ def png(path: str | os.PathLike[str], *, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        with whole_file(target) as stream:
+        with replacing(target) as stream:
             figure.savefig(stream, format="png")
 
 
@@ -85,19 +85,6 @@ def with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
     if target.suffix.lower() != suffix:
         raise ValueError(f"path must end in {suffix!r}; found {str(target)!r}")
     return target
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content replaces `target` at once when the block ends, and is dropped if the block fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    try:
-        with unfinished.open("xb") as stream:
-            yield stream
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def add_header(figure: Figure, title: str, subtitle: str = "") -> None:

@@ -1,5 +1,6 @@
 """The adaptation script: one task, episode by episode, with a picture and a film."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -124,3 +125,11 @@ def test_a_damaged_checkpoint_is_named(script, damaged):
     code, printed = script(folder)
     assert code == 2
     assert_one_error_names(file, printed)
+
+
+def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path):
+    shutil.rmtree(copied / "plots")
+    (copied / "plots").symlink_to(tmp_path)
+    code, printed = script(copied)
+    assert code == 2
+    assert f"{copied}/plots is a link to {tmp_path}" in printed

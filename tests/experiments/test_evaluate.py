@@ -1,6 +1,7 @@
 """The evaluation script: new tasks, the same protocol, figures and pictures."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -140,3 +141,23 @@ def test_a_damaged_checkpoint_is_named(script, damaged):
     code, printed = script(folder)
     assert code == 2
     assert_one_error_names(file, printed)
+
+
+def test_a_strangers_run_is_evaluated_and_no_link_in_it_written_through(script, copied, tmp_path, no_pictures):
+    (tmp_path / "private").write_text("mine")
+    for name in ("evaluation.json", "evaluation.json.partial"):
+        (copied / name).symlink_to(tmp_path / "private")
+    code, _ = script(copied)
+    assert code == 0
+    assert report(copied)["family"] == "point-robot"
+    assert not (copied / "evaluation.json").is_symlink()
+    assert (tmp_path / "private").read_text() == "mine"
+
+
+def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path):
+    shutil.rmtree(copied / "plots")
+    (copied / "plots").symlink_to(tmp_path)
+    code, printed = script(copied)
+    assert code == 2
+    assert f"{copied}/plots is a link to {tmp_path}" in printed
+    assert not (copied / "evaluation.json").exists()

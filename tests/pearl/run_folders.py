@@ -33,3 +33,13 @@ def rows(folder):
 
 def steps_of(folder):
     return [int(row["env_steps"]) for row in rows(folder)]
+
+
+def stop_at(run, env_steps):
+    """Train until the first evaluation at ``env_steps`` or later, and stop there as Ctrl-C would."""
+
+    def evaluated(metrics):
+        run.interrupted = metrics["env_steps"] >= env_steps
+
+    assert run.train(on_evaluation=evaluated) is None
+    return run

@@ -117,7 +117,7 @@ def test_a_group_that_is_no_longer_written_is_removed(saved):
 
 def test_leftovers_of_a_killed_write_are_removed_by_the_next(saved):
     (saved / "weights-000009.safetensors").write_bytes(b"half")
-    (saved / "manifest.json.partial").write_bytes(b"{")
+    (saved / f".pearl-{0:032x}.partial").write_bytes(b"{")
     write_checkpoint(saved, *example(2))
     assert_holds(saved, 2)
     assert read_checkpoint(saved).generation == 10

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pearl import checkpoint
+from pearl import checkpoint, files
 from pearl.checkpoint import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from tests.pearl.checkpoints import assert_holds, contents, example, save_example
 
@@ -30,7 +30,7 @@ class WatchedDisk:
         self.watcher, self.busy = watcher, False
         for name in ("fsync", "replace", "unlink", "mkdir"):
             monkeypatch.setattr(os, name, self.watched(name, getattr(os, name)))
-        monkeypatch.setattr(checkpoint, "open", self.watched("open", self.open), raising=False)
+        monkeypatch.setattr(files, "open", self.open, raising=False)
 
     def watched(self, name, function):
         def call(*args, **kwargs):
@@ -48,6 +48,9 @@ class WatchedDisk:
                 self.busy = False
 
     def open(self, path, mode):
+        if mode == "rb":
+            return builtins.open(path, mode)
+        self.notify("open")
         file = builtins.open(path, mode, buffering=0)  # noqa: SIM115
         write = file.write
 

@@ -14,21 +14,11 @@ from pearl.checkpoint import has_checkpoint
 from pearl.run import Run, RunError, differences, output_folder, read_json, read_progress, resume, write_json
 from pearl.tasks import make
 from tests.pearl import small
-from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of
+from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of, stop_at
 from tests.pearl.small import Counting, everything_learnt
 
 pytestmark = pytest.mark.usefixtures("quickly")
 draw = Run.draw  # which the fixture replaces
-
-
-def stop_at(run, env_steps):
-    """Train until the first evaluation at ``env_steps`` or later, and stop there as Ctrl-C would."""
-
-    def evaluated(metrics):
-        run.interrupted = metrics["env_steps"] >= env_steps
-
-    assert run.train(on_evaluation=evaluated) is None
-    return run
 
 
 class Killed(BaseException):

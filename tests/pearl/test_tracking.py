@@ -110,6 +110,47 @@ def test_resuming_a_damaged_file_names_the_line(tmp_path):
         local_tracker(tmp_path, resume_env_steps=300)
 
 
+ROWS = b"env_steps,test/score\n100,1.0\n200,2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"holds no row, but the run logged a row at 200 or later"),
+        (b"env_steps,test/sc", r"holds no row"),
+        (b"env_steps,test/score\n", r"holds no row"),
+        (ROWS[:-4], r"ends at 100 environment steps, but .* at 200 or later: lines are lost"),
+        (b"\0" * 64, r"is damaged: it holds NUL bytes"),
+        (ROWS + b"\0" * 64, r"is damaged: it holds NUL bytes"),
+        (ROWS + b"300,\xff\n", r"is damaged: 'utf-8' codec can't decode"),
+        (ROWS + b"3" * 5_000 + b",1.0\n", r"line 4, does not fit the header"),
+        (ROWS + b"300,nan,\n", r"line 4, does not fit the header"),
+        (b"env_steps,x\n300," + b"x" * 200_000 + b"\n", r"is damaged: field larger than"),
+    ],
+)
+def test_resuming_names_a_file_that_lost_rows_or_is_no_table_and_leaves_it(tmp_path, content, message):
+    path = tmp_path / "progress.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"progress\.csv,? {message}"):
+        ProgressCSV(path, resume_env_steps=250, logged_env_steps=200)
+    assert path.read_bytes() == content
+
+
+def test_a_last_line_that_was_cut_within_a_letter_is_dropped(tmp_path):
+    path = tmp_path / "progress.csv"
+    path.write_bytes(ROWS + "300,é".encode()[:-1])
+    ProgressCSV(path, resume_env_steps=250, logged_env_steps=200).close()
+    assert path.read_bytes() == ROWS
+
+
+def test_rows_go_on_where_the_file_was_deleted_meanwhile(tmp_path):
+    with local_tracker(tmp_path) as tracker:
+        tracker.log(100, {"a": 1})
+        (tmp_path / "progress.csv").unlink()
+        tracker.log(200, {"a": 1, "b": 2})
+    assert [row["env_steps"] for row in read_rows(tmp_path)] == ["200"]
+
+
 def test_a_new_run_refuses_to_overwrite_the_rows_of_another(tmp_path):
     with local_tracker(tmp_path) as tracker:
         tracker.log(100, {"test/score": 1.0})
