@@ -143,9 +143,13 @@ class MetaLearner:
             self.wall_s = wall_before + time.perf_counter() - begun
             ending = stopped or self.num_timesteps >= target
             if self.num_timesteps >= self.next_evaluation or (ending and total_timesteps > 0):
-                interval = self.config.evaluation.interval
+                due, interval = self.next_evaluation, self.config.evaluation.interval
                 self.next_evaluation = (self.num_timesteps // interval + 1) * interval
-                self._log_evaluation(metrics, on_evaluation)
+                try:
+                    self._log_evaluation(metrics, on_evaluation)
+                except BaseException:  # Ctrl-C too: the evaluation is still to be made.
+                    self.next_evaluation = due
+                    raise
             if ending or (should_stop is not None and should_stop()):
                 break
             callbacks.on_rollout_start()
