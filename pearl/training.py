@@ -68,6 +68,11 @@ class MetaTraining(ABC):
             self._envs = self._make_envs(self.tasks)
         return self._envs
 
+    def close_envs(self) -> None:
+        """Close the training tasks' environments; they are made anew when they are needed."""
+        if self._envs is not None:
+            self._envs.close()
+
     def iterate(self, on_step: Callable[[StepEvent], bool] | None = None) -> dict[str, float]:
         """Run one iteration: collect one trial of each chosen task, then learn.
 

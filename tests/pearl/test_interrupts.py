@@ -109,6 +109,9 @@ def test_a_trial_in_which_a_worker_died_is_not_counted_and_its_workers_are_ended
     model.learn(ITERATION)
     assert model.num_timesteps == kept(model)
     assert differences(everything_learnt(unbroken.learn(INITIAL).learn(ITERATION)), everything_learnt(model)) == []
+    model.training.close_envs()
+    unbroken.training.close_envs()
+    assert ended([])
 
 
 @needs_proc
@@ -120,7 +123,7 @@ def test_the_environments_of_a_trial_that_is_dropped_are_closed(workers, monkeyp
     with pytest.raises(KeyboardInterrupt):
         model.learn(UNBROKEN, callback=OnceAt(INITIAL + 4, raising(KeyboardInterrupt)))
     assert [envs.num_envs for envs in made if envs.closed] == [2]
-    model.training.envs.close()
+    model.training.close_envs()
     assert ended([])
 
 
