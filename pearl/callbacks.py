@@ -112,7 +112,7 @@ class TrainingCallbacks:
             info = infos[row]
             if _is_statistics(info["episode"]):
                 self._model.ep_info_buffer.append(info["episode"])
-            success = info.get("is_success", info.get("success"))
+            success = info.get("success", info.get("is_success"))
             if success is not None:
                 self._model.ep_success_buffer.append(success)
             self._n_episodes += 1

@@ -70,7 +70,7 @@ class SB3Interface:
 
         self.logger = silent_logger()
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=STATISTICS_WINDOW)
-        """The newest training episodes: return ``"r"``, length ``"l"`` in steps, seconds ``"t"`` since ``learn`` began"""
+        """The newest training episodes: return ``"r"``, length ``"l"`` in steps, seconds ``"t"`` into ``learn``"""
         self.ep_success_buffer: deque[bool] = deque(maxlen=STATISTICS_WINDOW)
         """Whether the newest training episodes that told it ended in success"""
 
