@@ -20,6 +20,9 @@ from pearl.training_config import TrainingConfig
 class Learner(Protocol):
     """Takes an iteration's gradient steps. Between iterations the agent holds the weights that count."""
 
+    n_taken: int
+    """Gradient steps taken by ``learn``, those of a call that an exception ended too"""
+
     def learn(self, n_steps: int) -> dict[str, float]:
         """Take ``n_steps`` gradient steps; return the agent's scalars, averaged over them, empty without a step."""
         ...
@@ -51,6 +54,7 @@ class AgentLearner:
     """
 
     def __init__(self, agent: Any, sample: Callable[[], Any], rng: torch.Generator) -> None:
+        self.n_taken = 0
         self._agent = agent
         self._sample = sample
         self._rng = rng
@@ -60,6 +64,7 @@ class AgentLearner:
         for _ in range(n_steps):
             for name, value in self._agent.update(self._sample(), self._rng).items():
                 sums[name] = sums[name] + value if name in sums else value
+            self.n_taken += 1
         return {name: float(total) / n_steps for name, total in sums.items()}
 
     def set_learning_rate(self, learning_rate: float) -> None:  # noqa: D102
@@ -96,6 +101,7 @@ class TwinLearner:
         *,
         captured: bool,
     ) -> None:
+        self.n_taken = 0
         self._agent = agent
         self._rng = rng
         self._device_rng = torch.Generator(device)
@@ -116,10 +122,13 @@ class TwinLearner:
         for total in self._sums.values():
             total.zero_()
         step = self._captured_step if self._captured_step is not None and self._sampler.shapes_stand else self._step
-        with static_shapes():
-            for _ in range(n_steps):
-                step()
-        copy_parameters(self._twin, self._agent)
+        try:
+            with static_shapes():
+                for _ in range(n_steps):
+                    step()
+                    self.n_taken += 1
+        finally:
+            copy_parameters(self._twin, self._agent)
         totals = torch.stack(list(self._sums.values())).tolist()
         return {name: total / n_steps for name, total in zip(self._sums, totals, strict=True)}
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents import MetaAgent, PEARLAgent
 from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import Config, PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
-from pearl.rollout import StepEvent
+from pearl.sb3_interface import SB3Interface
 from pearl.systems import find_system
 from pearl.tasks import Task, TaskDistribution, family_name, make, time_limit
 from pearl.training import MetaTraining, ReplayTraining
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from pearl.callbacks import Callback
 
 
-class MetaLearner:
+class MetaLearner(SB3Interface):
     """A meta-reinforcement learner: meta-train once, then learn new tasks within a few episodes.
 
     Args:
@@ -47,6 +46,7 @@ class MetaLearner:
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
+        super().__init__()
         distribution = make(family) if isinstance(family, str) else family
         self.family = family_name(distribution)
         self.config = config
@@ -73,32 +73,16 @@ class MetaLearner:
         self.training: MetaTraining = system.training(self.agent, self.tasks, self.train_tasks, config, training_seed)
         self.wall_s = 0.0
         self.next_evaluation = 0
-        from pearl.callbacks import silent_logger  # stable-baselines3 takes as long to import as all of pearl
-
-        self.logger = silent_logger()
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
-
-    @property
-    def num_timesteps(self) -> int:
-        """Environment steps taken in meta-training."""
-        return self.training.env_steps
-
-    def get_env(self) -> Any:
-        """Return the training tasks' vector environment (for stable-baselines3 callbacks)."""
-        return self.training.envs
-
-    def get_vec_normalize_env(self) -> None:
-        """Return None: observations are not normalised by a wrapper (for stable-baselines3 callbacks)."""
-
-    def dump_logs(self) -> None:
-        """Write what was recorded in the logger (for stable-baselines3 callbacks)."""
-        self.logger.dump(self.num_timesteps)
 
     def learn(
         self,
         total_timesteps: int | None = None,
         callback: "Callback" = None,
+        log_interval: int | None = None,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = False,
         progress_bar: bool = False,
         *,
         on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
@@ -110,7 +94,12 @@ class MetaLearner:
 
         Args:
             total_timesteps: environment steps; what is left of ``training.total_steps`` where None.
-            callback: stable-baselines3 callbacks; one that returns False ends training after the running iteration.
+            callback: stable-baselines3 callbacks; one that returns False ends the running trials there, and training
+                after having learnt from them.
+            log_interval: finished episodes after which ``dump_logs`` is called each time; at evaluations alone where
+                None.
+            tb_log_name: the model's name in callbacks' messages; where TensorBoard's files go is for the logger to say.
+            reset_num_timesteps: whether to count from 0, which only a model can that has not trained.
             progress_bar: show stable-baselines3's progress bar.
             on_evaluation: called after each evaluation with it and what was logged.
             should_stop: asked after each iteration; True ends training.
@@ -118,43 +107,46 @@ class MetaLearner:
         Raises:
             NonFiniteError: an environment returned a NaN or infinite value.
             DivergedError: a loss became NaN or infinite.
+            TypeError: ``log_interval`` is no number.
+            ValueError: a negative number, ``reset_num_timesteps`` on a model that has trained, or a callback that
+                cannot do here what it is set to do.
         """
         if total_timesteps is None:
             total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
         if total_timesteps < 0:
             raise ValueError(f"total_timesteps must not be negative, got {total_timesteps}.")
         target = self.num_timesteps + total_timesteps
-        from pearl.callbacks import init_callback
+        from pearl.callbacks import TrainingCallbacks
 
-        callbacks = init_callback(self, callback, progress_bar)
-        # stable-baselines3's progress bar counts from num_timesteps to the local of this name.
-        callbacks.on_training_start({"total_timesteps": target, "self": self}, globals())
+        callbacks = TrainingCallbacks(
+            self,
+            callback,
+            target,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
         begun, wall_before = time.perf_counter(), self.wall_s
-        stopped = False
-
-        def on_step(event: StepEvent) -> bool:
-            nonlocal stopped
-            callbacks.update_locals(
-                {"dones": event.dones, "rewards": event.rewards, "infos": event.infos, "self": self}
-            )
-            stopped = stopped or not callbacks.on_step()
-            return not stopped
-
         metrics: dict[str, float] = {}
         while True:
             self.wall_s = wall_before + time.perf_counter() - begun
-            ending = stopped or self.num_timesteps >= target
+            ending = callbacks.stopped or self.num_timesteps >= target
             if self.num_timesteps >= self.next_evaluation or (ending and total_timesteps > 0):
-                interval = self.config.evaluation.interval
+                due, interval = self.next_evaluation, self.config.evaluation.interval
                 self.next_evaluation = (self.num_timesteps // interval + 1) * interval
-                self._log_evaluation(metrics, on_evaluation)
+                try:
+                    self._log_evaluation(metrics, on_evaluation)
+                except BaseException:  # Ctrl-C too: the evaluation is still to be made.
+                    self.next_evaluation = due
+                    raise
             if ending or (should_stop is not None and should_stop()):
                 break
-            callbacks.on_rollout_start()
-            metrics = self.training.iterate(on_step) or metrics
-            callbacks.on_rollout_end()
+            callbacks.start_rollout()
+            metrics = self.training.iterate(callbacks.step) or metrics
+            callbacks.end_rollout()
         self.wall_s = wall_before + time.perf_counter() - begun
-        callbacks.on_training_end()
+        callbacks.end()
         return self
 
     def evaluate(
@@ -242,17 +234,6 @@ class MetaLearner:
         if seed is None:
             seed = int(torch.randint(2**31, (1,), generator=self._rng))
         return Session(self.agent, torch.Generator().manual_seed(seed))
-
-    def predict(
-        self,
-        observation: NDArray[Any] | dict[str, NDArray[Any]],
-        state: tuple[Any, ...] | None = None,
-        episode_start: NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[Any], tuple[Any, ...] | None]:
-        """Act on the prior, before any adaptation, by stable-baselines3's ``predict`` contract."""
-        memory = self.agent.begin(1, self._rng)
-        return AdaptedPolicy(self.agent, memory, self._rng).predict(observation, state, episode_start, deterministic)
 
     def save(self, path: str | Path, *, training_state: bool = True) -> None:
         """Write a checkpoint folder: safetensors and JSON, atomically.

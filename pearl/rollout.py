@@ -78,8 +78,12 @@ class StepEvent(NamedTuple):
     """(task,)"""
     dones: BoolArray
     """(task,), an episode ended here by termination or time limit"""
-    infos: dict[str, Any]
-    """The vector environment's info"""
+    infos: list[dict[str, Any]]
+    """The info of each task, (task,), empty for a task that idles"""
+    active: BoolArray
+    """(task,), False for a task that idles"""
+    truncated: BoolArray
+    """(task,), an episode was cut off here without having terminated"""
 
 
 def rollout(
@@ -161,7 +165,16 @@ def rollout(
         if begins:
             memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
             episode = episode + (ended & active)
-        going_on = on_step is None or on_step(StepEvent(int(active.sum()), rewards, ended & active, infos))
+        going_on = on_step is None or on_step(
+            StepEvent(
+                int(active.sum()),
+                rewards,
+                ended & active,
+                by_task(infos, active),
+                active,
+                truncated & ~terminated & active,
+            )
+        )
         if not going_on or (begins and (episode >= episodes).all()):
             break
         if begins:
@@ -187,6 +200,21 @@ def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
         return reward
     given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
     return np.where(given, infos["training_reward"], reward).astype(np.float32)
+
+
+def by_task(infos: dict[str, Any], active: BoolArray) -> list[dict[str, Any]]:
+    """Return the info of each task, (task,), empty where it is not active, from a vector environment's merged info."""
+    return [_of_row(infos, row) if own else {} for row, own in enumerate(active.tolist())]
+
+
+def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
+    found = {}
+    for name, values in infos.items():
+        given = infos.get(f"_{name}")
+        if (name.startswith("_") and name[1:] in infos) or (given is not None and not given[row]):
+            continue
+        found[name] = _of_row(values, row) if isinstance(values, dict) else values[row]
+    return found
 
 
 def is_finite(*arrays: NDArray[Any]) -> bool:

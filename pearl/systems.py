@@ -22,8 +22,9 @@ from pearl.config import (
     TransformerConfig,
 )
 from pearl.config_reading import ConfigError
+from pearl.on_policy import TrialTraining
 from pearl.tasks import TaskDistribution, told
-from pearl.training import MetaTraining, ReplayTraining, TrialTraining
+from pearl.training import MetaTraining, ReplayTraining
 from pearl.trial_training import TrialReplayTraining
 
 MakeAgent = Callable[[gym.Space[Any], gym.Space[Any], Any, torch.Generator], Any]

@@ -2,7 +2,8 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -11,12 +12,11 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from agents import MetaAgent, PEARLAgent, Transitions, Trials
+from agents import MetaAgent, PEARLAgent
 from agents.features import NormalisedFeatures
 from agents.spaces import is_image
 from pearl.config import Config, PEARLConfig, RecurrentSACConfig
 from pearl.learner import Learner, learning_device, make_learner
-from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
 from pearl.replay import TaskReplay
@@ -59,6 +59,7 @@ class MetaTraining(ABC):
         self._collect_rng = torch.Generator().manual_seed(int(collecting))
         self._learn_rng = torch.Generator().manual_seed(int(learning))
         self._envs: VectorEnv[Any, Any, Any] | None = None
+        self._before_trial: tuple[int, Tensor] | None = None  # the counter and the generator, while a trial runs
 
     @property
     def envs(self) -> VectorEnv[Any, Any, Any]:
@@ -67,8 +68,16 @@ class MetaTraining(ABC):
             self._envs = self._make_envs(self.tasks)
         return self._envs
 
+    def close_envs(self) -> None:
+        """Close the training tasks' environments; they are made anew when they are needed."""
+        if self._envs is not None:
+            self._envs.close()
+
     def iterate(self, on_step: Callable[[StepEvent], bool] | None = None) -> dict[str, float]:
         """Run one iteration: collect one trial of each chosen task, then learn.
+
+        Trials count whole or not at all: after an exception within them, the counters and the generators are as they
+        were before. Gradient steps from a replay that an exception cuts short stay owed to the next iteration.
 
         Args:
             on_step: called after each environment step of the tasks together; False ends the collection early.
@@ -81,7 +90,8 @@ class MetaTraining(ABC):
             DivergedError: a loss became NaN or infinite.
         """
         begun = time.perf_counter()
-        trajectories = self._collect(on_step)
+        with self._whole_trials():
+            trajectories = self._collect(on_step)
         collected = time.perf_counter()
         agent = self.config.agent
         if agent.final_learning_rate is not None:
@@ -123,6 +133,19 @@ class MetaTraining(ABC):
     @abstractmethod
     def _set_learning_rate(self, learning_rate: float) -> None: ...
 
+    @contextmanager
+    def _whole_trials(self) -> Iterator[None]:
+        """Take back what trials changed if they do not end."""
+        env_steps, generator = self._before_trial = self.env_steps, self._collect_rng.get_state()
+        try:
+            yield
+        except BaseException:  # Ctrl-C too.
+            self.env_steps = env_steps
+            self._collect_rng.set_state(generator)
+            raise
+        finally:
+            self._before_trial = None
+
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> Trajectories:
         """Play a trial of each task that the iteration chooses."""
         n_chosen = self.config.training.tasks_per_iteration or len(self.tasks)
@@ -142,18 +165,20 @@ class MetaTraining(ABC):
 
         tasks = [self.tasks[index] for index in chosen]
         envs = self.envs if len(tasks) == len(self.tasks) else self._make_envs(tasks)
-        trajectories, _ = rollout(
-            envs,
-            agent,
-            agent.begin(len(tasks), self._collect_rng),
-            episodes=episodes,
-            seed=int(torch.randint(2**31, (1,), generator=self._collect_rng)),
-            rng=self._collect_rng,
-            on_step=count,
-            labels=tasks,
-        )
-        if envs is not self.envs:
-            envs.close()
+        try:
+            trajectories, _ = rollout(
+                envs,
+                agent,
+                agent.begin(len(tasks), self._collect_rng),
+                episodes=episodes,
+                seed=int(torch.randint(2**31, (1,), generator=self._collect_rng)),
+                rng=self._collect_rng,
+                on_step=count,
+                labels=tasks,
+            )
+        finally:
+            if envs is not self._envs:
+                envs.close()
         return trajectories
 
     def _see(self, trajectories: Trajectories) -> None:
@@ -165,13 +190,20 @@ class MetaTraining(ABC):
         return make_envs(self.distribution, tasks, self.config.training.workers)
 
     def state(self) -> dict[str, Any]:
-        """Return the counters and the random generators' states as JSON."""
+        """Return the counters and the random generators' states as JSON.
+
+        While trials run, they are those from before these trials, which are not kept yet.
+        """
+        env_steps, collect_rng = self.env_steps, self._collect_rng
+        if self._before_trial is not None:
+            env_steps, collect_rng = self._before_trial[0], torch.Generator()
+            collect_rng.set_state(self._before_trial[1])
         return {
-            "env_steps": self.env_steps,
+            "env_steps": env_steps,
             "gradient_steps": self.gradient_steps,
             "collection_s": self.collection_s,
             "learning_s": self.learning_s,
-            "collect_rng": random_state_to_json(self._collect_rng),
+            "collect_rng": random_state_to_json(collect_rng),
             "learn_rng": random_state_to_json(self._learn_rng),
         }
 
@@ -250,11 +282,13 @@ class OffPolicyTraining(MetaTraining):
         """Put a trial of each task in ``chosen``, by number, into the replay."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
-        n_steps = int(self._owed_gradient_steps)
-        self._owed_gradient_steps -= n_steps
-        metrics = self.learner.learn(n_steps)
-        self.gradient_steps += n_steps
-        return metrics
+        before = self.learner.n_taken
+        try:
+            return self.learner.learn(int(self._owed_gradient_steps))
+        finally:
+            n_taken = self.learner.n_taken - before
+            self._owed_gradient_steps -= n_taken
+            self.gradient_steps += n_taken
 
     def _set_learning_rate(self, learning_rate: float) -> None:
         self.learner.set_learning_rate(learning_rate)
@@ -300,40 +334,3 @@ class ReplayTraining(OffPolicyTraining):
 
     def _keep(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self.replay.add(chosen, trajectories)
-
-
-class TrialTraining(MetaTraining):
-    """Meta-training from the trials of each iteration alone, by an agent that learns from ``Trials``."""
-
-    @property
-    def can_go_on(self) -> bool:  # noqa: D102
-        return self.gradient_steps == 0 or bool(self.agent.optimizer.state)
-
-    def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
-        return {"optimizers": optimizer_tensors(self.agent.optimizer)}
-
-    def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:  # noqa: D102
-        load_optimizer_tensors(self.agent.optimizer, groups["optimizers"])
-
-    def _learn(self, trajectories: Trajectories) -> dict[str, float]:
-        metrics = {
-            name: float(value) for name, value in self.agent.update(trials(trajectories), self._learn_rng).items()
-        }
-        self.gradient_steps += int(metrics.pop("gradient_steps"))
-        self._see(trajectories)  # Now: what was acted on has to be learnt from as it was read.
-        return metrics
-
-    def _set_learning_rate(self, learning_rate: float) -> None:
-        self.agent.set_learning_rate(learning_rate)
-
-
-def trials(trajectories: Trajectories) -> Trials:
-    """Return what was collected as trial-based agents learn from it."""
-    fields = {name: torch.from_numpy(getattr(trajectories, name)) for name in Transitions._fields}
-    return Trials(
-        transitions=Transitions(**fields | {"terminated": fields["terminated"].float()}),
-        training_reward=torch.from_numpy(trajectories.training_reward),
-        ended=torch.from_numpy(trajectories.terminated | trajectories.truncated),
-        mask=torch.from_numpy(trajectories.mask),
-        extras={name: torch.from_numpy(values) for name, values in trajectories.extras.items()},
-    )

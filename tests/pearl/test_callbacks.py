@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import (
     LogEveryNTimesteps,
     ProgressBarCallback,
     StopTrainingOnMaxEpisodes,
+    StopTrainingOnNoModelImprovement,
     StopTrainingOnRewardThreshold,
 )
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
@@ -59,7 +60,7 @@ class Recorder(BaseCallback):
         self.rewards.append(self.locals["rewards"].copy())
         self.dones += int(self.locals["dones"].sum())
         assert self.locals["self"] is self.model
-        assert isinstance(self.locals["infos"], dict)
+        assert len(self.locals["infos"]) == len(self.locals["dones"])
         self.logger.record("mine/steps", self.num_timesteps)
         return self.stop_at is None or self.num_timesteps < self.stop_at
 
@@ -148,16 +149,26 @@ def test_callbacks_do_not_change_training():
 
 def test_checkpoints_of_stable_baselines3_load(tmp_path):
     model = small_model()
-    callback = CheckpointCallback(save_freq=4, save_path=str(tmp_path), name_prefix="counting")
+    everything = {"save_replay_buffer": True, "save_vecnormalize": True}
+    callback = CheckpointCallback(save_freq=4, save_path=str(tmp_path), name_prefix="counting", **everything)
     model.learn(INITIAL + ITERATION, callback=callback)
     assert files_of(tmp_path) == {f"counting_{steps}_steps.zip" for steps in (16, 32, 48)}
     loaded = pearl.load(tmp_path / "counting_48_steps.zip", distribution=Counting())
-    assert loaded.num_timesteps == 48
-    loaded.learn(ITERATION)
+    assert loaded.num_timesteps == INITIAL  # The trial in which it was saved was not kept yet.
+    assert differences(everything_learnt(model), everything_learnt(loaded.learn(ITERATION))) == []
 
 
 @pytest.mark.parametrize("tasks_per_iteration", [None, 2])
-def test_the_progress_bar_counts_environment_steps(tasks_per_iteration, monkeypatch):
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda: {"progress_bar": True},
+        lambda: {"callback": ProgressBarCallback()},
+        lambda: {"callback": [Recorder(), CallbackList([ProgressBarCallback()])]},
+    ],
+    ids=["progress_bar", "callback", "within lists"],
+)
+def test_the_progress_bar_counts_environment_steps(options, tasks_per_iteration, monkeypatch):
     shown = []
     close = ProgressBarCallback._on_training_end
     monkeypatch.setattr(
@@ -166,13 +177,9 @@ def test_the_progress_bar_counts_environment_steps(tasks_per_iteration, monkeypa
         lambda self: (shown.append((self.pbar.n, self.pbar.total)), close(self)),
     )
     model = small_model(training={"tasks_per_iteration": tasks_per_iteration})
-    model.learn(INITIAL + ITERATION, progress_bar=True)
-    model.learn(2 * ITERATION, progress_bar=True)
+    model.learn(INITIAL + ITERATION, **options())
+    model.learn(2 * ITERATION, **options())
     assert shown == [(INITIAL + ITERATION, INITIAL + ITERATION), (2 * ITERATION, 2 * ITERATION)]
-
-
-def test_stable_baselines3s_own_progress_bar_runs_too():
-    small_model().learn(INITIAL, callback=ProgressBarCallback())
 
 
 def test_training_stops_after_so_many_episodes_of_each_task():
@@ -212,7 +219,7 @@ def test_stable_baselines3s_evaluation_callback_evaluates_the_prior(log, tmp_pat
         assert saved["results"] == pytest.approx(np.full((2, 2), 2.0))
     logged = [float(row["eval/mean_reward"]) for row in rows_of(path) if row["eval/mean_reward"]]
     assert logged == pytest.approx([2.0, 2.0])
-    assert pearl.load(best / "best_model", distribution=Counting()).num_timesteps == 24
+    assert pearl.load(best / "best_model", distribution=Counting()).num_timesteps == INITIAL
 
 
 @other_type_of_environments
@@ -228,6 +235,15 @@ def test_the_evaluation_callback_does_not_change_training():
     callback = evaluation_callback(n_eval_episodes=1, eval_freq=4, deterministic=False)
     watched = small_model().learn(INITIAL + ITERATION, callback=callback)
     assert differences(everything_learnt(plain), everything_learnt(watched)) == []
+
+
+@other_type_of_environments
+def test_training_stops_where_evaluations_stop_improving():
+    stop = StopTrainingOnNoModelImprovement(max_no_improvement_evals=1)
+    callback = evaluation_callback(callback_after_eval=stop, n_eval_episodes=1, eval_freq=4)
+    model = small_model().learn(1_000, callback=callback)
+    assert stop.no_improvement_evals == 2
+    assert model.num_timesteps < 100
 
 
 def test_training_ends_when_it_should_stop():
