@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 import pearl
@@ -24,12 +23,13 @@ from pearl.config import Config, PEARLConfig, preset
 from pearl.config_reading import ConfigError, load_yaml
 from pearl.console import TrainingProgress
 from pearl.model import learner_of
+from pearl.output import make_console, protect_output
 from pearl.report import evaluation_table, headline
 from pearl.run import Run, RunError, check_unused, resume, run_name, saved_config
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import TaskDistribution, family_name, find
 from pearl.threads import use_threads
-from pearl.wandb_writer import WandbMode
+from pearl.wandb_mode import WandbMode
 
 Objective = Literal["critics", "reconstruction", "both"]
 
@@ -158,7 +158,7 @@ def agent_table() -> Table:
 
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
-    console = Console()
+    console = make_console()
     if "--list" in argv:
         console.print(family_table())
         console.print(agent_table())
@@ -182,6 +182,9 @@ def main(argv: list[str]) -> int:
     except (pearl.NonFiniteError, pearl.DivergedError, pearl.CheckpointError, OSError) as error:
         console.print(f"Training ended: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
+    except KeyboardInterrupt:  # the second one
+        console.print("Ended at once; what was learnt after the last checkpoint is lost.", highlight=False)
+        return 130
     finally:
         progress.stop()
     if evaluation is None:
@@ -210,4 +213,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main(sys.argv[1:]))

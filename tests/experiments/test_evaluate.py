@@ -140,3 +140,16 @@ def test_a_damaged_checkpoint_is_named(script, damaged):
     code, printed = script(folder)
     assert code == 2
     assert_one_error_names(file, printed)
+
+
+def test_an_evaluation_whose_pictures_fail_is_written_and_ends_well(script, copied, monkeypatch):
+    def raising(*_, **__):
+        raise ValueError("a font is missing")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", raising)
+    (copied / "evaluation.json").unlink(missing_ok=True)
+    code, printed = script(copied, "--tasks", 2)
+    assert code == 0
+    assert report(copied)["test"]["n_tasks"] == 2
+    assert f"  {copied / 'evaluation.json'}" in printed.splitlines()
+    assert ".png" not in printed
