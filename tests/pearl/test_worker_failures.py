@@ -94,6 +94,44 @@ if __name__ == "__main__":
 """
 
 
+CHATTY = """
+import os, sys
+from pearl.workers import WorkerVectorEnv
+from tests.pearl.worker_envs import Drawn, DrawnTasks
+
+class Chatty(Drawn):
+    def step(self, action):
+        for stream in (sys.stdout, sys.stderr):
+            print("→" * 10_000, file=stream, flush=True)
+        return super().step(action)
+
+class ChattyTasks(DrawnTasks):
+    def make_env(self, task, render_mode=None):
+        env = super().make_env(task)
+        env.unwrapped.__class__ = Chatty
+        return env
+
+if __name__ == "__main__":
+    envs = WorkerVectorEnv(ChattyTasks(), ChattyTasks().sample(2, None), 1)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    envs.close()
+    os._exit(5)
+"""
+
+
+@pytest.mark.parametrize("redirection", ["2>&1 | true", ">&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_an_environment_may_print_in_a_worker_where_nobody_reads_it(tmp_path, redirection):
+    (tmp_path / "chatty.py").write_text(CHATTY, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} chatty.py {redirection}; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        timeout=PATIENCE_S * 4,
+    )
+    assert done.returncode == 5
+
+
 def test_processes_of_others_end_by_sigterm_as_ever(tmp_path):
     """Those that the same server forks, those that an environment in a worker starts, and those that it forks."""
     (tmp_path / "others.py").write_text(OTHERS)
