@@ -8,7 +8,6 @@ from pathlib import Path
 
 import gymnasium as gym
 import tyro
-from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -17,6 +16,7 @@ from pearl import plots
 from pearl.adaptation import infers_task
 from pearl.evaluation import measure_references
 from pearl.files import folder_in
+from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.report import draw_adaptation, posterior_path
 from pearl.run import output_folder
 from pearl.tasks import find, parse_task
@@ -45,7 +45,7 @@ def main(
         distribution: module:Class of the task distribution, where the family is not a registered one.
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
-    console = Console()
+    console = make_console()
     try:
         if seed < 0:
             raise ValueError(f"--seed must be at least 0, got {seed}.")
@@ -91,13 +91,18 @@ def main(
     for name, reference in references.lines().items():
         table.add_row("", name, f"{reference:.2f}", style="dim")
     console.print(table)
-    paths = [draw_adaptation(model.agent, model.tasks, chosen, trial, references.lines(), pictures / "adaptation.png")]
+    paths = []
+    with warn_on_failure("the picture was not drawn"):
+        picture = pictures / "adaptation.png"
+        paths.append(draw_adaptation(model.agent, model.tasks, chosen, trial, references.lines(), picture))
     if gif:
-        paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
+        with warn_on_failure(f"the film {gif} was not made"):
+            paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
     for path in paths:
         console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+    return 1 if gif and gif not in paths else 0  # It was asked for, the picture was not.
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(tyro.cli(main))

@@ -29,10 +29,10 @@ from benchmark_precision import precision
 from benchmark_recurrence import recurrence
 from matplotlib.axes import Axes
 from reproduce import commit
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.persistence import versions
 from pearl.plots.style import PALETTE, add_header, png
 from pearl.run import write_json
@@ -103,7 +103,7 @@ class Arguments:
 def main(arguments: Arguments) -> int:
     """Measure, and return the process's exit code."""
     use_threads(arguments.threads)
-    console = Console()
+    console = make_console()
     names = [name for name in SECTIONS if not arguments.only or name in arguments.only]
     report: dict[str, Any] = about(arguments)
     found: dict[str, list[Figure]] = {}
@@ -115,8 +115,9 @@ def main(arguments: Arguments) -> int:
     console.print(table(found))
     write_json(arguments.out, report)
     console.print(f"  {arguments.out}", markup=False, highlight=False, soft_wrap=True)
-    if picture := draw(arguments.out.with_suffix(".png"), found, report):
-        console.print(f"  {picture}", markup=False, highlight=False, soft_wrap=True)
+    with warn_on_failure("the figures were not drawn"):
+        if picture := draw(arguments.out.with_suffix(".png"), found, report):
+            console.print(f"  {picture}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -167,9 +168,9 @@ def table(found: Mapping[str, Sequence[Figure]]) -> Table:
         for figure in figures:
             if figure.setting != setting:
                 setting = figure.setting
-                lines.add_row(f"[bold]{name}[/bold] · {escape(setting)}")
+                lines.add_row(Text.assemble((name, "bold"), f" · {setting}"))
             quartiles = "" if figure.n == 1 else f"{rounded(figure.low)} – {rounded(figure.high)}"
-            lines.add_row(f"  {escape(figure.what)}", rounded(figure.median), quartiles, figure.unit)
+            lines.add_row(f"  {figure.what}", rounded(figure.median), quartiles, figure.unit)
     return lines
 
 
@@ -222,5 +223,6 @@ def colour_of(names: Iterable[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    protect_output()
     assert set(SECTIONS) == set(get_args(Section))
     sys.exit(main(tyro.cli(Arguments)))

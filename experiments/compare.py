@@ -22,7 +22,6 @@ import numpy as np
 import tyro
 from pages import with_table
 from reproduce import commit
-from rich.console import Console
 from tyro.conf import Positional
 
 from pearl import plots
@@ -31,6 +30,7 @@ from pearl.comparison import Runs, compared, is_scored, last_episode, measure, r
 from pearl.config import Config, preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.files import read_text, write_text
+from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.plots.comparison import Estimate, looks
 from pearl.run import RunError, differences, read_json, write_json
 from pearl.systems import SYSTEMS, find_system
@@ -71,7 +71,7 @@ def main(
     """
     use_threads(1)
     make(family)
-    console = Console()
+    console = make_console()
     checked_out = commit()
     folder = out / family
     configs = {name: config_of(name, family, total_steps) for name in agents}
@@ -99,7 +99,9 @@ def main(
     if baseline not in found:
         raise ConfigError(f"{folder} holds no runs of {baseline}, which others would be compared with. Name a seed.")
     exploring = configs[baseline].evaluation.exploration_episodes
-    picture = draw(folder / PICTURE, family, found, exploring)
+    picture = folder / PICTURE
+    with warn_on_failure("the comparison was not drawn"):
+        draw(picture, family, found, exploring)
     console.print(table(found), soft_wrap=True)
     if page is not None:
         write_text(page, with_table(read_text(page), family, section(found, os.path.relpath(picture, page.parent))))
@@ -279,6 +281,7 @@ def _with_interval(estimate: Estimate, digits: int) -> str:
 
 
 if __name__ == "__main__":
+    protect_output()
     try:
         tyro.cli(main)
     except (CheckpointError, ConfigError, RunError, UnknownFamilyError) as error:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
 from pearl.evaluation import check_disjoint
 from pearl.files import folder_in
+from pearl.output import make_console, protect_output
 from pearl.report import draw_evaluation, evaluation_summary, evaluation_table, headline
 from pearl.run import output_folder, write_json
 from pearl.tasks import find
@@ -41,7 +41,7 @@ def main(
         distribution: module:Class of the task distribution, where the family is not a registered one.
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
-    console = Console()
+    console = make_console()
     try:
         sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
         model = pearl.load(
@@ -92,4 +92,5 @@ def main(
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(tyro.cli(main))

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
 from pearl.checkpoint import CheckpointError
 from pearl.config_reading import beyond_defaults
 from pearl.files import write_text
+from pearl.output import make_console, protect_output
 from pearl.run import RunError, read_json
 
 CARD = """# {family}
@@ -94,10 +94,11 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),
     )
     write_text(folder / "README.md", card)
-    Console().print(f"  {folder}")
+    make_console().print(f"  {folder}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
+    protect_output()
     try:
         tyro.cli(main)
     except (CheckpointError, RunError) as error:

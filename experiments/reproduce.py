@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
@@ -30,6 +29,7 @@ from pearl.checkpoint import CheckpointError
 from pearl.config import load_preset
 from pearl.console import TrainingProgress
 from pearl.files import copy
+from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.probes import calibration, probe
 from pearl.run import Run, RunError, read_json, read_progress, write_json
 from pearl.tasks import UnknownFamilyError
@@ -60,7 +60,7 @@ def main(
         total_steps: environment steps of a run; the preset's where None.
     """
     use_threads(threads)
-    console = Console()
+    console = make_console()
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
     prefix = ""
@@ -87,11 +87,15 @@ def main(
         result |= {"commit": checked_out, "threads": threads}
         write_json(folder / "result.json", result)
         kept = out / family / f"{prefix}seed{seed}"
-        for path in (*(folder / name for name in KEPT), *sorted((folder / "plots").glob("*.png"))):
-            copy(path, kept / path.relative_to(folder))
+        for name in KEPT:
+            copy(folder / name, kept / name)
+        with warn_on_failure("the pictures were not copied"):
+            for path in sorted((folder / "plots").glob("*.png")):
+                copy(path, kept / path.relative_to(folder))
     found = summary(family, sorted((out / family).glob(f"{prefix}seed*")))
     write_json(out / family / f"{prefix}summary.json", found)
-    draw_curves(family, out / family)
+    with warn_on_failure("the learning curves were not drawn"):
+        draw_curves(family, out / family)
     console.print_json(data=found)
 
 
@@ -158,6 +162,7 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
+    protect_output()
     try:
         tyro.cli(main)
     except (CheckpointError, RunError, UnknownFamilyError) as error:

@@ -21,7 +21,6 @@ import yaml
 from numpy.typing import NDArray
 from pages import with_table
 from reproduce import commit
-from rich.console import Console
 from tyro.conf import Positional
 
 import pearl
@@ -30,6 +29,7 @@ from pearl.config import PEARLConfig, load_preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
 from pearl.evaluation import Evaluation
 from pearl.files import read_text, write_text
+from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.run import RunError, read_json, write_json
 from pearl.threads import use_threads
 
@@ -69,7 +69,7 @@ def main(
         page: Markdown whose tables are brought up to date, each where <!-- FAMILY --> and <!-- / --> enclose it.
     """
     use_threads(1)
-    console = Console()
+    console = make_console()
     checked_out = commit()
     folder = out / study.stem
     for family in _chosen(read_study(study), families, variants):
@@ -88,7 +88,8 @@ def main(
                 write_json(path, {**described, "runs": dict(sorted(runs.items(), key=lambda run: int(run[0])))})
         found = all_runs(folder / family.name)
         if len(found) > 1:
-            draw(folder / f"{family.name}.png", family.name, found)
+            with warn_on_failure(f"{family.name} was not drawn"):
+                draw(folder / f"{family.name}.png", family.name, found)
             console.print(table(found), soft_wrap=True)
             if page is not None:
                 write_text(page, with_table(read_text(page), family.name, table(found)))
@@ -256,6 +257,7 @@ def _chosen(families: Sequence[StudiedFamily], names: Sequence[str], variants: S
 
 
 if __name__ == "__main__":
+    protect_output()
     try:
         tyro.cli(main)
     except (ConfigError, RunError) as error:

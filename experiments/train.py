@@ -16,20 +16,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 import pearl
+from pearl.checkpoint import has_checkpoint
 from pearl.config import Config, PEARLConfig, preset
 from pearl.config_reading import ConfigError, load_yaml
 from pearl.console import TrainingProgress
 from pearl.model import learner_of
+from pearl.output import make_console, protect_output
+from pearl.persistence import CHECKPOINT
 from pearl.report import evaluation_table, headline
 from pearl.run import Run, RunError, check_unused, resume, run_name, saved_config
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import TaskDistribution, family_name, find
 from pearl.threads import use_threads
-from pearl.wandb_writer import WandbMode
+from pearl.wandb_mode import WandbMode
 
 Objective = Literal["critics", "reconstruction", "both"]
 
@@ -156,9 +158,14 @@ def agent_table() -> Table:
     return table
 
 
+def resuming(argv: list[str]) -> str:
+    """Return the command that goes on with a run."""
+    return shlex.join([sys.orig_argv[0], sys.argv[0], *argv, *([] if "--resume" in argv else ["--resume"])])
+
+
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
-    console = Console()
+    console = make_console()
     if "--list" in argv:
         console.print(family_table())
         console.print(agent_table())
@@ -182,18 +189,23 @@ def main(argv: list[str]) -> int:
     except (pearl.NonFiniteError, pearl.DivergedError, pearl.CheckpointError, OSError) as error:
         console.print(f"Training ended: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
+    except KeyboardInterrupt:  # the second one
+        if has_checkpoint(folder / CHECKPOINT):
+            console.print("Ended at once; what was learnt after the last checkpoint is lost.", soft_wrap=True)
+            console.print(f"Go on with:  {resuming(argv)}", highlight=False, soft_wrap=True)
+        else:
+            console.print("Ended at once; there is no checkpoint yet.", soft_wrap=True)
+        return 130
     finally:
         progress.stop()
     if evaluation is None:
-        python = sys.orig_argv[0]
-        again = shlex.join([python, sys.argv[0], *argv, *([] if arguments.resume else ["--resume"])])
         console.print(
             f"Stopped at {model.num_timesteps:,} environment steps; the checkpoint is in {folder}/checkpoint.",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
-        console.print(f"Go on with:  {again}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Go on with:  {resuming(argv)}", markup=False, highlight=False, soft_wrap=True)
         return 130
     console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
@@ -210,4 +222,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from agents import PEARLAgent
 from encoders import Context
 from pearl.adaptation import infers_task
 from pearl.evaluation import Evaluation, bootstrap_interval
+from pearl.output import warn_on_failure
 from pearl.rollout import Trajectories
 from pearl.tasks import Task, TaskDistribution
 
@@ -62,49 +63,71 @@ def episode_positions(trial: Trajectories, task: int) -> list[NDArray[np.float32
 def draw_evaluation(
     agent: Any, distribution: TaskDistribution, tasks: Sequence[Task], evaluation: Evaluation, folder: Path
 ) -> list[Path]:
-    """Draw an evaluation's pictures into ``folder`` and return their paths.
+    """Draw an evaluation's pictures into ``folder`` and return the paths of those that were drawn.
 
     Return by episode; where the agent has a posterior, its means by task and its spread against transitions seen; for
-    families played in a plane the trajectories of several tasks.
+    families played in a plane the trajectories of several tasks. A picture that fails is a line on stderr.
     """
-    from pearl import plots  # matplotlib, which training starts without
-
     trial = evaluation.trajectories
-    paths = [
-        plots.return_by_episode(
-            folder / "return_by_episode.png",
-            evaluation.returns,
-            exploration_episodes=evaluation.exploration_episodes,
-            references=evaluation.references.lines(),
-            by_gradient=agent.gradient_steps_per_trial > 0,
-        ),
-    ]
-    if infers_task(agent):
-        longest = int(trial.mask.sum(1).min())
-        seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
-        path = posterior_path(agent, trial, seen)
-        final = posterior_path(agent, trial, [trial.mask.shape[1]])
-        values, names = task_values(tasks, plots.posterior.MOST_TASK_VALUES)
-        paths += [
-            plots.posterior_means(
-                folder / "posterior_means.png", final.mean[:, 0], task_values=values, task_value_name=names
-            ),
-            plots.posterior_spread(folder / "posterior_spread.png", path.transitions_seen, path.stddev),
-        ]
-    planes = [distribution.plane(task) for task in tasks[:PLOTTED_TASKS]]
-    played = [plane for plane in planes if plane is not None]
-    if played:
+    paths: list[Path] = []
+    with warn_on_failure("the returns by episode were not drawn"):
+        from pearl import plots  # matplotlib, which training starts without
+
         paths.append(
-            plots.trajectories(
-                folder / "trajectories.png",
-                [episode_positions(trial, number) for number in range(len(played))],
-                [plane.goal for plane in played],
-                goal_radius=played[0].goal_radius,
-                half_circle=played[0].half_circle,
-                titles=[str(task) for task in tasks[: len(played)]],
+            plots.return_by_episode(
+                folder / "return_by_episode.png",
+                evaluation.returns,
+                exploration_episodes=evaluation.exploration_episodes,
+                references=evaluation.references.lines(),
+                by_gradient=agent.gradient_steps_per_trial > 0,
             )
         )
+    if infers_task(agent):
+        with warn_on_failure("the posterior means were not drawn"):
+            paths.append(_draw_posterior_means(agent, tasks, trial, folder / "posterior_means.png"))
+        with warn_on_failure("the posterior's spread was not drawn"):
+            paths.append(_draw_posterior_spread(agent, trial, folder / "posterior_spread.png"))
+    with warn_on_failure("the trajectories were not drawn"):
+        paths += _draw_trajectories(distribution, tasks, trial, folder / "trajectories.png")
     return paths
+
+
+def _draw_posterior_means(agent: Any, tasks: Sequence[Task], trial: Trajectories, path: Path) -> Path:
+    from pearl import plots
+
+    final = posterior_path(agent, trial, [trial.mask.shape[1]])
+    values, names = task_values(tasks, plots.posterior.MOST_TASK_VALUES)
+    return plots.posterior_means(path, final.mean[:, 0], task_values=values, task_value_name=names)
+
+
+def _draw_posterior_spread(agent: Any, trial: Trajectories, path: Path) -> Path:
+    from pearl import plots
+
+    longest = int(trial.mask.sum(1).min())
+    seen = sorted({0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist()})
+    posterior = posterior_path(agent, trial, seen)
+    return plots.posterior_spread(path, posterior.transitions_seen, posterior.stddev)
+
+
+def _draw_trajectories(
+    distribution: TaskDistribution, tasks: Sequence[Task], trial: Trajectories, path: Path
+) -> list[Path]:
+    """Draw the first tasks' trajectories; return nothing where the family is not played in a plane."""
+    planes = [distribution.plane(task) for task in tasks[:PLOTTED_TASKS]]
+    played = [plane for plane in planes if plane is not None]
+    if not played:
+        return []
+    from pearl import plots
+
+    drawn = plots.trajectories(
+        path,
+        [episode_positions(trial, number) for number in range(len(played))],
+        [plane.goal for plane in played],
+        goal_radius=played[0].goal_radius,
+        half_circle=played[0].half_circle,
+        titles=[str(task) for task in tasks[: len(played)]],
+    )
+    return [drawn]
 
 
 def draw_adaptation(

@@ -1,9 +1,6 @@
 """A run: a folder in which a model is trained, so that it can be stopped, resumed and read."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,16 @@ from pearl.config import Config, PEARLConfig
 from pearl.config_reading import to_mapping
 from pearl.evaluation import Evaluation
 from pearl.files import folder_in
+from pearl.interruption import stop_on_signal
 from pearl.model import MetaLearner
+from pearl.output import warn_on_failure
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
 from pearl.run_folder import RunError, cannot_write, lock_run, read_json, read_progress, write_json
 from pearl.tasks import TaskDistribution
 from pearl.tracking import Tracker
 from pearl.training_config import TrainingConfig
-from pearl.wandb_writer import WandbMode
+from pearl.wandb_mode import WandbError, WandbMode
 
 __all__ = [
     "Run",
@@ -51,7 +50,8 @@ class Run:
         resume: the model comes from this folder's checkpoint and goes on.
 
     Raises:
-        RunError: the folder holds a run and ``resume`` is False, another run writes to it, or it cannot be written.
+        RunError: the folder holds a run and ``resume`` is False, another run writes to it, or it cannot be written; or
+            Weights & Biases was asked for and cannot start.
     """
 
     def __init__(self, model: MetaLearner, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
@@ -60,6 +60,7 @@ class Run:
         self.folder = folder
         self.name = run_name(model.family, model.config.system, model.seed)
         self.interrupted = False
+        self._through = False
         try:
             for name in (CHECKPOINT, "plots", "tables"):
                 folder_in(folder, name)
@@ -87,6 +88,8 @@ class Run:
             self._lock.release()
             if isinstance(error, OSError):
                 raise cannot_write(folder, error) from error
+            if isinstance(error, WandbError):
+                raise RunError(str(error)) from error
             raise
         model.logger = self.tracker.logger
 
@@ -95,7 +98,10 @@ class Run:
     ) -> Evaluation | None:
         """Train to ``training.total_steps``; return the last evaluation, or None where it was interrupted.
 
-        Ctrl-C ends training after the running iteration, with a checkpoint; a second one ends it at once.
+        The first Ctrl-C or SIGTERM ends training after the running iteration, with a checkpoint, and says so at once; a
+        second one ends it at once. Once training is through, the first one changes nothing.
+
+        The result is written before anything is drawn. What then fails is a line on stderr.
 
         Args:
             callback: stable-baselines3 callbacks.
@@ -114,29 +120,33 @@ class Run:
             if on_evaluation is not None:
                 on_evaluation(metrics)
 
-        try:
-            with self._stop_on_signal():
+        with stop_on_signal(self._wish_to_stop):
+            try:
                 self.model.learn(callback=callback, on_evaluation=evaluated, should_stop=lambda: self.interrupted)
-            if self.model.num_timesteps < self.model.config.training.total_steps:
-                self.save()
-                self.tracker.close()
-                return None
-            last = self.model.evaluate() if last is None else last
-            self._finish(last)
-        except BaseException:
-            self.tracker.close(exit_code=1)
-            raise
-        self.tracker.close()
-        return last
+                finished = self.model.num_timesteps >= self.model.config.training.total_steps
+                if finished:
+                    self._through = True
+                    last = self.model.evaluate() if last is None else last
+                    self._write_result(last)
+                    self._show(last)
+                else:
+                    self.save()
+            except BaseException:
+                self._close_tracker(exit_code=1)
+                raise
+            self._close_tracker()
+        return last if finished else None
 
     def save(self) -> None:
         """Write the checkpoint."""
         self.model.save(folder_in(self.folder, CHECKPOINT))
 
-    def _finish(self, evaluation: Evaluation) -> None:
+    def _close_tracker(self, exit_code: int = 0) -> None:
+        with warn_on_failure("the tracker was not closed"):
+            self.tracker.close(exit_code)
+
+    def _write_result(self, evaluation: Evaluation) -> None:
         model = self.model
-        for path in self.draw(evaluation):
-            self.tracker.image(f"plots/{path.stem}", path, model.num_timesteps)
         result = {
             "family": model.family,
             "system": model.config.system,
@@ -149,24 +159,43 @@ class Run:
             "versions": versions(model.tasks.simulators),
         }
         write_json(self.folder / "result.json", result)
+
+    def _show(self, evaluation: Evaluation) -> None:
+        """Draw, and send everything to the trackers; whatever fails is a line on stderr."""
+        model, tracker = self.model, self.tracker
         episodes = [f"return_ep{number}" for number in range(1, evaluation.returns.shape[1] + 1)]
         rows = [
             [str(task), *returns] for task, returns in zip(model.test_tasks, evaluation.returns.tolist(), strict=True)
         ]
-        self.tracker.table("test_tasks", ["task", *episodes], rows)
-        self.tracker.artifact(self.folder / CHECKPOINT, name=self.name, kind="model")
+        with warn_on_failure("the table of test tasks was not written"):
+            tracker.table("test_tasks", ["task", *episodes], rows)
+        paths: list[Path] = []
+        with warn_on_failure("pictures were not drawn"):
+            paths = self.draw(evaluation)
+        for path in paths:
+            with warn_on_failure(f"{path} was not sent to the trackers"):
+                tracker.image(f"plots/{path.stem}", path, model.num_timesteps)
+        with warn_on_failure("the checkpoint was not stored as an artifact"):
+            tracker.artifact(self.folder / CHECKPOINT, name=self.name, kind="model")
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
-        """Draw the run's pictures and return their paths."""
+        """Draw the run's pictures and return the paths of those that were drawn."""
+        folder = self.folder / "plots"
+        paths: list[Path] = []
+        with warn_on_failure("the learning curve was not drawn"):
+            paths.append(self._draw_learning_curve(evaluation, folder / "learning_curve.png"))
+        model = self.model
+        return paths + draw_evaluation(model.agent, model.tasks, model.test_tasks, evaluation, folder)
+
+    def _draw_learning_curve(self, evaluation: Evaluation, path: Path) -> Path:
         from pearl import plots  # matplotlib, which training starts without
 
-        folder = folder_in(self.folder, "plots")
         curve = read_progress(self.folder)
         scored = "test/score" in curve
         value = "test/score" if scored else f"test/return_ep{evaluation.returns.shape[1]}"
         low, high = ("test/score_low", "test/score_high") if scored else (value, value)
-        learning = plots.learning_curve(
-            folder / "learning_curve.png",
+        return plots.learning_curve(
+            path,
             curve["env_steps"],
             curve[value],
             curve[low],
@@ -176,28 +205,12 @@ class Run:
             value_name="normalised score" if scored else "return of the last episode",
             wall_s=curve["wall_s"],
         )
-        model = self.model
-        return [learning, *draw_evaluation(model.agent, model.tasks, model.test_tasks, evaluation, folder)]
 
-    @contextmanager
-    def _stop_on_signal(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into a wish to stop; the second acts as usual."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def wish(number: int, frame: object) -> None:
-            self.interrupted = True
-            signal.signal(number, usual[signal.Signals(number)])
-
-        for number in usual:
-            signal.signal(number, wish)
-        try:
-            yield
-        finally:
-            for number, handler in usual.items():
-                signal.signal(number, handler)
+    def _wish_to_stop(self) -> str:
+        self.interrupted = True
+        if self._through:
+            return "training is through, the run ends once its pictures are drawn."
+        return "stopping after the running iteration; then the checkpoint is written."
 
 
 def run_name(family: str, system: str, seed: int) -> str:

@@ -27,11 +27,13 @@ from stable_baselines3.common.logger import (
 from torch.utils.tensorboard import SummaryWriter
 
 from pearl.files import append_to, folder_in, read_bytes, refuse_links, write_text
-from pearl.wandb_writer import ResolvedWandbMode, WandbMode, WandbWriter, start_wandb
+from pearl.wandb_mode import ResolvedWandbMode, WandbMode
+from pearl.wandb_writer import WandbWriter, start_wandb
 
 _LEADING_COLUMNS = ("env_steps", "gradient_steps", "wall_s")
 _EPISODE_RETURN = re.compile(r"test/return_ep(\d+)")
 _COUNT = re.compile(r"[0-9]{1,18}")
+_EVENT_FILE = re.compile(r"(?P<kind>events\.out\.tfevents\.)(?P<second>\d{10})(?P<rest>\..*)")
 _CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and two that become equal are an error
 
 
@@ -299,13 +301,26 @@ class ResumableTensorBoard(TensorBoardOutputFormat):
 
     def __init__(self, folder: Path, *, resume_env_steps: int | None = None) -> None:
         # TensorBoard reads files in the order of their names, which begin with the second they were opened in: within
-        # one second, a resumed run's file could come before the one it goes on with.
-        while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
-            time.sleep(0.05)
+        # one second, or after the clock was set back, a resumed run's file could come before the one it goes on with.
+        _let_earlier_files_come_first(folder)
         # Not the parent's constructor: it opens an event file that cannot purge.
         purge_step = None if resume_env_steps is None else resume_env_steps + 1
         self.writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
         self._is_closed = False
+
+
+def _let_earlier_files_come_first(folder: Path) -> None:
+    """Rename the event files in ``folder``, keeping their order, where a name says a second that is yet to pass."""
+    found = {path: _EVENT_FILE.fullmatch(path.name) for path in sorted(folder.glob("events.out.tfevents.*"))}
+    files = {path: match for path, match in found.items() if match is not None}
+    now = int(time.time())
+    seconds = [int(match["second"]) for match in files.values()]
+    if not files or seconds[-1] < now:
+        return
+    # Below every second that is taken, so that no file is overwritten and the order holds all the time.
+    first = min(now, *seconds) - len(files)
+    for number, (path, match) in enumerate(files.items()):
+        path.rename(path.with_name(f"{match['kind']}{first + number:010d}{match['rest']}"))
 
 
 def _unwrapped(value: Any) -> Any:

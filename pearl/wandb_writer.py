@@ -10,25 +10,23 @@ import os
 import re
 import shlex
 import socket
-import sys
 import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from stable_baselines3.common.logger import Figure, HParam, Image, KVWriter, filter_excluded_keys
 
-from pearl.files import read_text, refuse_links, write_text
+from pearl.files import FileError, read_text, refuse_links, write_text
+from pearl.output import brief, warn
+from pearl.wandb_mode import ResolvedWandbMode, WandbError, WandbMode, resolve_wandb_mode
 
 if TYPE_CHECKING:
     import wandb
-
-WandbMode = Literal["auto", "online", "offline", "disabled"]
-ResolvedWandbMode = Literal["online", "offline", "disabled"]
 
 DEFAULT_PROJECT = "pearl-metarl"
 START_BUDGET_S = 10.0  # for everything that waits on the server before training starts
@@ -39,41 +37,6 @@ FINISH_TIMEOUT_S = 60.0  # for the upload of what is left when a run ends
 _PUBLIC_HOSTS = frozenset({"api.wandb.ai", "api.forge.coreweave.com"})
 # wandb puts a new link in the place of the old one; whatever else is a link is not its own.
 _WANDB_LINKS = frozenset({"latest-run", "debug.log", "debug-internal.log", "debug-core.log"})
-_ENVIRONMENT_MODES: Mapping[str, ResolvedWandbMode] = {
-    "online": "online",
-    "run": "online",
-    "offline": "offline",
-    "dryrun": "offline",
-    "disabled": "disabled",
-}
-
-
-def resolve_wandb_mode(
-    requested: WandbMode, environ: Mapping[str, str], has_key: Callable[[], bool]
-) -> ResolvedWandbMode:
-    """The mode to start W&B in: an explicit request, else `WANDB_MODE`, else online where an API key is configured.
-
-    Args:
-        requested: what the caller asked for; anything but "auto" is final.
-        environ: environment variables, of which `WANDB_MODE` is read.
-        has_key: whether an API key is configured; called only where the answer decides.
-
-    Raises:
-        ValueError: `requested` or `WANDB_MODE` is not a mode.
-    """
-    if requested in ("online", "offline", "disabled"):
-        return requested
-    if requested != "auto":
-        raise ValueError(f"wandb_mode is {requested!r}; accepted are 'auto', 'online', 'offline' and 'disabled'")
-    from_environment = environ.get("WANDB_MODE", "").strip().lower()
-    if from_environment:
-        if from_environment not in _ENVIRONMENT_MODES:
-            raise ValueError(
-                f"the environment variable WANDB_MODE is {from_environment!r}; accepted are 'online', 'offline' and "
-                "'disabled'. Change it, unset it, or pass wandb_mode"
-            )
-        return _ENVIRONMENT_MODES[from_environment]
-    return "online" if has_key() else "offline"
 
 
 def has_wandb_key() -> bool:
@@ -84,7 +47,7 @@ def has_wandb_key() -> bool:
     if settings.api_key:
         return True
     host = urlsplit(settings.base_url).netloc
-    return any(_in_netrc(name) for name in (_PUBLIC_HOSTS if host in _PUBLIC_HOSTS else {host}))
+    return _in_netrc(_PUBLIC_HOSTS if host in _PUBLIC_HOSTS else {host})
 
 
 def start_wandb(
@@ -93,20 +56,44 @@ def start_wandb(
     """Start a W&B run, or go on with the one that `run_dir` belongs to; None where W&B is disabled.
 
     Where an online start fails or takes longer than `START_BUDGET_S`, the run is offline, and one line on stderr says
-    why and how to upload it later.
+    why and how to upload it later. Where it cannot be offline either and the mode is "auto", one line on stderr says
+    why, and there is no W&B run.
 
     Args:
-        run_dir: the run's folder, which also holds all that wandb writes.
+        run_dir: the run's folder, which also holds all that wandb writes, but where `WANDB_DIR` names another.
         config: the run's settings, shown beside its curves.
-        name: the run's name on the dashboard.
+        name: the run's name on the dashboard, but where `WANDB_NAME` is set.
         mode: see `resolve_wandb_mode`.
 
     Raises:
         FileError: `run_dir/wandb` or something in it is a link, or `wandb_id.txt` is no text file.
+        ValueError: `mode` or `WANDB_MODE` is not a mode.
+        WandbError: `mode` is "online" or "offline" and W&B cannot start.
     """
-    resolved = resolve_wandb_mode(mode, os.environ, has_wandb_key)
-    if resolved == "disabled":
+    try:
+        resolved = resolve_wandb_mode(mode, os.environ, _or_wandb_error(has_wandb_key))
+        return None if resolved == "disabled" else _or_wandb_error(_start)(run_dir, config, name, resolved)
+    except WandbError as error:
+        if mode != "auto":
+            raise WandbError(f"{error} Mend that, or train without W&B: --wandb disabled.") from error
+        warn(f"{error} Training goes on without W&B.")
         return None
+
+
+def _or_wandb_error(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except FileError:  # A stranger's link is no failure of W&B.
+            raise
+        # wandb raises errors of many unrelated classes: of its settings, of files, of packages that do not fit.
+        except Exception as error:
+            raise WandbError(f"W&B cannot start ({brief(error)}).") from error
+
+    return call
+
+
+def _start(run_dir: Path, config: Mapping[str, Any], name: str, resolved: ResolvedWandbMode) -> "WandbWriter":
     refuse_links(run_dir / "wandb", besides=_WANDB_LINKS)
     refuse_links(run_dir / "wandb" / "artifacts")
     run_id: str | None = _stable_run_id(run_dir)
@@ -117,14 +104,13 @@ def start_wandb(
         if not reason:
             try:
                 return WandbWriter(_init(run_dir, config, name, "online", run_id, deadline - time.monotonic()), run_dir)
-            # wandb raises errors of many unrelated classes here, and none of them is worth a training run.
             except Exception as error:
-                reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                reason = brief(error)
                 # The service still holds the stable id for the run that failed to start.
                 run_id = None
     writer = WandbWriter(_init(run_dir, config, name, "offline", run_id, START_BUDGET_S), run_dir)
     if resolved == "online":
-        _warn(f"W&B did not start online ({reason}). The run is kept offline; upload it with: {writer.sync_command}")
+        warn(f"W&B did not start online ({reason}). The run is kept offline; upload it with: {writer.sync_command}")
     return writer
 
 
@@ -132,8 +118,8 @@ class WandbWriter(KVWriter):
     """Writes what stable-baselines3's logger dumps to a W&B run, with environment steps as the axis of every metric.
 
     Scalars, strings, figures, images and hyperparameters are written. Videos and histograms, which
-    stable-baselines3 writes only to TensorBoard, stay there. Should the W&B process die, one line on stderr says so and
-    training goes on without it.
+    stable-baselines3 writes only to TensorBoard, stay there. Should W&B fail, one line on stderr says so and training
+    goes on without it.
     """
 
     def __init__(self, run: "wandb.Run", run_dir: Path) -> None:
@@ -181,17 +167,17 @@ class WandbWriter(KVWriter):
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table."""
         if self._run is not None:
-            import wandb
-
             with self._surviving_a_lost_service(), self._staging_in_run_dir():
+                import wandb
+
                 self._run.log({key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
     def artifact(self, folder: Path, name: str, kind: str) -> None:
         """Store a copy of `folder` as a version of the artifact `name`, of type `kind`."""
         if self._run is not None:
-            import wandb
-
             with self._surviving_a_lost_service(), self._staging_in_run_dir():
+                import wandb
+
                 artifact = wandb.Artifact(re.sub(r"[^\w.-]+", "-", name), type=kind)
                 for path in sorted(folder.rglob("*")):
                     if path.is_file() and not path.is_symlink():  # A link may lead to what nobody wants uploaded.
@@ -213,14 +199,13 @@ class WandbWriter(KVWriter):
 
     @contextlib.contextmanager
     def _surviving_a_lost_service(self) -> Iterator[None]:
-        import wandb
-
         try:
             yield
-        except (OSError, wandb.Error) as error:
+        # As at the start; and none of them is worth a training run.
+        except Exception as error:
             self._run = None
-            _warn(
-                f"W&B stopped ({type(error).__name__}: {error}). Training goes on without it; upload what was written "
+            warn(
+                f"W&B stopped ({brief(error)}). Training goes on without it; upload what was written "
                 f"until now with: {self.sync_command}"
             )
 
@@ -260,9 +245,9 @@ def _init(
         settings["finish_timeout"] = FINISH_TIMEOUT_S
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
-        name=name,
+        name=os.environ.get("WANDB_NAME") or name,
         config=dict(config),
-        dir=str(run_dir),
+        dir=os.environ.get("WANDB_DIR") or str(run_dir),
         mode=mode,
         id=run_id,
         resume="allow",
@@ -314,27 +299,28 @@ def _connect(host: str, port: int, timeout_s: float) -> None:
         raise failures[0]
 
 
-def _in_netrc(host: str) -> bool:
-    candidates = [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
-    if named := os.environ.get("NETRC"):
-        candidates = [Path(named).expanduser()]
-    for path in candidates:
+def _in_netrc(hosts: Collection[str]) -> bool:
+    named = os.environ.get("NETRC")
+    # Where a user has no home, os.path.expanduser leaves the tilde as it is, while Path.expanduser raises.
+    for path in map(Path, map(os.path.expanduser, [named] if named else ["~/.netrc", "~/_netrc"])):
         if path.is_file():
             try:
-                entry = netrc.netrc(path).authenticators(host)
-            except (netrc.NetrcParseError, OSError) as error:
-                _warn(f"W&B: no API key was read from {path}: {error}")
+                found = netrc.netrc(path)
+            except (netrc.NetrcParseError, OSError, ValueError) as error:  # ValueError: not UTF-8
+                warn(f"W&B: no API key was read from {path}: {error}")
                 return False
-            return bool(entry and entry[2])
+            entries = [found.authenticators(host) for host in hosts]
+            return any(entry and entry[2] for entry in entries)
     return False
 
 
 def _stable_run_id(run_dir: Path) -> str:
-    """The id that ties the sessions of one run together, kept in `wandb_id.txt`."""
+    """The id that ties the sessions of one run together, kept in `wandb_id.txt`; `WANDB_RUN_ID` where that is set."""
     path = run_dir / "wandb_id.txt"
-    if path.exists() and (run_id := read_text(path, limit=1_000).strip()):
+    named = os.environ.get("WANDB_RUN_ID", "").strip()
+    if not named and path.exists() and (run_id := read_text(path, limit=1_000).strip()):
         return run_id
-    run_id = uuid.uuid4().hex[:12]
+    run_id = named or uuid.uuid4().hex[:12]
     write_text(path, run_id + "\n")
     return run_id
 
@@ -342,7 +328,3 @@ def _stable_run_id(run_dir: Path) -> str:
 def _sync_command(folder: Path, run_id: str, stable_id: str) -> str:
     target = "" if run_id == stable_id else f"--id {shlex.quote(stable_id)} "
     return f"wandb sync {target}{shlex.quote(str(folder))}"
-
-
-def _warn(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """What runs in a worker process: a few tasks' environments, stepped as the parent process says."""
 
+import os
 import pickle
 import signal
 import traceback
@@ -7,12 +8,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from pearl.output import protect_output
 from pearl.tasks.distribution import Task, TaskDistribution
+
+NAME_PREFIX = "pearl-worker-"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that Ctrl-C and batch systems send to all processes of a group; what they mean is for the parent to say"""
 
 
 class Failed(Exception):
@@ -57,10 +64,26 @@ def _together(pickled: bytes, tasks: dict[int, Task]) -> SyncVectorEnv[Any, Any]
     return SyncVectorEnv([partial(make, row) for row in tasks], copy=False, autoreset_mode=AutoresetMode.DISABLED)
 
 
+def _leave_stopping_to_the_parent() -> None:
+    """Ignore what asks to stop, which has been held back until now."""
+    own = os.getpid()
+
+    def ignored(number: int, _: FrameType | None) -> None:
+        if os.getpid() != own:  # a process that an environment has forked, which it may end by this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not SIG_IGN, which programs that an environment starts would inherit: they could not be ended by it.
+    signal.signal(signal.SIGTERM, ignored)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def work(connection: Connection) -> None:
     """Build environments, then step and reset them as the other end of ``connection`` says, until it closes."""
-    # Ctrl-C reaches all processes of a terminal; what it means is for the parent to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_stopping_to_the_parent()
+    protect_output()
     # The parent has closed its end, or is gone.
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), ExitStack() as stack:
         _, part = connection.recv()

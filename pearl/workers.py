@@ -21,7 +21,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Task, TaskDistribution
-from pearl.worker_process import Failed, work
+from pearl.worker_process import NAME_PREFIX, STOP_SIGNALS, Failed, work
 
 GRACE_S = 5.0
 """Seconds that workers are given to close their environments before they are killed"""
@@ -161,12 +161,13 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     def _start(self, tasks: Sequence[Task], n_workers: int) -> None:
         if "forkserver" in multiprocessing.get_all_start_methods():
             context: Any = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["__main__", work.__module__])
+            context.set_forkserver_preload(["__main__", "pearl.worker_server", work.__module__])
+            _start_server()
         else:
             context = multiprocessing.get_context("spawn")
         for number, rows in enumerate(np.array_split(np.arange(len(tasks)), n_workers)):
             here, there = context.Pipe()
-            process = context.Process(target=work, args=(there,), name=f"pearl-worker-{number}")
+            process = context.Process(target=work, args=(there,), name=f"{NAME_PREFIX}{number}")
             process.start()
             # While this process holds that end too, the worker's death does not close it.
             there.close()
@@ -210,6 +211,23 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 infos = infos if info is None else self._add_info(infos, info, row)
         parts = [self._observations[worker.number] for worker in self._workers]
         return _joined(self.single_observation_space, parts), infos
+
+
+def _start_server() -> None:
+    """Start the server that workers are forked from, with those signals held back that ask to stop.
+
+    It and its workers would else die of them until they come to say that they ignore them. Where the server runs
+    already, this does nothing.
+    """
+    from multiprocessing import forkserver, resource_tracker  # which Windows has no use for
+
+    # Before the signals are held back: where it starts the tracker, it lets them through again.
+    resource_tracker.ensure_running()
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
 
 
 def make_envs(distribution: TaskDistribution, tasks: Sequence[Task], workers: int) -> VectorEnv[Any, Any, Any]:

@@ -133,3 +133,17 @@ def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path
     code, printed = script(copied)
     assert code == 2
     assert f"{copied}/plots is a link to {tmp_path}" in printed
+
+
+@pytest.mark.parametrize(("broken", "expected"), [("draw_adaptation", 0), ("plots.animation", 1)])
+def test_a_picture_that_fails_is_a_warning_and_a_film_that_was_asked_for_an_error(
+    script, copied, no_picture, monkeypatch, tmp_path, broken, expected
+):
+    def raising(*_, **__):
+        raise ValueError("a font is missing")
+
+    monkeypatch.setattr(f"experiments.adapt.{broken}", raising)
+    code, printed = script(copied, "--gif", tmp_path / "film.gif")
+    assert code == expected
+    assert len(table_rows(printed)) == 5
+    assert ("film.gif" in printed, "adaptation.png" in printed) == (expected == 0, expected == 1)

@@ -161,3 +161,16 @@ def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path
     assert code == 2
     assert f"{copied}/plots is a link to {tmp_path}" in printed
     assert not (copied / "evaluation.json").exists()
+
+
+def test_an_evaluation_whose_pictures_fail_is_written_and_ends_well(script, copied, monkeypatch):
+    def raising(*_, **__):
+        raise ValueError("a font is missing")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", raising)
+    (copied / "evaluation.json").unlink(missing_ok=True)
+    code, printed = script(copied, "--tasks", 2)
+    assert code == 0
+    assert report(copied)["test"]["n_tasks"] == 2
+    assert f"  {copied / 'evaluation.json'}" in printed.splitlines()
+    assert ".png" not in printed

@@ -161,6 +161,19 @@ def test_resuming_what_was_resumed_does_not_repeat_the_flag(monkeypatch, capsys,
     assert capsys.readouterr().out.count("--resume") == 1
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_second_ctrl_c_says_what_is_left_to_go_on_with(monkeypatch, capsys, copied, tmp_path, saved):
+    def interrupted(run, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "train", interrupted)
+    argv = [*SHORT, "--run-dir", str(copied), "--resume"] if saved else [*SHORT, "--run-dir", str(tmp_path / "new")]
+    assert train.main(argv) == 130
+    printed = capsys.readouterr().out
+    assert printed.startswith("Ended at once; ")
+    assert ("Go on with:" in printed, "no checkpoint yet" in printed) == (saved, not saved)
+
+
 def test_resuming_a_finished_run_with_a_larger_total_goes_on(capsys, finished, copied, no_pictures):
     code, _ = printed_by(
         capsys, "point-robot", "--run-dir", copied, "--resume", "--total-steps", "3500", "--wandb", "disabled"

@@ -1,6 +1,7 @@
 """A run that a signal, a failing environment, divergence or a full disk ends keeps its last good checkpoint."""
 
 import errno
+import json
 import os
 import signal
 import threading
@@ -9,12 +10,13 @@ import pytest
 import torch
 
 from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint
-from pearl.run import resume
+from pearl.run import Run, RunError, resume
 from tests.pearl import small
 from tests.pearl.run_folders import go_on, model_of, rows, run_in, steps_of
 from tests.pearl.small import Counting, everything_learnt
 
 pytestmark = pytest.mark.usefixtures("quickly")
+draw = Run.draw  # which the fixture replaces
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -45,6 +47,19 @@ def test_a_signal_in_the_middle_of_an_iteration_ends_training_after_it(whole, tm
     resumed.train()
     assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []
     assert rows(tmp_path) == rows(whole.folder)
+
+
+def test_a_signal_says_at_once_what_follows_from_it(tmp_path, capfd):
+    run = run_in(tmp_path)
+
+    def step(local, _):
+        if local["self"].num_timesteps == 92:
+            os.kill(os.getpid(), signal.SIGINT)
+            said = "Ctrl-C: stopping after the running iteration; then the checkpoint is written. A second Ctrl-C ends"
+            assert said in capfd.readouterr().err
+        return True
+
+    assert run.train(callback=step) is None
 
 
 @pytest.fixture
@@ -123,3 +138,57 @@ def test_a_full_disk_ends_the_run_and_the_last_good_checkpoint_stands(whole, tmp
     assert resumed.model.num_timesteps == 80
     resumed.train()
     assert small.differences(everything_learnt(whole.model), everything_learnt(resumed.model)) == []
+
+
+def raising(*_, **__):
+    raise ValueError("a font\nis missing")
+
+
+@pytest.mark.parametrize(
+    "broken", ["pearl.run.read_progress", "pearl.plots.learning_curve", "matplotlib.figure.Figure.savefig"]
+)
+def test_a_picture_that_fails_is_a_line_on_stderr_and_the_run_has_its_result(tmp_path, monkeypatch, capsys, broken):
+    run = run_in(tmp_path)
+    monkeypatch.setattr(Run, "draw", draw)
+    monkeypatch.setattr(broken, raising)
+    assert run.train() is not None
+    drawn = {path.name for path in (tmp_path / "plots").glob("*.png")}
+    assert drawn == (
+        set() if "savefig" in broken else {"return_by_episode.png", "posterior_means.png", "posterior_spread.png"}
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Warning: the learning curve was not drawn (ValueError: a font is missing)."
+    assert len(lines) == 4 - len(drawn)
+    assert json.loads((tmp_path / "result.json").read_text())["env_steps"] == run.model.num_timesteps
+
+
+@pytest.mark.parametrize("failing", ["draw", "image", "table", "artifact", "close"])
+def test_what_fails_after_the_result_is_a_line_on_stderr(whole, tmp_path, monkeypatch, capsys, failing):
+    run = run_in(tmp_path)
+    monkeypatch.setattr(run, "draw", lambda evaluation: [tmp_path / "config.json"])
+    monkeypatch.setattr(run.tracker, "image", lambda *_: None)
+    monkeypatch.setattr(run if failing == "draw" else run.tracker, failing, raising)
+    assert run.train() is not None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Warning: ")
+    assert line.endswith("(ValueError: a font is missing).")
+    assert (tmp_path / "result.json").exists()
+
+
+def test_a_result_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    run = run_in(tmp_path)
+
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pearl.run.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        run.train()
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("wandb", ["offline", "online"])
+def test_wandb_that_was_asked_for_and_cannot_start_is_told_before_training(tmp_path, monkeypatch, wandb):
+    monkeypatch.setattr("pearl.wandb_writer._wandb_settings", raising)
+    with pytest.raises(RunError, match=r"W&B cannot start .*a font is missing.*--wandb disabled"):
+        Run(model_of(), tmp_path, wandb=wandb)

@@ -272,3 +272,15 @@ def test_tensorboard_hides_what_was_logged_after_the_checkpoint_of_a_resumed_run
     with local_tracker(tmp_path, tensorboard=True, resume_env_steps=200) as tracker:
         tracker.log(350, {"test/score": 2.0})
     assert scalars(tmp_path, "test/score") == [(100, 1.0), (200, 1.0), (350, 2.0)]
+
+
+def test_tensorboard_steps_go_forwards_after_the_clock_was_set_back(tmp_path, monkeypatch):
+    for session, seconds in enumerate((2_000_000_000, 2_000_000_900, 1_900_000_000, 1_900_000_000, 1_900_000_001)):
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time", lambda seconds=seconds: float(seconds))
+            with local_tracker(tmp_path, tensorboard=True, resume_env_steps=100 * session or None) as tracker:
+                for env_steps in (100, 200):
+                    tracker.log(100 * session + env_steps, {"test/score": float(session)})
+    expected = [(100, 0.0), (200, 1.0), (300, 2.0), (400, 3.0), (500, 4.0), (600, 4.0)]
+    assert scalars(tmp_path, "test/score") == expected
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 5

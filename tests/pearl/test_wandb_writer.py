@@ -15,12 +15,14 @@ from PIL import Image
 from stable_baselines3.common.logger import HParam
 
 from pearl import wandb_writer
-from pearl.wandb_writer import WandbWriter, has_wandb_key, resolve_wandb_mode
+from pearl.wandb_mode import resolve_wandb_mode
+from pearl.wandb_writer import has_wandb_key
 from tests.pearl.trackers import (
     CONFIG,
     REPOSITORY,
     clean_environment,
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
+    fresh_wandb,  # noqa: F401  (a fixture)
     local_tracker,
 )
 
@@ -159,45 +161,6 @@ def test_closing_ends_the_wandb_run_with_its_exit_code(offline_run):
     assert [record.get("exit_code", 0) for record in records(offline_run, "exit")] == [0]
 
 
-class FakeRun:
-    """The part of a W&B run that the writer talks to; it fails once `alive` is False."""
-
-    offline, dir, id = True, "/runs/mine/wandb/offline-run-1/files", "abc"
-
-    def __init__(self) -> None:
-        self.alive = True
-        self.exit_codes: list[int] = []
-
-    def define_metric(self, *_: Any, **__: Any) -> None: ...
-
-    def log(self, _: dict[str, Any]) -> None:
-        if not self.alive:
-            raise ConnectionResetError("Connection lost")
-
-    def finish(self, exit_code: int) -> None:
-        self.exit_codes.append(exit_code)
-
-
-def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, capsys):
-    run = FakeRun()
-    writer = WandbWriter(run, tmp_path)  # type: ignore[arg-type]
-    run.alive = False
-    for step in range(3):
-        writer.write({"test/score": 1.0}, {"test/score": ("",)}, step=step)
-    writer.close()
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert "ConnectionResetError" in warning
-    assert "wandb sync" in warning
-
-
-def test_a_run_that_raises_ends_as_failed(tmp_path, monkeypatch):
-    run = FakeRun()
-    monkeypatch.setattr("pearl.tracking.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))  # type: ignore[arg-type]
-    with pytest.raises(KeyboardInterrupt), local_tracker(tmp_path):
-        raise KeyboardInterrupt
-    assert run.exit_codes == [1]
-
-
 START_WITHOUT_NETWORK = """
 import json, pathlib, sys, time
 import pearl.tracking
@@ -304,3 +267,27 @@ def test_online_without_a_key_does_not_ask_but_starts_offline(tmp_path, monkeypa
     (warning,) = capsys.readouterr().err.splitlines()
     assert "wandb login" in warning
     assert "wandb sync" in warning
+
+
+@pytest.mark.usefixtures("fresh_wandb")
+def test_what_wandb_reads_from_the_environment_is_heeded(tmp_path, monkeypatch):
+    named = {"NAME": "mine", "RUN_ID": "abc123", "PROJECT": "p", "ENTITY": "e", "NOTES": "n", "RUN_GROUP": "g"}
+    for name, value in named.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("WANDB_TAGS", "a,b")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    with local_tracker(tmp_path / "run", wandb_mode="offline") as tracker:
+        writer = tracker._wandb
+        assert writer is not None
+        run = writer._run
+        assert run is not None
+        assert (run.name, run.id, run.project, run.entity, run.notes, run.group) == tuple(named.values())
+        assert run.tags == ("a", "b")
+        assert writer.folder.is_relative_to(tmp_path / "elsewhere")
+        assert tracker.sync_command == f"wandb sync {writer.folder}"
+    monkeypatch.delenv("WANDB_RUN_ID")
+    with local_tracker(tmp_path / "run", wandb_mode="offline", resume_env_steps=0) as tracker:
+        assert tracker._wandb is not None
+        assert tracker._wandb._run is not None
+        assert tracker._wandb._run.id == "abc123"

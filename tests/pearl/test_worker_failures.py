@@ -49,6 +49,103 @@ def test_a_distribution_that_cannot_be_pickled_is_refused_by_name():
         WorkerVectorEnv(Unpicklable(), Unpicklable().sample(4, None), 2)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_stopping_to_the_parent(started, number):
+    envs, pids = started(DrawnTasks())
+    for pid in pids:
+        os.kill(pid, number)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    envs.close()
+    assert ended(pids)
+
+
+# A fresh process, so that the server is ours; a file, which the server's processes import.
+OTHERS = """
+import multiprocessing, os, signal, subprocess, sys, time
+from pearl.worker_process import _leave_stopping_to_the_parent
+from pearl.workers import WorkerVectorEnv
+from tests.pearl.worker_envs import DrawnTasks
+
+def child_of_a_worker():
+    _leave_stopping_to_the_parent()
+    started = subprocess.Popen(["sleep", "60"])
+    started.terminate()
+    forked = os.fork()
+    if forked == 0:
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(0.1)
+    os.kill(forked, signal.SIGTERM)
+    print("started", started.wait(), "forked", os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]), flush=True)
+
+if __name__ == "__main__":
+    envs = WorkerVectorEnv(DrawnTasks(), DrawnTasks().sample(2, None), 1)
+    context = multiprocessing.get_context("forkserver")
+    other = context.Process(target=time.sleep, args=(60,))
+    other.start()
+    other.terminate()
+    other.join(30)
+    print("other", other.exitcode, flush=True)
+    process = context.Process(target=child_of_a_worker)
+    process.start()
+    process.join(30)
+    envs.close()
+"""
+
+
+CHATTY = """
+import os, sys
+from pearl.workers import WorkerVectorEnv
+from tests.pearl.worker_envs import Drawn, DrawnTasks
+
+class Chatty(Drawn):
+    def step(self, action):
+        for stream in (sys.stdout, sys.stderr):
+            print("→" * 10_000, file=stream, flush=True)
+        return super().step(action)
+
+class ChattyTasks(DrawnTasks):
+    def make_env(self, task, render_mode=None):
+        env = super().make_env(task)
+        env.unwrapped.__class__ = Chatty
+        return env
+
+if __name__ == "__main__":
+    envs = WorkerVectorEnv(ChattyTasks(), ChattyTasks().sample(2, None), 1)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    envs.close()
+    os._exit(5)
+"""
+
+
+@pytest.mark.parametrize("redirection", ["2>&1 | true", ">&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_an_environment_may_print_in_a_worker_where_nobody_reads_it(tmp_path, redirection):
+    (tmp_path / "chatty.py").write_text(CHATTY, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} chatty.py {redirection}; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        timeout=PATIENCE_S * 4,
+    )
+    assert done.returncode == 5
+
+
+def test_processes_of_others_end_by_sigterm_as_ever(tmp_path):
+    """Those that the same server forks, those that an environment in a worker starts, and those that it forks."""
+    (tmp_path / "others.py").write_text(OTHERS)
+    done = subprocess.run(
+        [sys.executable, "others.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S * 4,
+    )
+    assert done.stdout.splitlines() == ["other -15", "started -15 forked -15"], done
+
+
 def test_a_distribution_that_cannot_be_read_in_the_worker_shows_why(started):
     with pytest.raises(WorkerError, match=r"(?s)Worker \d \(task \d: number=1.*failed to build.*ZeroDivisionError"):
         started(Unreadable())

@@ -42,3 +42,33 @@ def read_rows(run_dir: Path) -> list[dict[str, str]]:
 
 def read_header(run_dir: Path) -> list[str]:
     return (run_dir / "progress.csv").read_text().splitlines()[0].split(",")
+
+
+class FakeRun:
+    """The part of a W&B run that the writer talks to; it fails once `alive` is False."""
+
+    offline, dir, id = True, "/runs/mine/wandb/offline-run-1/files", "abc"
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.exit_codes: list[int] = []
+
+    def define_metric(self, *_: Any, **__: Any) -> None: ...
+
+    def log(self, _: dict[str, Any]) -> None:
+        if not self.alive:
+            raise ConnectionResetError("Connection lost")
+
+    def finish(self, exit_code: int) -> None:
+        self.exit_codes.append(exit_code)
+
+
+@pytest.fixture
+def fresh_wandb(monkeypatch):
+    """Let wandb read its settings anew, as in a process that has not started a run."""
+    import wandb
+
+    wandb.teardown()
+    yield
+    monkeypatch.undo()
+    wandb.teardown()

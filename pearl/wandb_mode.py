@@ -1,0 +1,47 @@
+"""How Weights & Biases runs: online, offline on disk, or not at all."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+WandbMode = Literal["auto", "online", "offline", "disabled"]
+ResolvedWandbMode = Literal["online", "offline", "disabled"]
+
+_ENVIRONMENT_MODES: Mapping[str, ResolvedWandbMode] = {
+    "online": "online",
+    "run": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+
+
+class WandbError(RuntimeError):
+    """Weights & Biases was asked for and cannot start."""
+
+
+def resolve_wandb_mode(
+    requested: WandbMode, environ: Mapping[str, str], has_key: Callable[[], bool]
+) -> ResolvedWandbMode:
+    """The mode to start W&B in: an explicit request, else `WANDB_MODE`, else online where an API key is configured.
+
+    Args:
+        requested: what the caller asked for; anything but "auto" is final.
+        environ: environment variables, of which `WANDB_MODE` is read.
+        has_key: whether an API key is configured; called only where the answer decides.
+
+    Raises:
+        ValueError: `requested` or `WANDB_MODE` is not a mode.
+    """
+    if requested in ("online", "offline", "disabled"):
+        return requested
+    if requested != "auto":
+        raise ValueError(f"wandb_mode is {requested!r}; accepted are 'auto', 'online', 'offline' and 'disabled'")
+    from_environment = environ.get("WANDB_MODE", "").strip().lower()
+    if from_environment:
+        if from_environment not in _ENVIRONMENT_MODES:
+            raise ValueError(
+                f"the environment variable WANDB_MODE is {from_environment!r}; accepted are 'online', 'offline' and "
+                "'disabled'. Change it, unset it, or pass wandb_mode"
+            )
+        return _ENVIRONMENT_MODES[from_environment]
+    return "online" if has_key() else "offline"
