@@ -86,6 +86,8 @@ def warn_of_units(
 def _of_shape(space: gym.Space[Any]) -> list[str]:
     if not isinstance(space, gym.spaces.Box) or height_axis(space.shape) is None or is_image(space):
         return []
+    if space.dtype.kind in "biu" and space.high.max() < FEW_BYTES:  # Symbols, by their bounds.
+        return []
     return [
         f"Observations have the shape {space.shape} of an image, but are {space.dtype} from {space.low.min()} to "
         f"{space.high.max()}: they are read as a vector of {gym.spaces.flatdim(space)} float32 numbers. If they are "

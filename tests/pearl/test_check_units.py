@@ -107,10 +107,8 @@ def test_changes_that_float32_cannot_tell_are_named(space):
 
 
 def test_rounding_errors_of_a_simulator_are_no_changes():
-    assert warned(walks_seen(lambda env, observation: np.append(observation, 1 + 1e-13 * env.steps), WIDE_2)) == []
-
-
-WIDE_2 = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    assert warned(walks_seen(lambda env, observation: np.append(observation, 1 + 1e-13 * env.steps), space)) == []
 
 
 @pytest.mark.parametrize("factor", [1e-5, 1e4, 1e30])
@@ -182,6 +180,10 @@ def test_what_has_an_images_shape_but_is_read_as_a_vector_is_named(space):
     assert "shape (16, 16) of an image" in message
     assert "vector of 256 float32 numbers" in message
     assert "uint8 in a Box from 0 to 255" in message
+
+
+def test_nothing_is_said_of_symbols_that_are_bounded_as_such():
+    assert warned(painted(image_box(high=10), 10)) == []
 
 
 def test_a_small_grid_of_bytes_is_a_vector_within_its_bounds():
