@@ -65,7 +65,7 @@ class NetworkAgent(nn.Module):
     """Shared part of agents that learn: spaces, how actions are read and given, one optimizer's step size.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
 
     Raises:

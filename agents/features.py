@@ -1,5 +1,6 @@
 """What networks read of an observation: the vector itself, normalised, or features of an image."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.config import FeaturesConfig
+from agents.images import height_axis
 from agents.spaces import is_image
 
 CLIP = 10.0
@@ -122,27 +124,34 @@ class ImageFeatures(nn.Module):
     strides see twice is left out, which is most of the cost on a CPU.
 
     Args:
-        shape: (height, width, channel).
+        shape: of an image, in any layout that ``height_axis`` finds its height in.
         channels: of the convolutions.
         dim: width of the features.
 
     Raises:
-        ValueError: the image is too small for so many convolutions.
+        ValueError: it is the shape of no image, or of one that is too small for so many convolutions.
     """
 
     def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...], dim: int) -> None:
         super().__init__()
-        self.shape = shape
+        axis = height_axis(shape)
+        if axis is None:
+            raise ValueError(f"{shape} is the shape of no image.")
+        self.shape = shape if len(shape) > 2 else (*shape, 1)
         self.dim = dim
+        others = [other for other in range(len(self.shape)) if other not in (axis, axis + 1)]
+        # From (image, *shape) to (image, *channels, height, width).
+        self._order = [0, *(1 + other for other in (*others, axis, axis + 1))]
         layers: list[nn.Module] = []
-        height, width, depth = shape
+        sides = height, width = shape[axis : axis + 2]
+        depth = math.prod(self.shape[other] for other in others)
         for number, out in enumerate(channels):
             stride = 2 if number else 4
             layers += [nn.Conv2d(depth, out, 2 * stride, stride=stride, padding=stride // 2), nn.ReLU()]
             height, width, depth = height // stride, width // stride, out
         if min(height, width) < 1:
             raise ValueError(
-                f"Images of {shape[0]} x {shape[1]} pixels are too small for {len(channels)} convolutions, which "
+                f"Images of {sides[0]} x {sides[1]} pixels are too small for {len(channels)} convolutions, which "
                 f"shrink them {2 ** (len(channels) + 1)} times. Give agent.image_channels fewer numbers."
             )
         self.network = nn.Sequential(
@@ -150,10 +159,10 @@ class ImageFeatures(nn.Module):
         )
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return features (…, dim) of flattened uint8 images (…, height * width * channel)."""
+        """Return features (…, dim) of uint8 images as rows, (…, height * width * channel) in the layout's order."""
         # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
-        images = torch.mul(observation.reshape(-1, *self.shape), 1 / 255).sub_(0.5).permute(0, 3, 1, 2)
-        features: Tensor = self.network(images).float()
+        images = torch.mul(observation.reshape(-1, *self.shape), 1 / 255).sub_(0.5).permute(self._order)
+        features: Tensor = self.network(images.flatten(1, -3)).float()
         return features.view(*observation.shape[:-1], self.dim)
 
 

@@ -101,7 +101,7 @@ class OnPolicyAgent(NetworkAgent, ABC):
     """Shared part of agents that learn from their own trials: what they read of observations, a policy, one optimizer.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
         rng: draws the initial weights.

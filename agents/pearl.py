@@ -69,7 +69,7 @@ class PEARLAgent(SoftActorCriticAgent):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         encoder: the encoder's settings.
         config: the agent's settings.

@@ -57,7 +57,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
     and ends with it. What is remembered is as in ``TrialMemoryAgent``, by the actor's memory.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
         rng: draws the initial weights.

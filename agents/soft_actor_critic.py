@@ -17,7 +17,7 @@ class SoftActorCriticAgent(NetworkAgent):
     """Shared part of agents that learn by soft actor-critic (Haarnoja et al. 2018).
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (height, width, channel).
+        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
 

@@ -1,12 +1,14 @@
 """Gymnasium's spaces as agents see them: rows of numbers, one per task."""
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from agents.images import MIN_SIDE, height_axis, is_ambiguous
 
 MAX_DISCRETE_ACTIONS = 512
 
@@ -15,9 +17,14 @@ _FLATTENED = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscr
 _DISCRETE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-def is_image(space: gym.Space[Any]) -> bool:
-    """Whether observations are images: uint8 of shape (height, width, channel)."""
-    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+def is_image(space: gym.Space[Any]) -> TypeGuard[spaces.Box[np.uint8]]:
+    """Whether observations are images: uint8 from 0 to 255, of a shape with a height and a width (``height_axis``)."""
+    return (
+        isinstance(space, spaces.Box)
+        and space.dtype == np.uint8
+        and height_axis(space.shape) is not None
+        and _spans_bytes(space)
+    )
 
 
 def is_discrete(space: gym.Space[Any]) -> bool:
@@ -31,7 +38,7 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
     Raises:
         TypeError: a space is of a kind that is not supported.
         ValueError: an action space without finite bounds, or with no room between them, or with too many actions; an
-            image whose channels come first.
+            image whose height and width cannot be told from its channels, or that is bounded otherwise in places.
     """
     _check_observations(observation_space, "observation")
     if isinstance(action_space, _DISCRETE):
@@ -72,12 +79,7 @@ def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
         ValueError: images that are not uint8.
     """
     if is_image(space):
-        if np.asarray(observations).dtype != np.uint8:
-            raise ValueError(
-                f"observation must be uint8 as its space {space}, got {np.asarray(observations).dtype}: other values "
-                "would be cut to bytes."
-            )
-        return np.array(observations).reshape(len(observations), -1)
+        return _image_rows(space, observations)
     if isinstance(space, spaces.Box):
         return np.array(observations, np.float32).reshape(len(observations), -1)
     if isinstance(space, _COMPOSITE):
@@ -96,7 +98,7 @@ def observation_row(space: gym.Space[Any], observation: Any, name: str = "observ
         if np.shape(observation) != space.shape:
             raise ValueError(f"{name} must have the shape {space.shape}, got {np.shape(observation)}.")
         if is_image(space):
-            return observation_rows(space, np.asarray(observation)[None])
+            return _image_rows(space, np.asarray(observation)[None])
         return np.array(observation, np.float32).reshape(1, -1)
     if not space.contains(observation):
         raise ValueError(f"{name} must be one of {space}, got {observation!r}.")
@@ -162,6 +164,20 @@ def _choices(space: gym.Space[Any], values: bool = False) -> list[Any]:
     return [np.arange(start, start + n, dtype=np.float32) for start, n in zip(starts, counts, strict=True)]
 
 
+def _image_rows(space: spaces.Box[np.uint8], observations: Any) -> NDArray[np.uint8]:
+    if np.asarray(observations).dtype != np.uint8:
+        raise ValueError(
+            f"observation must be uint8 as its space {space}, got {np.asarray(observations).dtype}: other values "
+            "would be cut to bytes."
+        )
+    return np.array(observations).reshape(len(observations), -1)
+
+
+def _spans_bytes(space: spaces.Box[np.uint8]) -> bool:
+    # The first entry's bounds alone: to read each one takes longer than to copy an image. _check_observations does.
+    return bool(space.high.item(0) == 255 and space.low.item(0) == 0)
+
+
 def _check_observations(space: gym.Space[Any], where: str) -> None:
     if isinstance(space, spaces.Dict):
         for name, part in space.spaces.items():
@@ -172,15 +188,26 @@ def _check_observations(space: gym.Space[Any], where: str) -> None:
     elif not isinstance(space, _FLATTENED):
         raise TypeError(
             f"PEARL cannot read the {where} space {space}. Boxes, Discrete, MultiDiscrete and MultiBinary spaces, and "
-            "Dict and Tuple of these, are flattened into one vector; uint8 Boxes (height, width, channel) are images."
+            "Dict and Tuple of these, are flattened into one vector; uint8 Boxes with a height and a width are images."
         )
     elif is_image(space) and where != "observation":
         raise TypeError(
             f"{where} is an image ({space}) among other observations, which PEARL does not read. Make the image the "
             "whole observation, or turn it into features with a wrapper."
         )
-    elif is_image(space) and space.shape is not None and space.shape[0] <= 4 < space.shape[2]:
+    elif is_image(space) and (space.low.any() or space.high.min() < 255):
         raise ValueError(
-            f"The image space {space} seems to have its channels first; PEARL reads (height, width, channel). "
-            "Transpose it, for example with gymnasium.wrappers.TransformObservation."
+            f"The {where} space of the shape {space.shape} has an image's size and type, but bounds other than 0 "
+            "and 255 in places. Give an image these bounds everywhere, and flatten what is no image with "
+            "gymnasium.wrappers.FlattenObservation."
+        )
+    elif (
+        isinstance(space, spaces.Box) and space.dtype == np.uint8 and is_ambiguous(space.shape) and _spans_bytes(space)
+    ):
+        raise ValueError(
+            f"The {where} space {space} could be an image in more than one layout. PEARL takes two neighbouring axes "
+            f"of at least {MIN_SIDE} pixels for height and width if every other axis, of channels or frames, is "
+            f"shorter than {MIN_SIDE} or at most half as long. Transpose the observation, for example to (height, "
+            "width, channel), with gymnasium.wrappers.TransformObservation, or split its channels over two axes with "
+            "ReshapeObservation. Flatten what is no image with FlattenObservation."
         )

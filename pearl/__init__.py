@@ -23,6 +23,7 @@ with uncollected():
         preset,
     )
     from pearl.config_reading import ConfigError
+    from pearl.divergence import DivergedError
     from pearl.evaluation import Evaluation
     from pearl.model import PEARL, MetaLearner
     from pearl.persistence import load
@@ -34,6 +35,7 @@ with uncollected():
         Task,
         TaskDistribution,
         TaskDistributionError,
+        TaskDistributionWarning,
         Uniform,
         UnknownFamilyError,
         check_task_distribution,
@@ -43,7 +45,6 @@ with uncollected():
         register,
         told,
     )
-    from pearl.training import DivergedError
     from pearl.training_config import CollectionConfig, TrainingConfig, TrialReplayConfig
     from pearl.version import __version__
 
@@ -73,6 +74,7 @@ __all__ = [
     "Task",
     "TaskDistribution",
     "TaskDistributionError",
+    "TaskDistributionWarning",
     "TrainingConfig",
     "TransformerConfig",
     "TrialReplayConfig",

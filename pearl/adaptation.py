@@ -225,5 +225,5 @@ def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name
 
 def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if not is_finite(values):
-        raise NonFiniteError(f"{name} must be finite, got {values}; the belief was left as it was.")
+        raise NonFiniteError(f"{name} must be finite in float32, got {values} there; the belief was left as it was.")
     return values

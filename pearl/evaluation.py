@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from agents import MetaAgent
-from agents.spaces import observation_rows
 from pearl.references import OracleAgent, RandomAgent
-from pearl.rollout import Trajectories, rollout
+from pearl.rollout import Trajectories, observed, rollout
 from pearl.tasks import Task, TaskDistribution
 from pearl.workers import make_envs
 
@@ -155,7 +154,7 @@ def measure_references(
     envs = make_envs(distribution, tasks, workers)
     space = envs.single_action_space
     observation, _ = envs.reset(seed=seed)
-    rows = observation_rows(envs.single_observation_space, observation)
+    rows = observed(envs.single_observation_space, observation, 0, tasks)
     known = distribution.oracle_action(tasks, rows) is not None
     episodes = REFERENCE_EPISODES if known else min(RANDOM_EPISODES, REFERENCE_EPISODES)
     agents: list[MetaAgent[None]] = [RandomAgent(space)]

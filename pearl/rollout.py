@@ -121,7 +121,7 @@ def rollout(
     deterministic_from = episodes if deterministic_from is None else deterministic_from
     space, action_space = envs.single_observation_space, envs.single_action_space
     # Copied: an environment may hand out the array that it writes the next observation into.
-    observation = torch.from_numpy(_observed(space, envs.reset(seed=seed)[0], 0, labels))
+    observation = torch.from_numpy(observed(space, envs.reset(seed=seed)[0], 0, labels))
     episode = np.zeros(n_tasks, np.int64)
     steps: list[dict[str, NDArray[Any]]] = []
     tells_success, no_success = False, np.zeros(n_tasks, np.bool_)
@@ -133,12 +133,12 @@ def rollout(
         choice = agent.act(observation, memory, deterministic, rng)
         action = choice.action.numpy(force=True)
         next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
-        reward = rewards.astype(np.float32)
+        reward = _float32(rewards)
         transition = Transitions(
             observation=observation,
             action=torch.from_numpy(action),
             reward=torch.from_numpy(reward),
-            next_observation=torch.from_numpy(_observed(space, next_observation, len(steps) + 1, labels)),
+            next_observation=torch.from_numpy(observed(space, next_observation, len(steps) + 1, labels)),
             terminated=torch.from_numpy(terminated.astype(np.float32)),
         )
         step = {
@@ -179,7 +179,7 @@ def rollout(
             break
         if begins:
             after_reset = envs.reset(options={"reset_mask": ended})[0]
-            observation = torch.from_numpy(_observed(space, after_reset, len(steps), labels))
+            observation = torch.from_numpy(observed(space, after_reset, len(steps), labels))
     fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
     stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
     if not tells_success:
@@ -187,11 +187,28 @@ def rollout(
     return Trajectories(**fields, extras=stacked), memory
 
 
-def _observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequence[object] | None) -> NDArray[Any]:
-    """Return a copy of observations as rows, (task, observation_dim), checked to be finite."""
-    rows = observation_rows(space, observations)
+def observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequence[object] | None) -> NDArray[Any]:
+    """Return a copy of a vector environment's observations as rows, (task, observation_dim).
+
+    Args:
+        space: of one observation.
+        observations: as the environment returned them.
+        step: of the trial, for the error's message.
+        labels: names of the tasks for it; their numbers where None.
+
+    Raises:
+        NonFiniteError: a number is not finite in float32.
+    """
+    with np.errstate(over="ignore"):
+        rows = observation_rows(space, observations)
     _check_finite("observation", rows, step, labels)
     return rows
+
+
+def _float32(values: NDArray[Any]) -> FloatArray:
+    """Return a copy in single precision, infinite where it overflows, which ``_check_finite`` finds."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
@@ -199,7 +216,7 @@ def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
     if "training_reward" not in infos:
         return reward
     given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
-    return np.where(given, infos["training_reward"], reward).astype(np.float32)
+    return _float32(np.where(given, infos["training_reward"], reward))
 
 
 def by_task(infos: dict[str, Any], active: BoolArray) -> list[dict[str, Any]]:
@@ -228,7 +245,10 @@ def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[o
         return
     row = int(np.nonzero(~np.isfinite(values))[0][0])
     label = f" ({labels[row]})" if labels is not None else ""
+    finite = "finite"
+    if np.isinf(values[row]).any():
+        finite += f" in float32, which ends at {np.finfo(np.float32).max:.2g}; scale them to about one in make_env"
     raise NonFiniteError(
         f"The environment of task {row}{label} returned {name} {values[row]} at step {step} of the trial; "
-        "observations and rewards must be finite. Nothing of this trial was learnt; the last checkpoint stands."
+        f"observations and rewards must be {finite}. Nothing of this trial was learnt; the last checkpoint stands."
     )

@@ -16,6 +16,7 @@ from agents import MetaAgent, PEARLAgent
 from agents.features import NormalisedFeatures
 from agents.spaces import is_image
 from pearl.config import Config, PEARLConfig, RecurrentSACConfig
+from pearl.divergence import DivergedError, remedy
 from pearl.learner import Learner, learning_device, make_learner
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
@@ -27,10 +28,6 @@ from pearl.trial_replay import TrialReplay
 from pearl.workers import make_envs
 
 INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
-
-
-class DivergedError(RuntimeError):
-    """A loss became NaN or infinite."""
 
 
 class MetaTraining(ABC):
@@ -103,7 +100,7 @@ class MetaTraining(ABC):
         if diverged:
             raise DivergedError(
                 f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. The "
-                "last checkpoint stands. Lower agent.learning_rate or agent.reward_scale and resume or start anew."
+                f"last checkpoint stands. {remedy(trajectories, agent)}"
             )
         self.collection_s += collected - begun
         self.learning_s += time.perf_counter() - collected

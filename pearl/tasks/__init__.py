@@ -7,6 +7,7 @@ from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.check_episodes import TaskDistributionError
+from pearl.tasks.check_units import TaskDistributionWarning
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
 from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed
@@ -25,6 +26,7 @@ __all__ = [
     "Task",
     "TaskDistribution",
     "TaskDistributionError",
+    "TaskDistributionWarning",
     "Told",
     "Uniform",
     "UnknownFamilyError",

@@ -20,6 +20,7 @@ from pearl.tasks.check_episodes import (
     play,
     require,
 )
+from pearl.tasks.check_units import warn_of_units
 from pearl.tasks.distribution import Task, TaskDistribution, time_limit
 
 _OTHER_SEEDS = 8
@@ -48,6 +49,9 @@ def check_task_distribution(
     Raises:
         TaskDistributionError: says what is wrong, and what to do.
         ValueError: fewer than 2 tasks.
+
+    Warns:
+        TaskDistributionWarning: training will work but learn badly, for example from numbers far from one.
     """
     if n_tasks < 2:
         raise ValueError(f"n_tasks must be at least 2, to compare tasks with each other, got {n_tasks}.")
@@ -74,6 +78,9 @@ def check_task_distribution(
     _check_tasks_differ(episodes)
     _check_vector_env(distribution, tasks, first, seed)
     _check_relabel(distribution, tasks, episodes)
+    played = [episode for row in episodes for episode in row]
+    rewards = [reward for episode in played for reward in (episode.reward, episode.training_reward)]
+    warn_of_units(first.observation_space, [episode.extent for episode in played], rewards, stacklevel=2)
 
 
 def _check_methods(distribution: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.spaces import action_rows, observation_row
+from pearl.tasks.check_units import FLOAT32_MAX, Extent, exact_row, overflow
 from pearl.tasks.distribution import Task
 
 EPISODES = 2
@@ -32,6 +33,8 @@ class Episode:
     training_reward: NDArray[np.float32]
     """(step,)"""
     terminated: bool
+    extent: Extent
+    """Of the observations"""
 
     def equals(self, other: "Episode") -> bool:
         """Whether nothing that an agent sees or learns from differs."""
@@ -60,6 +63,8 @@ def play(
     )
     observation = returned[0]
     observations = [checked_observation(env, observation, "reset", task)]
+    extent = Extent(env.observation_space)
+    extent.see(observation)
     actions: list[NDArray[Any]] = []
     rewards: list[float] = []
     training_rewards: list[float] = []
@@ -81,6 +86,7 @@ def play(
         )
         observation, reward, terminated, truncated, info = step
         observations.append(checked_observation(env, observation, "step", task))
+        extent.see(observation)
         rewards.append(_checked_reward(reward, "reward", task))
         for flag, value in (("terminated", terminated), ("truncated", truncated)):
             require(
@@ -95,6 +101,7 @@ def play(
         reward=np.array(rewards, np.float32),
         training_reward=np.array(training_rewards, np.float32),
         terminated=bool(terminated),
+        extent=extent,
     )
 
 
@@ -109,7 +116,10 @@ def call(task: Task, method: str, function: Any) -> Any:
 def checked_observation(env: gym.Env[Any, Any], observation: Any, method: str, task: Task) -> NDArray[Any]:
     """Return an observation as a row, (observation_dim,), if it is one of the space and finite."""
     contained = env.observation_space.contains(observation)
-    row = observation_row(env.observation_space, observation)[0] if contained else np.array([np.nan])
+    with np.errstate(over="ignore"):
+        row = observation_row(env.observation_space, observation)[0] if contained else np.array([np.nan])
+    too_large = overflow(exact_row(env.observation_space, observation)) if np.isinf(row).any() else None
+    require(too_large is None, f"The observation that {method} returned for task ({task}) {too_large}.")
     require(
         bool(np.isfinite(row).all()),
         f"The observation that {method} returned for task ({task}) is not in the observation space "
@@ -121,7 +131,12 @@ def checked_observation(env: gym.Env[Any, Any], observation: Any, method: str, t
 def _checked_reward(reward: Any, name: str, task: Task) -> float:
     kind = int | float | np.integer | np.floating
     require(
-        isinstance(reward, kind) and not isinstance(reward, bool) and math.isfinite(reward),
+        isinstance(reward, kind) and not isinstance(reward, bool) and bool(-math.inf < reward < math.inf),
         f"{name} must be a finite number, got {reward!r} of task ({task}).",
+    )
+    require(
+        bool(abs(reward) <= FLOAT32_MAX),
+        f"{name} of task ({task}) is {reward!r}, which is infinite in float32: agents learn in float32, up to "
+        f"{FLOAT32_MAX:.2g}. Scale rewards to about one in make_env.",
     )
     return float(reward)

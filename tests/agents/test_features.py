@@ -30,9 +30,9 @@ from tests.agents.agent_tester import (
     state,
 )
 
-IMAGE_SHAPE = (9, 13, 3)
+IMAGE_SHAPE = (17, 21, 3)
 IMAGES = gym.spaces.Box(0, 255, IMAGE_SHAPE, np.uint8)
-PIXELS = 9 * 13 * 3
+PIXELS = 17 * 21 * 3
 
 
 def seen(*chunks: Tensor) -> NormalisedFeatures:
@@ -200,13 +200,13 @@ def test_convolutions_read_rows_columns_and_channels_where_they_are() -> None:
     picture = np.zeros(IMAGE_SHAPE, np.uint8)
     picture[2, 7, 1] = 255
     features(torch.from_numpy(picture.ravel()).unsqueeze(0))
-    assert first[0].shape == (1, 3, 9, 13)
+    assert first[0].shape == (1, 3, 17, 21)
     assert first[0][0, 1, 2, 7] == 0.5
     assert (first[0] == -0.5).sum() == PIXELS - 1
 
 
 @pytest.mark.parametrize(
-    ("shape", "channels"), [((64, 64, 3), (16, 32, 32, 32)), ((7, 9, 1), (2,)), ((33, 32, 4), (3,) * 4)]
+    ("shape", "channels"), [((64, 64, 3), (16, 32, 32, 32)), ((17, 19, 1), (2,)), ((33, 32, 4), (3,) * 4)]
 )
 def test_images_of_any_size_give_as_many_features_as_told(shape: tuple[int, ...], channels: tuple[int, ...]) -> None:
     flat = torch.randint(256, (2, 3, int(np.prod(shape))), dtype=torch.uint8)
@@ -306,5 +306,5 @@ def test_the_agents_vectors_are_as_wide_as_the_space() -> None:
 
 
 def test_an_image_too_small_for_so_many_convolutions_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ValueError, match=r"of 9 x 13 pixels are too small for 3 .*agent\.image_channels fewer"):
-        image_agent(image_channels=(4, 4, 4))
+    with pytest.raises(ValueError, match=r"of 17 x 21 pixels are too small for 4 .*agent\.image_channels fewer"):
+        image_agent(image_channels=(4, 4, 4, 4))

@@ -1,6 +1,8 @@
 """Whatever the spaces, models train, survive a checkpoint, and adapt in the environment's own terms."""
 
 import copy
+import math
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -11,9 +13,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
-from pearl import Task, TaskDistribution, check_task_distribution
+from agents.spaces import is_image
+from pearl import Task, TaskDistribution, check_task_distribution, told
+from pearl.model import learner_of
 from tests.pearl.sessions import play_by_hand, same
 from tests.pearl.small import differences, everything_learnt, small_model
+from tests.pearl.test_systems import CONFIGS
 
 HORIZON = 6
 BOX = spaces.Box(-9.0, 9.0, (3,))
@@ -25,6 +30,10 @@ OBSERVATIONS = {
     "dict": spaces.Dict({"arm": BOX, "gear": spaces.Discrete(3), "doors": spaces.MultiBinary(2)}),
     "tuple": spaces.Tuple([spaces.MultiDiscrete([2, 3]), BOX]),
     "image": IMAGES,
+    "grey image": spaces.Box(0, 255, (16, 18), np.uint8),
+    "channels first": spaces.Box(0, 255, (3, 16, 18), np.uint8),
+    "stack of frames": spaces.Box(0, 255, (2, 16, 18, 3), np.uint8),
+    "grid of bytes": spaces.Box(0, 255, (7, 7, 3), np.uint8),
 }
 ACTIONS = {
     "discrete": spaces.Discrete(3, start=2),
@@ -207,6 +216,32 @@ def test_an_image_of_other_values_than_bytes_is_refused_and_not_rounded(wrong):
         model.session(seed=0).act(np.full(IMAGES.shape, wrong))
     with pytest.raises(ValueError, match=r"^observation must"):
         model.predict(np.full((2, *IMAGES.shape), wrong))
+
+
+@pytest.mark.parametrize("name", [name for name, space in OBSERVATIONS.items() if is_image(space)])
+def test_pictures_of_every_layout_are_kept_as_bytes(name):
+    model = model_of(name, "discrete").learn(60)
+    held = model.training.replay.tensors()
+    assert held["images"].dtype == torch.uint8
+    assert held["images"].shape[2:] == (2, math.prod(OBSERVATIONS[name].shape))
+    assert model.session(seed=0).act(OBSERVATIONS[name].sample()).shape == ()
+
+
+@pytest.mark.parametrize("system", sorted(CONFIGS.keys() - {"pearl", "oracle_sac"}))  # which tells, and has no room
+def test_every_system_learns_from_stacks_of_frames(system):
+    reading = {"normalise_observations": False, "image_channels": (3,), "image_features": 4}
+    config = replace(CONFIGS[system], agent=replace(CONFIGS[system].agent, **reading))
+    model = learner_of(config)(Samplers(OBSERVATIONS["stack of frames"], ACTIONS["matrix"]), config, seed=0)
+    assert model.learn(60).training.gradient_steps > 0
+    assert model.agent.features.network[0].in_channels == 2 * 3
+    assert np.isfinite(model.evaluate().returns).all()
+
+
+def test_a_family_of_small_grids_may_be_normalised_and_told():
+    family = Samplers(OBSERVATIONS["grid of bytes"], ACTIONS["discrete"])
+    model = small_model(family, agent={"hidden_sizes": (8,), "normalise_observations": True}).learn(60)
+    assert model.agent.features.dim == 7 * 7 * 3
+    assert told(family).make_env(Task({"number": 0.5})).observation_space.shape == (7 * 7 * 3 + 1,)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 4)), np.zeros((2, 3, 1))])

@@ -21,7 +21,7 @@ ACTION_SPACES = {
     "multi-binary": spaces.MultiBinary(3),
 }
 NESTED = spaces.Dict({"number": spaces.Box(-9, 9, (1,)), "step": spaces.Discrete(LENGTH + 1)})
-IMAGES = spaces.Box(0, 255, (4, 5, 3), np.uint8)
+IMAGES = spaces.Box(0, 255, (16, 17, 3), np.uint8)
 
 
 class Told(gym.Env):
@@ -104,7 +104,7 @@ def test_images_are_shown_and_recorded_as_bytes():
     trial, agent = play([Told(number, space, IMAGES) for number in (1, 2)], space)
     assert trial.observation.dtype == trial.next_observation.dtype == np.uint8
     assert agent.shown[0].dtype == torch.uint8
-    assert trial.observation.shape == (2, LENGTH, 4 * 5 * 3)
+    assert trial.observation.shape == (2, LENGTH, 16 * 17 * 3)
     assert trial.observation[:, :, 7].tolist() == [[10, 11, 12], [20, 21, 22]]
     assert trial.next_observation[:, :, 7].tolist() == [[11, 12, 13], [21, 22, 23]]
 

@@ -87,7 +87,7 @@ def test_workers_step_gymnasiums_own_environments_alike(identifier, horizon, sta
 def test_there_are_no_more_workers_than_tasks(n_workers, started):
     envs, pids = started(DrawnTasks(), 3, n_workers)
     assert len(pids) == min(3, n_workers)
-    assert envs.reset(seed=0)[0].shape == (3, 8, 8, 3)
+    assert envs.reset(seed=0)[0].shape == (3, 2, 16, 17, 3)
 
 
 def test_a_reset_by_mask_leaves_the_others_where_they_are(started):

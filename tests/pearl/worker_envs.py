@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pearl import Task, TaskDistribution
 
 OBSERVATIONS = {
-    "image": spaces.Box(0, 255, (8, 8, 3), np.uint8),
+    "image": spaces.Box(0, 255, (2, 16, 17, 3), np.uint8),
     "dict": spaces.Dict({"where": spaces.Box(-1, 1, (2,), np.float32), "what": spaces.Discrete(5)}),
     "tuple": spaces.Tuple((spaces.MultiBinary(3), spaces.Dict({"inner": spaces.Box(-1, 1, (1,), np.float64)}))),
     "discrete": spaces.Discrete(7, start=-2),

@@ -1,0 +1,152 @@
+"""Units of a task distribution's observations and rewards: what float32 cannot hold, and what networks learn badly."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.images import height_axis
+from agents.spaces import is_image
+
+FAR = 1e3
+"""How far from one, up or down, numbers may be before learning suffers"""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FEW_BYTES = 32
+"""Bytes of an image that are all smaller are rather symbols than brightness"""
+_LOST = 0.01
+"""Share of an entry's spread that rounding to float32 may take"""
+_NAMED = 5
+
+
+class TaskDistributionWarning(UserWarning):
+    """Meta-training will work with a task distribution, but learn badly from it."""
+
+
+class Extent:
+    """The range of each number that one environment observed, (observation_dim,), in double precision.
+
+    Args:
+        space: of the observations.
+    """
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        self._space = space
+        self._image = is_image(space)
+        shape = () if self._image else gym.spaces.flatdim(space)
+        self.lowest, self.highest = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self.rounding = np.zeros(shape)
+        """The most that float32 moved each number by"""
+
+    def see(self, observation: Any) -> None:
+        """Extend the range by an observation of the space; of an image only its smallest and its largest byte."""
+        if self._image:
+            exact = np.array([np.min(observation), np.max(observation)], np.float64)
+            lowest, highest = exact
+        else:
+            lowest = highest = exact = exact_row(self._space, observation)
+            self.rounding = np.maximum(self.rounding, np.abs(exact - exact.astype(np.float32)))
+        self.lowest, self.highest = np.minimum(self.lowest, lowest), np.maximum(self.highest, highest)
+
+
+def exact_row(space: gym.Space[Any], observation: Any) -> NDArray[np.float64]:
+    """Return an observation as a row, (observation_dim,), in double precision."""
+    return np.asarray(gym.spaces.flatten(space, observation), np.float64)
+
+
+def overflow(values: NDArray[np.float64]) -> str | None:
+    """Say which finite number float32 cannot hold; None where it holds them all."""
+    beyond = values[np.isfinite(values) & (np.abs(values) > FLOAT32_MAX)]
+    if not beyond.size:
+        return None
+    return (
+        f"has the number {beyond[0]:.3g}, which is infinite in float32: agents read float32, up to {FLOAT32_MAX:.2g}. "
+        "Scale it to about one in make_env"
+    )
+
+
+def warn_of_units(
+    space: gym.Space[Any], extents: Sequence[Extent], rewards: Iterable[NDArray[Any]], *, stacklevel: int
+) -> None:
+    """Warn of observations and rewards whose units make learning hard.
+
+    Args:
+        space: of the observations.
+        extents: of the observations of several episodes.
+        rewards: of several episodes, and training rewards, each (step,).
+        stacklevel: of the call that the warnings are to name, 1 being the caller of this function.
+    """
+    largest = max(float(np.abs(values).max()) for values in rewards)
+    for warning in [*_of_shape(space), *_of_observations(space, extents), *_of_rewards(largest)]:
+        warnings.warn(warning, TaskDistributionWarning, stacklevel=stacklevel + 1)
+
+
+def _of_shape(space: gym.Space[Any]) -> list[str]:
+    if not isinstance(space, gym.spaces.Box) or height_axis(space.shape) is None or is_image(space):
+        return []
+    if space.dtype.kind in "biu" and space.high.max() < FEW_BYTES:  # Symbols, by their bounds.
+        return []
+    return [
+        f"Observations have the shape {space.shape} of an image, but are {space.dtype} from {space.low.min()} to "
+        f"{space.high.max()}: they are read as a vector of {gym.spaces.flatdim(space)} float32 numbers. If they are "
+        "images, return uint8 in a Box from 0 to 255."
+    ]
+
+
+def _of_observations(space: gym.Space[Any], extents: Sequence[Extent]) -> list[str]:
+    lowest = np.min([extent.lowest for extent in extents], axis=0)
+    highest = np.max([extent.highest for extent in extents], axis=0)
+    if is_image(space):
+        return _of_bytes(float(lowest), float(highest))
+    if not lowest.size:
+        return []
+    rounding = np.max([extent.rounding for extent in extents], axis=0)
+    magnitude, spread = np.maximum(np.abs(lowest), np.abs(highest)), highest - lowest
+    far = magnitude > FAR
+    lost = far & (spread > 0) & (rounding > _LOST * spread)
+    found = []
+    if lost.any():
+        entry = int(np.argmax(lost))
+        found.append(
+            f"Observations change by less than float32, which agents read, can tell ({_entries(lost)}): entry {entry} "
+            f"is about {magnitude[entry]:.6g} and changes by {spread[entry]:.3g}. Normalising does not bring this "
+            "back. Return the change alone, for example the time since the reset."
+        )
+    if (far & ~lost).any():
+        found.append(
+            f"Observations reach {magnitude[far & ~lost].max():.3g} ({_entries(far & ~lost)}). Networks learn badly "
+            f"from numbers beyond about {FAR:g}. Set agent.normalise_observations to true, or scale them in make_env "
+            "with gymnasium.wrappers.TransformObservation."
+        )
+    if not far.any() and 0 < spread.max() < 1 / FAR:
+        found.append(
+            f"No entry of the observation changes by more than {spread.max():.3g}, of which networks see little. Scale "
+            "observations to changes of about one in make_env with gymnasium.wrappers.TransformObservation."
+        )
+    return found
+
+
+def _of_bytes(lowest: float, highest: float) -> list[str]:
+    if not lowest < highest < FEW_BYTES:
+        return []
+    return [
+        f"Observations are read as images, but no byte exceeds {highest:g} of 255. If their bytes are symbols, such as "
+        "a grid's, flatten them with gymnasium.wrappers.FlattenObservation; else brighten the images."
+    ]
+
+
+def _of_rewards(largest: float) -> list[str]:
+    if largest == 0 or 1 / FAR <= largest <= FAR:
+        return []
+    return [
+        f"The largest reward of a step is {largest:.3g}. Agents learn badly from rewards far from one. Scale reward, "
+        "and info['training_reward'] where there is one, in make_env, for example with "
+        "gymnasium.wrappers.TransformReward."
+    ]
+
+
+def _entries(chosen: NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(chosen)
+    return "entries " + ", ".join(map(str, numbers[:_NAMED])) + (", …" if len(numbers) > _NAMED else "")
