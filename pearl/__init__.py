@@ -29,6 +29,7 @@ with uncollected():
     from pearl.rollout import NonFiniteError
     from pearl.tasks import (
         Categorical,
+        EnvError,
         LogUniform,
         Scale,
         Task,
@@ -55,6 +56,7 @@ __all__ = [
     "CollectionConfig",
     "ConfigError",
     "DivergedError",
+    "EnvError",
     "Evaluation",
     "EvaluationConfig",
     "FOMAMLConfig",

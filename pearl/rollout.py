@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
 from agents.spaces import env_actions, observation_rows
+from pearl.tasks.infos import TRAINING_REWARD, by_task, read_numbers, read_success
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -45,7 +46,7 @@ class Trajectories(NamedTuple):
     extras: dict[str, NDArray[Any]]
     """What the agent's actions carried along, each (task, step, …)"""
     success: BoolArray | None = None
-    """(task, step), what ``info["success"]`` said; None where no environment gave one"""
+    """(task, step), what ``info["success"]`` or ``info["is_success"]`` said; None where no environment gave one"""
 
     @property
     def n_transitions(self) -> int:
@@ -78,8 +79,8 @@ class StepEvent(NamedTuple):
     """(task,)"""
     dones: BoolArray
     """(task,), an episode ended here by termination or time limit"""
-    infos: dict[str, Any]
-    """The vector environment's info"""
+    infos: list[dict[str, Any]]
+    """The info of each task, (task,), empty for a task that idles"""
 
 
 def rollout(
@@ -112,6 +113,7 @@ def rollout(
 
     Raises:
         NonFiniteError: a NaN or infinite observation or reward; names the task, the step and the value.
+        EnvError: an environment failed, or an info that is read is no number; names the task and the key.
     """
     n_tasks = envs.num_envs
     deterministic_from = episodes if deterministic_from is None else deterministic_from
@@ -130,6 +132,7 @@ def rollout(
         action = choice.action.numpy(force=True)
         next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
         reward = rewards.astype(np.float32)
+        success = read_success(infos, n_tasks, labels)
         transition = Transitions(
             observation=observation,
             action=torch.from_numpy(action),
@@ -141,17 +144,17 @@ def rollout(
             "observation": observation.numpy(),
             "action": action,
             "reward": reward,
-            "training_reward": _training_reward(infos, reward),
+            "training_reward": _training_reward(infos, reward, labels),
             "next_observation": transition.next_observation.numpy(),
             "terminated": terminated,
             "truncated": truncated,
             "episode": episode,
             "mask": active,
-            "success": np.asarray(infos["success"], np.float32) > 0 if "success" in infos else no_success,
+            "success": no_success if success is None else success,
         }
         _check_finite("reward", reward, len(steps) + 1, labels)
         _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
-        tells_success = tells_success or "success" in infos
+        tells_success = tells_success or success is not None
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
         memory = agent.observe(memory, transition, torch.from_numpy(active))
@@ -161,7 +164,9 @@ def rollout(
         if begins:
             memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
             episode = episode + (ended & active)
-        going_on = on_step is None or on_step(StepEvent(int(active.sum()), rewards, ended & active, infos))
+        going_on = on_step is None or on_step(
+            StepEvent(int(active.sum()), rewards, ended & active, by_task(infos, active))
+        )
         if not going_on or (begins and (episode >= episodes).all()):
             break
         if begins:
@@ -181,12 +186,10 @@ def _observed(space: gym.Space[Any], observations: Any, step: int, labels: Seque
     return rows
 
 
-def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
+def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence[object] | None) -> FloatArray:
     """Return what the critic learns from, (task,): the reward where the environment says nothing else."""
-    if "training_reward" not in infos:
-        return reward
-    given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
-    return np.where(given, infos["training_reward"], reward).astype(np.float32)
+    numbers = read_numbers(infos, TRAINING_REWARD, len(reward), labels)
+    return reward if numbers is None else np.where(numbers.given, numbers.values, reward).astype(np.float32)
 
 
 def is_finite(*arrays: NDArray[Any]) -> bool:

@@ -7,7 +7,9 @@ from pearl.tasks import mujoco as _mujoco  # noqa: F401  (registers its families
 from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers its families)
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.check_episodes import TaskDistributionError
-from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
+from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task
+from pearl.tasks.infos import EnvError
+from pearl.tasks.limits import own_time_limit, time_limit
 from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed
 from pearl.tasks.registry import UnknownFamilyError, families, find, make, register, register_pattern
@@ -16,6 +18,7 @@ from pearl.tasks.told import Told, told
 
 __all__ = [
     "Categorical",
+    "EnvError",
     "LogUniform",
     "Mirrored",
     "Perturbed",
@@ -34,6 +37,7 @@ __all__ = [
     "find",
     "make",
     "mirrored",
+    "own_time_limit",
     "parse_task",
     "perturbed",
     "register",

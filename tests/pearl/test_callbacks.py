@@ -59,7 +59,7 @@ class Recorder(BaseCallback):
         self.rewards.append(self.locals["rewards"].copy())
         self.dones += int(self.locals["dones"].sum())
         assert self.locals["self"] is self.model
-        assert isinstance(self.locals["infos"], dict)
+        assert len(self.locals["infos"]) == self.n_envs
         self.logger.record("mine/steps", self.num_timesteps)
         return self.stop_at is None or self.num_timesteps < self.stop_at
 

@@ -50,8 +50,8 @@ class Drawn(gym.Env):
         infos = {"number": self.number, "small": np.float32(flat), "place": np.full((2, 2), self.steps, np.int16)}
         if self.number % 2:
             infos |= {"odd": True, "nested": {"steps": self.steps, "name": f"task {self.number}"}}
-        # The first environment decides on a number's dtype, wherever the others are.
-        infos["mixed"] = 0.25 if self.number == 0 else self.number if self.number == 3 else self.number + 0.5
+        # Merged into one array, numbers would take the type of the first one.
+        infos["training_reward"] = 0.25 if self.number == 0 else self.number if self.number == 3 else self.number + 0.5
         observation = self.observation_space.sample()
         return observation, flat + self.np_random.random(), ended and self.number % 2 == 0, ended, infos
 
