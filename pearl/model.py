@@ -138,6 +138,7 @@ class MetaLearner:
             stopped = stopped or not callbacks.on_step()
             return not stopped
 
+        watched = callback is not None or progress_bar
         metrics: dict[str, float] = {}
         while True:
             self.wall_s = wall_before + time.perf_counter() - begun
@@ -149,7 +150,7 @@ class MetaLearner:
             if ending or (should_stop is not None and should_stop()):
                 break
             callbacks.on_rollout_start()
-            metrics = self.training.iterate(on_step) or metrics
+            metrics = self.training.iterate(on_step if watched else None) or metrics
             callbacks.on_rollout_end()
         self.wall_s = wall_before + time.perf_counter() - begun
         callbacks.on_training_end()

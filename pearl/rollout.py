@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -70,7 +72,8 @@ class Trajectories(NamedTuple):
         return returns
 
 
-class StepEvent(NamedTuple):
+@dataclass
+class StepEvent:
     """What a step callback is told."""
 
     n_active: int
@@ -79,8 +82,16 @@ class StepEvent(NamedTuple):
     """(task,)"""
     dones: BoolArray
     """(task,), an episode ended here by termination or time limit"""
-    infos: list[dict[str, Any]]
-    """The info of each task, (task,), empty for a task that idles"""
+    active: BoolArray
+    """(task,), whether the task plays; one that is through idles"""
+    vector_infos: dict[str, Any]
+    """The vector environment's info"""
+
+    @cached_property
+    def infos(self) -> list[dict[str, Any]]:
+        """The info of each task, (task,), empty for a task that idles."""
+        # Not at once: where nobody asks, it would take a third of a point robot's step.
+        return by_task(self.vector_infos, self.active)
 
 
 def rollout(
@@ -132,7 +143,7 @@ def rollout(
         action = choice.action.numpy(force=True)
         next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
         reward = rewards.astype(np.float32)
-        success = read_success(infos, n_tasks, labels)
+        success = read_success(infos, n_tasks, labels) if infos else None
         transition = Transitions(
             observation=observation,
             action=torch.from_numpy(action),
@@ -164,9 +175,7 @@ def rollout(
         if begins:
             memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
             episode = episode + (ended & active)
-        going_on = on_step is None or on_step(
-            StepEvent(int(active.sum()), rewards, ended & active, by_task(infos, active))
-        )
+        going_on = on_step is None or on_step(StepEvent(int(active.sum()), rewards, ended & active, active, infos))
         if not going_on or (begins and (episode >= episodes).all()):
             break
         if begins:
@@ -188,7 +197,7 @@ def _observed(space: gym.Space[Any], observations: Any, step: int, labels: Seque
 
 def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence[object] | None) -> FloatArray:
     """Return what the critic learns from, (task,): the reward where the environment says nothing else."""
-    numbers = read_numbers(infos, TRAINING_REWARD, len(reward), labels)
+    numbers = read_numbers(infos, TRAINING_REWARD, len(reward), labels) if infos else None
     return reward if numbers is None else np.where(numbers.given, numbers.values, reward).astype(np.float32)
 
 

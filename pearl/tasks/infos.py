@@ -57,6 +57,8 @@ def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, f
         EnvError: a value that is read is no number; names task and key.
     """
     infos: dict[str, Any] = {EACH: each}
+    if not any(each):
+        return infos
     for name in READ:
         given = [name in info for info in each]
         if any(given):
@@ -114,7 +116,8 @@ def read_numbers(
     if name not in infos:
         return None
     values = np.asarray(infos[name])
-    given = np.asarray(infos.get(f"_{name}", np.ones(n_tasks, np.bool_)), np.bool_)
+    mask = infos.get(f"_{name}")
+    given = np.ones(n_tasks, np.bool_) if mask is None else np.asarray(mask, np.bool_)
     if values.shape != (n_tasks,) or given.shape != (n_tasks,):
         raise EnvError(
             f"The vector environment's infos[{name!r}] must hold one number per task, ({n_tasks},), got an array of "
