@@ -24,8 +24,7 @@ class Failed(Exception):
 
 def _failed(error: BaseException) -> Failed:
     row = error.row if isinstance(error, EnvError) else None
-    cause = error.__cause__ if row is not None and error.__cause__ is not None else error
-    text = "".join(traceback.format_exception(cause))
+    text = "".join(traceback.format_exception(error))
     # Pickle's words for a class that a notebook holds, or a script's code under if __name__ == "__main__".
     unknown = isinstance(error, AttributeError) and "get attribute" in str(error) and "_main__" in str(error)
     return Failed(row, text, _MOVE if unknown else "")

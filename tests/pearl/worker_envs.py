@@ -1,5 +1,6 @@
 """Small environments for worker processes, with every kind of space, and some that fail."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pearl import Task, TaskDistribution
+from tests.pearl.small import Counting
 
 OBSERVATIONS = {
     "image": spaces.Box(0, 255, (8, 8, 3), np.uint8),
@@ -132,6 +134,9 @@ class Failing(gym.Env):
         self._fail("step")
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
+    def close(self):
+        self._fail("close")
+
     def _fail(self, now):
         if now == self.when:
             FAILURES[self.how]()
@@ -148,6 +153,16 @@ class FailingTasks(TaskDistribution):
 
     def make_env(self, task, *, render_mode=None):
         return Failing(self.when if task.params["number"] in self.failing else "never", self.how)
+
+
+class HangingCounting(Counting):
+    """Resets hang, in worker processes."""
+
+    def make_env(self, task, *, render_mode=None):
+        env = super().make_env(task)
+        if multiprocessing.parent_process() is not None:
+            env.unwrapped.reset = lambda **options: hang()
+        return env
 
 
 class MixedTasks(FailingTasks):
