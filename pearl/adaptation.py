@@ -5,7 +5,6 @@ from typing import Any, TypeGuard
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
@@ -14,6 +13,7 @@ from agents.memories import repeat
 from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
 from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
 from pearl.tasks import own_time_limit
+from pearl.tasks.vector_env import TaskVectorEnv
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
 _ZERO, _ONE = torch.zeros(1), torch.ones(1)
@@ -176,7 +176,7 @@ def adapt(
         raise ValueError(f"episodes must be at least 1, got {episodes}; model.session() adapts step by step.")
     # Around one that has a limit too: what a spec or an attribute says, nothing might keep.
     env = gym.wrappers.TimeLimit(env, own_time_limit(env) or horizon)
-    envs = SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.DISABLED)
+    envs = TaskVectorEnv(lambda _: env, ["the one to adapt to"], caught=())
     rng = torch.Generator().manual_seed(seed)
     trial, memory = rollout(
         envs,

@@ -56,10 +56,10 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     """Environments stepped together in worker processes; else what ``TaskDistribution.make_vec_env`` builds by default.
 
     The mode is ``AutoresetMode.DISABLED``. Infos come apart as from ``TaskVectorEnv``, without values that cannot be
-    pickled. Workers hold copies of the distribution: what ``make_env`` changes in it
-    does not come back. They are forked from a server that has only imported `pearl`: a fork of this process can
-    deadlock in torch's threads, and a fresh interpreter takes seconds to import torch. As with all of multiprocessing,
-    a script must guard what it runs by ``if __name__ == "__main__":``.
+    pickled. Workers hold copies of the distribution: what ``make_env`` changes in it does not come back. They are
+    forked from a server that has only imported `pearl`: a fork of this process can deadlock in torch's threads, and a
+    fresh interpreter takes seconds to import torch. As with all of multiprocessing, a script must guard what it runs by
+    ``if __name__ == "__main__":``.
 
     Args:
         distribution: builds the environments; it must be picklable.

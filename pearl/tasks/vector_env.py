@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 
-_owners: WeakValueDictionary[int, "TaskVectorEnv"] = WeakValueDictionary()
-"""Who steps which unwrapped environment, by its id, which is its own as long as the owner holds it"""
+_Caught = type[BaseException] | tuple[()]
+
+_owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
+"""What steps an unwrapped environment, by its id, which is its own as long as the owner holds it"""
 
 
 class TaskVectorEnv(SyncVectorEnv[Any, Any]):
@@ -31,7 +33,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
         tasks: one environment each, in this order.
         first_row: number of the first task in errors.
         copy: whether observations that are handed out are copies.
-        caught: what counts as an environment's failure.
+        caught: what counts as an environment's failure and is raised as an ``EnvError``; () lets all pass.
 
     Raises:
         EnvError: an environment cannot be built, has other spaces than the first, or is another task's already.
@@ -44,7 +46,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
         *,
         first_row: int = 0,
         copy: bool = True,
-        caught: type[BaseException] = Exception,
+        caught: _Caught = Exception,
     ) -> None:
         self.tasks = tuple(tasks)
         self.first_row = first_row
@@ -53,14 +55,13 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
             for row, task in enumerate(self.tasks, first_row):
                 made.append(_OfTask.make(make_env, task, row, caught))
                 _check_spaces(made[0], made[-1])
-                check_apart([env.env for env in made], self.tasks, first_row)
+            check_apart(made, self.tasks, first_row)
         except BaseException:
             for env in made:
                 with suppress(Exception):
                     env.close()
             raise
         super().__init__([partial(_same, env) for env in made], copy=copy, autoreset_mode=AutoresetMode.DISABLED)
-        _owners.update({id(env.unwrapped): self for env in made})
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -122,16 +123,14 @@ def _same(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
     """Says whose an exception is, and keeps the info as it is."""
 
-    def __init__(self, env: gym.Env[Any, Any], whose: str, row: int, caught: type[BaseException]) -> None:
+    def __init__(self, env: gym.Env[Any, Any], whose: str, row: int, caught: _Caught) -> None:
         super().__init__(env)
         self._whose, self._row, self._caught = whose, row, caught
         self.info: dict[str, Any]
 
     @classmethod
-    def make(
-        cls, make_env: Callable[[Any], gym.Env[Any, Any]], task: Any, row: int, caught: type[BaseException]
-    ) -> "_OfTask":
-        whose = f"{labelled(row, (task,), row)}"
+    def make(cls, make_env: Callable[[Any], gym.Env[Any, Any]], task: Any, row: int, caught: _Caught) -> "_OfTask":
+        whose = labelled(row, (task,), row)
         try:
             return cls(make_env(task), whose, row, caught)
         except caught as error:
@@ -162,41 +161,48 @@ class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[object], first_row: int = 0) -> None:
-    """Check that each task has an environment of its own.
+    """Check that no two tasks share an environment, however it is wrapped.
 
     Args:
-        envs: one per task; only the last one is new.
+        envs: one per task.
         tasks: the tasks, by whose numbers and labels errors name them.
         first_row: number of the first task.
 
     Raises:
-        EnvError: two tasks share one, however wrapped, or environments that are open elsewhere hold it.
+        EnvError: two tasks share one.
     """
-    *others, new = [env.unwrapped for env in envs]
-    row = first_row + len(others)
-    owner = _owners.get(id(new))
-    shared = [other for other, env in enumerate(others, first_row) if env is new]
-    if shared or (owner is not None and not owner.closed):
-        whose = labelled(shared[0], tasks, first_row) if shared else "another task, which is still open,"
-        raise EnvError(
-            f"make_env gave {labelled(row, tasks, first_row)} the environment of {whose} again ({new}). Tasks are "
-            "stepped side by side: build a new environment, with a simulator of its own, in each call of make_env.",
-            row,
-        )
+    rows: dict[int, int] = {}
+    for row, env in enumerate(envs, first_row):
+        other = rows.setdefault(id(env.unwrapped), row)
+        if other != row:
+            raise EnvError(_again(labelled(row, tasks, first_row), labelled(other, tasks, first_row), env), row)
 
 
 def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
-    """Make a distribution's own vector environment keep what a ``TaskVectorEnv`` keeps, as far as that can be done.
+    """Make a distribution's own vector environment fit for collection, as far as that can be done.
+
+    Gymnasium's merge numbers as ``TaskVectorEnv`` does from now on.
 
     Raises:
-        EnvError: two tasks share an environment.
+        EnvError: two tasks share an environment, or environments that are still open hold it.
     """
-    if isinstance(envs.unwrapped, TaskVectorEnv):
-        return
-    keep_numbers(envs)
-    if isinstance(envs.unwrapped, SyncVectorEnv):
-        for row in range(len(tasks)):
-            check_apart(envs.unwrapped.envs[: row + 1], tasks)
+    base = envs.unwrapped
+    if not isinstance(base, TaskVectorEnv):
+        keep_numbers(envs)
+    if isinstance(base, SyncVectorEnv):
+        check_apart(base.envs, tasks)
+        for row, env in enumerate(base.envs):
+            owner = _owners.get(id(env.unwrapped))
+            if owner is not None and owner is not base and not owner.closed:
+                raise EnvError(_again(labelled(row, tasks), "a task whose environments are still open", env), row)
+        _owners.update({id(env.unwrapped): base for env in base.envs})
+
+
+def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
+    return (
+        f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). Tasks are stepped side by side: "
+        "build a new environment, with a simulator of its own, in each call of make_env."
+    )
 
 
 def _check_spaces(first: gym.Env[Any, Any], env: "_OfTask") -> None:

@@ -12,6 +12,7 @@ from pearl import EnvError, Task, TaskDistribution
 from pearl.tasks.infos import by_task
 from pearl.tasks.point_robot_env import PointRobotVectorEnv
 from pearl.workers import make_envs
+from tests.pearl.small import CountingEnv, small_model
 from tests.pearl.test_rollout import play
 
 N_STEPS = 3
@@ -111,6 +112,13 @@ def test_infos_that_nobody_reads_do_not_matter(workers):
     for infos in (UNREAD, UNREAD[::-1]):
         trial = collect(*infos, workers=workers)
         assert trial.training_reward[:, 0].tolist() == [info.get("training_reward", 0) for info in infos]
+
+
+@pytest.mark.parametrize("info", UNREAD, ids=range(3))
+def test_infos_that_nobody_reads_do_not_matter_to_adaptation(info):
+    env = CountingEnv(0.5)
+    env.step = lambda action, step=env.step: (*step(action)[:4], info)
+    assert small_model().adapt(env, episodes=1).trial.mask.sum() == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

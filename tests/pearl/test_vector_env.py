@@ -216,7 +216,7 @@ class Remembering(Walks):
 def test_an_environment_that_is_handed_out_again_while_it_is_in_use_is_refused():
     family, tasks = Remembering(), [Task({"goal": 0.0}), Task({"goal": 1.0})]
     first = make_envs(family, tasks, 0)
-    with pytest.raises(EnvError, match="another task, which is still open"):
+    with pytest.raises(EnvError, match="of a task whose environments are still open again"):
         make_envs(family, tasks[:1], 0)
     with pytest.raises(TaskDistributionError, match=r"make_vec_env gave task .* has already|again"):
         check_task_distribution(Remembering())
