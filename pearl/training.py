@@ -152,7 +152,7 @@ class MetaTraining(ABC):
             on_step=count,
             labels=tasks,
         )
-        if envs is not self.envs:
+        if envs is not self._envs:
             envs.close()
         return trajectories
 
