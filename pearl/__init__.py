@@ -30,6 +30,7 @@ with uncollected():
     from pearl.rollout import NonFiniteError
     from pearl.tasks import (
         Categorical,
+        EnvError,
         LogUniform,
         Scale,
         Task,
@@ -56,6 +57,7 @@ __all__ = [
     "CollectionConfig",
     "ConfigError",
     "DivergedError",
+    "EnvError",
     "Evaluation",
     "EvaluationConfig",
     "FOMAMLConfig",

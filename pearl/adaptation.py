@@ -5,7 +5,6 @@ from typing import Any, TypeGuard
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
@@ -13,6 +12,8 @@ from agents import Deployable, PEARLAgent, Transitions
 from agents.memories import repeat
 from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
 from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
+from pearl.tasks import own_time_limit
+from pearl.tasks.vector_env import TaskVectorEnv
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
 _ZERO, _ONE = torch.zeros(1), torch.ones(1)
@@ -163,7 +164,7 @@ def adapt(
         agent: the meta-trained agent.
         env: one task's environment; spaces as in training. It is left open.
         episodes: episodes to play.
-        horizon: environment steps after which an episode is cut where ``env`` has no time limit of its own.
+        horizon: environment steps after which an episode is cut where nothing tells ``env``'s own time limit.
         seed: of every draw.
         exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
             where None.
@@ -173,9 +174,9 @@ def adapt(
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}; model.session() adapts step by step.")
-    if env.spec is None or env.spec.max_episode_steps is None:
-        env = gym.wrappers.TimeLimit(env, horizon)
-    envs = SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.DISABLED)
+    # Around one that has a limit too: what a spec or an attribute says, nothing might keep.
+    env = gym.wrappers.TimeLimit(env, own_time_limit(env) or horizon)
+    envs = TaskVectorEnv(lambda _: env, ["the one to adapt to"], caught=())
     rng = torch.Generator().manual_seed(seed)
     trial, memory = rollout(
         envs,

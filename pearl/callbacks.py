@@ -69,21 +69,19 @@ class TrainingCallbacks:
         self._episodes = _Episodes()
         self._n_episodes = 0
         self._callback = init_callback(model, callback, progress_bar)
-        self._callback.on_training_start(
-            _Locals(
-                {
-                    "self": model,
-                    "env": model.get_env(),
-                    "callback": self._callback,
-                    "total_timesteps": total_timesteps,  # What the progress bar counts to, from num_timesteps.
-                    "log_interval": log_interval,
-                    "tb_log_name": tb_log_name,
-                    "reset_num_timesteps": reset_num_timesteps,
-                    "progress_bar": progress_bar,
-                }
-            ),
-            globals(),
+        self._locals = _Locals(
+            {
+                "self": model,
+                "env": model.get_env(),
+                "callback": self._callback,
+                "total_timesteps": total_timesteps,  # What the progress bar counts to, from num_timesteps.
+                "log_interval": log_interval,
+                "tb_log_name": tb_log_name,
+                "reset_num_timesteps": reset_num_timesteps,
+                "progress_bar": progress_bar,
+            }
         )
+        self._callback.on_training_start(self._locals, globals())
 
     def start_rollout(self) -> None:
         """Begin an iteration's collection."""
@@ -92,11 +90,12 @@ class TrainingCallbacks:
 
     def step(self, event: StepEvent) -> bool:
         """Tell of a step of the tasks together; return whether to go on."""
-        infos = self._episodes.infos(event)
-        rewards = np.where(event.active, event.rewards, 0.0)
-        self._callback.update_locals({"rewards": rewards, "dones": event.dones, "infos": infos})
+        self._episodes.count(event)
+        self._locals.tell(event, self._episodes)
+        self._callback.update_locals(self._locals)
         self.stopped = not self._callback.on_step()
-        self._note(event.dones, infos)
+        if event.dones.any():
+            self._note(event.dones, self._locals["infos"])
         return not self.stopped
 
     def end_rollout(self) -> None:
@@ -152,31 +151,58 @@ class _Episodes:
         self._returns: NDArray[np.float64] | float = 0.0
         self._lengths: NDArray[np.int64] | int = 0
 
-    def infos(self, event: StepEvent) -> list[dict[str, Any]]:
-        """Return an info of each task, empty for one that idles."""
+    def count(self, event: StepEvent) -> None:
+        """Take in a step of the tasks together."""
         self._returns = returns = self._returns + np.where(event.active, event.rewards, 0.0)
         self._lengths = lengths = self._lengths + event.active.astype(np.int64)
+        self._ended: dict[int, dict[str, float]] = {}
+        for row in np.flatnonzero(event.dones).tolist():
+            seconds = round(time.perf_counter() - self._began, 6)
+            self._ended[row] = {"r": float(returns[row]), "l": int(lengths[row]), "t": seconds}
+            returns[row], lengths[row] = 0.0, 0
+
+    def infos(self, event: StepEvent) -> list[dict[str, Any]]:
+        """Return an info of each task after the step that was counted last, empty for one that idles."""
         infos = [
             info | {"TimeLimit.truncated": truncated} if active else {}
             for info, truncated, active in zip(
                 event.infos, event.truncated.tolist(), event.active.tolist(), strict=True
             )
         ]
-        for row in np.flatnonzero(event.dones).tolist():
-            seconds = round(time.perf_counter() - self._began, 6)
-            episode = {"r": float(returns[row]), "l": int(lengths[row]), "t": seconds}
+        for row, episode in self._ended.items():
             infos[row].setdefault("episode", episode)
-            returns[row], lengths[row] = 0.0, 0
         return infos
 
 
 class _Locals(dict[str, Any]):
-    """The local variables of stable-baselines3's algorithms that have a meaning here."""
+    """The local variables of stable-baselines3's algorithms that have a meaning here.
+
+    ``infos`` is made when it is first read in a step: for tasks that step in a microsecond it costs as much as they do.
+    """
+
+    _step: tuple[StepEvent, _Episodes] | None = None
+
+    def tell(self, event: StepEvent, episodes: _Episodes) -> None:
+        """Take over what a step of the tasks together gave."""
+        self._step = event, episodes
+        self.pop("infos", None)
+        self.update(rewards=np.where(event.active, event.rewards, 0.0), dones=event.dones)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (name == "infos" and self._step is not None)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a local, or ``default`` where there is none."""
+        return self[name] if name == "infos" and name in self else super().get(name, default)
 
     def __missing__(self, name: str) -> Any:
+        if name == "infos" and self._step is not None:
+            event, episodes = self._step
+            self["infos"] = infos = episodes.infos(event)
+            return infos
         raise KeyError(
-            f"locals[{name!r}]: a pearl model has {', '.join(sorted(self))}. Transitions, once an iteration is over, "
-            "are in locals['self'].training.replay."
+            f"locals[{name!r}]: a pearl model has {', '.join(sorted({*self, 'infos'}))}. "
+            "Once an iteration is over, its transitions are in locals['self'].training.replay."
         )
 
 

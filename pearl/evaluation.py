@@ -105,6 +105,7 @@ def evaluate(
     seed: int,
     references: References | None = None,
     workers: int = 0,
+    worker_timeout_s: float | None = None,
 ) -> Evaluation:
     """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
 
@@ -120,10 +121,13 @@ def evaluate(
         seed: of every draw.
         references: ends of the normalised score; measured where None.
         workers: processes that step the environments; 0 steps them in this one.
+        worker_timeout_s: seconds after which a worker counts as hanging; none where None.
     """
     if references is None:
-        references = measure_references(distribution, tasks, seed=seed, workers=workers)
-    envs = make_envs(distribution, tasks, workers)
+        references = measure_references(
+            distribution, tasks, seed=seed, workers=workers, worker_timeout_s=worker_timeout_s
+        )
+    envs = make_envs(distribution, tasks, workers, worker_timeout_s)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         trajectories, memory = rollout(
@@ -148,10 +152,15 @@ def evaluate(
 
 
 def measure_references(
-    distribution: TaskDistribution, tasks: Sequence[Task], *, seed: int, workers: int = 0
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    workers: int = 0,
+    worker_timeout_s: float | None = None,
 ) -> References:
     """Measure the random policy's and the goal-known policy's mean return."""
-    envs = make_envs(distribution, tasks, workers)
+    envs = make_envs(distribution, tasks, workers, worker_timeout_s)
     space = envs.single_action_space
     observation, _ = envs.reset(seed=seed)
     rows = observed(envs.single_observation_space, observation, 0, tasks)

@@ -169,10 +169,11 @@ class MetaLearner(SB3Interface):
         """
         settings = self.config.evaluation
         seed = self._evaluation_seed if seed is None else seed
+        workers, timeout_s = self.config.training.workers, self.config.training.worker_timeout_s
         tasks = self.test_tasks if tasks is None else tasks
         if tasks is self.test_tasks and self._references is None:
             self._references = measure_references(
-                self.tasks, tasks, seed=self._evaluation_seed, workers=self.config.training.workers
+                self.tasks, tasks, seed=self._evaluation_seed, workers=workers, worker_timeout_s=timeout_s
             )
         return evaluate(
             self.agent if agent is None else agent,
@@ -184,7 +185,8 @@ class MetaLearner(SB3Interface):
             else exploration_episodes,
             seed=seed,
             references=self._references if tasks is self.test_tasks else None,
-            workers=self.config.training.workers,
+            workers=workers,
+            worker_timeout_s=timeout_s,
         )
 
     def adapt(

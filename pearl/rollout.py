@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
 from agents.spaces import env_actions, observation_rows
+from pearl.tasks.infos import TRAINING_REWARD, by_task, read_numbers, read_success
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -45,7 +48,7 @@ class Trajectories(NamedTuple):
     extras: dict[str, NDArray[Any]]
     """What the agent's actions carried along, each (task, step, …)"""
     success: BoolArray | None = None
-    """(task, step), what ``info["success"]`` said; None where no environment gave one"""
+    """(task, step), what ``info["success"]`` or ``info["is_success"]`` said; None where no environment gave one"""
 
     @property
     def n_transitions(self) -> int:
@@ -69,7 +72,8 @@ class Trajectories(NamedTuple):
         return returns
 
 
-class StepEvent(NamedTuple):
+@dataclass
+class StepEvent:
     """What a step callback is told."""
 
     n_active: int
@@ -78,12 +82,18 @@ class StepEvent(NamedTuple):
     """(task,)"""
     dones: BoolArray
     """(task,), an episode ended here by termination or time limit"""
-    infos: list[dict[str, Any]]
-    """The info of each task, (task,), empty for a task that idles"""
     active: BoolArray
-    """(task,), False for a task that idles"""
+    """(task,), whether the task plays; one that is through idles"""
     truncated: BoolArray
     """(task,), an episode was cut off here without having terminated"""
+    vector_infos: dict[str, Any]
+    """The vector environment's info"""
+
+    @cached_property
+    def infos(self) -> list[dict[str, Any]]:
+        """The info of each task, (task,), empty for a task that idles."""
+        # Not at once: where nobody asks, it would take a third of a point robot's step.
+        return by_task(self.vector_infos, self.active)
 
 
 def rollout(
@@ -116,6 +126,7 @@ def rollout(
 
     Raises:
         NonFiniteError: a NaN or infinite observation or reward; names the task, the step and the value.
+        EnvError: an environment failed, or an info that is read is no number; names the task and the key.
     """
     n_tasks = envs.num_envs
     deterministic_from = episodes if deterministic_from is None else deterministic_from
@@ -134,6 +145,7 @@ def rollout(
         action = choice.action.numpy(force=True)
         next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
         reward = _float32(rewards)
+        success = read_success(infos, n_tasks, labels) if infos else None
         transition = Transitions(
             observation=observation,
             action=torch.from_numpy(action),
@@ -145,17 +157,17 @@ def rollout(
             "observation": observation.numpy(),
             "action": action,
             "reward": reward,
-            "training_reward": _training_reward(infos, reward),
+            "training_reward": _training_reward(infos, reward, labels),
             "next_observation": transition.next_observation.numpy(),
             "terminated": terminated,
             "truncated": truncated,
             "episode": episode,
             "mask": active,
-            "success": np.asarray(infos["success"], np.float32) > 0 if "success" in infos else no_success,
+            "success": no_success if success is None else success,
         }
         _check_finite("reward", reward, len(steps) + 1, labels)
         _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
-        tells_success = tells_success or "success" in infos
+        tells_success = tells_success or success is not None
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
         memory = agent.observe(memory, transition, torch.from_numpy(active))
@@ -167,12 +179,12 @@ def rollout(
             episode = episode + (ended & active)
         going_on = on_step is None or on_step(
             StepEvent(
-                int(active.sum()),
-                rewards,
-                ended & active,
-                by_task(infos, active),
-                active,
-                truncated & ~terminated & active,
+                n_active=int(active.sum()),
+                rewards=rewards,
+                dones=ended & active,
+                active=active,
+                truncated=truncated & ~terminated & active,
+                vector_infos=infos,
             )
         )
         if not going_on or (begins and (episode >= episodes).all()):
@@ -211,27 +223,10 @@ def _float32(values: NDArray[Any]) -> FloatArray:
         return values.astype(np.float32)
 
 
-def _training_reward(infos: dict[str, Any], reward: FloatArray) -> FloatArray:
+def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence[object] | None) -> FloatArray:
     """Return what the critic learns from, (task,): the reward where the environment says nothing else."""
-    if "training_reward" not in infos:
-        return reward
-    given = infos.get("_training_reward", np.ones(len(reward), np.bool_))
-    return _float32(np.where(given, infos["training_reward"], reward))
-
-
-def by_task(infos: dict[str, Any], active: BoolArray) -> list[dict[str, Any]]:
-    """Return the info of each task, (task,), empty where it is not active, from a vector environment's merged info."""
-    return [_of_row(infos, row) if own else {} for row, own in enumerate(active.tolist())]
-
-
-def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    found = {}
-    for name, values in infos.items():
-        given = infos.get(f"_{name}")
-        if (name.startswith("_") and name[1:] in infos) or (given is not None and not given[row]):
-            continue
-        found[name] = _of_row(values, row) if isinstance(values, dict) else values[row]
-    return found
+    numbers = read_numbers(infos, TRAINING_REWARD, len(reward), labels) if infos else None
+    return reward if numbers is None else _float32(np.where(numbers.given, numbers.values, reward))
 
 
 def is_finite(*arrays: NDArray[Any]) -> bool:

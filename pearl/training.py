@@ -184,7 +184,8 @@ class MetaTraining(ABC):
             self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
-        return make_envs(self.distribution, tasks, self.config.training.workers)
+        training = self.config.training
+        return make_envs(self.distribution, tasks, training.workers, training.worker_timeout_s)
 
     def state(self) -> dict[str, Any]:
         """Return the counters and the random generators' states as JSON.

@@ -22,11 +22,16 @@ class CollectionConfig:
     workers: int = 0
     """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
     faster unless a step takes about a millisecond or more."""
+    worker_timeout_s: float | None = None
+    """Seconds after which a worker that builds, resets or steps its environments counts as hanging, which ends the run
+    with an error that names its tasks; workers are waited for without limit where None."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
             at_least(1, "training", name, getattr(self, name))
         at_least(0, "training", "workers", self.workers)
+        if self.worker_timeout_s is not None and not 0 < self.worker_timeout_s < math.inf:
+            raise ConfigError(f"training.worker_timeout_s must be above 0 and finite, got {self.worker_timeout_s}.")
         if self.tasks_per_iteration is not None:
             at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
             if self.tasks_per_iteration > self.n_train_tasks:

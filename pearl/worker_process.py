@@ -4,18 +4,21 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from types import FrameType
 from typing import Any
 
-import gymnasium as gym
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-
 from pearl.output import protect_output
 from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.infos import EACH, EnvError
+from pearl.tasks.vector_env import TaskVectorEnv
+
+_MOVE = (
+    "A worker can import nothing that only a notebook, a console or the guarded part of a script defines: move the "
+    "class into a module (a .py file beside it) and import it from there. "
+)
 
 NAME_PREFIX = "pearl-worker-"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,45 +26,32 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Failed(Exception):
-    """Arguments: the row of the environment that raised, None where it was none of them; the traceback."""
+    """Arguments: the row of the environment that failed, None where it was none of them; the traceback; advice."""
 
 
-@contextmanager
-def _of_task(row: int) -> Iterator[None]:
+def _failed(error: BaseException) -> Failed:
+    row = error.row if isinstance(error, EnvError) else None
+    text = "".join(traceback.format_exception(error))
+    # Pickle's words for a class that a notebook holds, or a script's code under if __name__ == "__main__".
+    unknown = isinstance(error, AttributeError) and "get attribute" in str(error) and "_main__" in str(error)
+    return Failed(row, text, _MOVE if unknown else "")
+
+
+def _send(connection: Connection, result: Any, infos: list[dict[str, Any]]) -> None:
     try:
-        yield
-    # An environment may also exit; in the parent's process that, too, would be an exception.
-    except BaseException as error:
-        raise Failed(row, traceback.format_exc()) from error
+        connection.send((result, infos))
+    except OSError:  # The other end is gone.
+        raise
+    except Exception:  # Nothing was sent yet. That nobody reads such an info must not end collection.
+        connection.send((result, [{name: info[name] for name in info if _is_picklable(info[name])} for info in infos]))
 
 
-class _Reporting(gym.Wrapper[Any, Any, Any, Any]):
-    """Says whose an exception is, and keeps infos apart: merged by worker, numbers could take another dtype."""
-
-    def __init__(self, env: gym.Env[Any, Any], row: int) -> None:
-        super().__init__(env)
-        self.row = row
-        self.info: dict[str, Any] | None = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        with _of_task(self.row):
-            observation, self.info = self.env.reset(seed=seed, options=options)
-        return observation, {}
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        with _of_task(self.row):
-            observation, reward, terminated, truncated, self.info = self.env.step(action)
-        return observation, reward, terminated, truncated, {}
-
-
-def _together(pickled: bytes, tasks: dict[int, Task]) -> SyncVectorEnv[Any, Any]:
-    distribution: TaskDistribution = pickle.loads(pickled)
-
-    def make(row: int) -> _Reporting:
-        with _of_task(row):
-            return _Reporting(distribution.make_env(tasks[row]), row)
-
-    return SyncVectorEnv([partial(make, row) for row in tasks], copy=False, autoreset_mode=AutoresetMode.DISABLED)
+def _is_picklable(value: Any) -> bool:
+    try:
+        ForkingPickler.dumps(value)
+    except Exception:
+        return False
+    return True
 
 
 def _leave_stopping_to_the_parent() -> None:
@@ -88,17 +78,26 @@ def work(connection: Connection) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), ExitStack() as stack:
         _, part = connection.recv()
         try:
-            envs = _together(*part)
+            distribution: TaskDistribution = pickle.loads(part[0])
+            tasks: dict[int, Task] = part[1]
+            envs = TaskVectorEnv(
+                distribution.make_env,
+                tasks.values(),
+                first_row=min(tasks),
+                copy=False,
+                # An environment may also exit; in the parent's process that, too, would be an exception.
+                caught=BaseException,
+            )
             # After a failure was sent: a broken environment may hang when it is closed.
             stack.callback(envs.close)
             result: Any = (envs.single_observation_space, envs.single_action_space, envs.metadata, envs.render_mode)
+            infos: list[dict[str, Any]] = []
             while True:
-                connection.send((result, [env.__dict__.pop("info", None) for env in envs.envs]))
+                _send(connection, result, infos)
                 method, part = connection.recv()
-                result = envs.step(*part) if method == "step" else envs.reset(seed=part[0], options=part[1])
+                answer = envs.step(*part) if method == "step" else envs.reset(seed=part[0], options=part[1])
+                result, infos = answer[:-1], answer[-1][EACH]
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
-        except Failed as error:
-            connection.send(error)
-        except BaseException:
-            connection.send(Failed(None, traceback.format_exc()))
+        except BaseException as error:
+            connection.send(_failed(error))

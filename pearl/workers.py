@@ -21,14 +21,16 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.infos import EnvError, merged
+from pearl.tasks.vector_env import prepare
 from pearl.worker_process import NAME_PREFIX, STOP_SIGNALS, Failed, work
 
 GRACE_S = 5.0
 """Seconds that workers are given to close their environments before they are killed"""
 
 
-class WorkerError(RuntimeError):
-    """An environment raised in a worker, a worker died, or the environments are closed; the message says whose."""
+class WorkerError(EnvError):
+    """An environment raised in a worker, a worker died or hangs, or the environments are closed; says whose."""
 
 
 class _Worker(NamedTuple):
@@ -46,30 +48,35 @@ class _Worker(NamedTuple):
         return f"Worker {self.number} (" + "; ".join(f"task {row}: {task}" for row, task in self.tasks.items()) + ")"
 
 
-_Answer = tuple[Any, list[dict[str, Any] | None]]
-"""What the environments returned, and the info of each, None where it was not reset"""
+_Answer = tuple[Any, list[dict[str, Any]]]
+"""What the environments returned, and the info of each, empty where it was not reset"""
 
 
 class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     """Environments stepped together in worker processes; else what ``TaskDistribution.make_vec_env`` builds by default.
 
-    The mode is ``AutoresetMode.DISABLED``. Workers hold copies of the distribution: what ``make_env`` changes in it
-    does not come back. They are forked from a server that has only imported `pearl`: a fork of this process can
-    deadlock in torch's threads, and a fresh interpreter takes seconds to import torch. As with all of multiprocessing,
-    a script must guard what it runs by ``if __name__ == "__main__":``.
+    The mode is ``AutoresetMode.DISABLED``. Infos come apart as from ``TaskVectorEnv``, without values that cannot be
+    pickled. Workers hold copies of the distribution: what ``make_env`` changes in it does not come back. They are
+    forked from a server that has only imported `pearl`: a fork of this process can deadlock in torch's threads, and a
+    fresh interpreter takes seconds to import torch. As with all of multiprocessing, a script must guard what it runs by
+    ``if __name__ == "__main__":``.
 
     Args:
         distribution: builds the environments; it must be picklable.
         tasks: one environment each, in this order.
         n_workers: processes, each with a run of neighbouring tasks; no more are started than there are tasks.
+        timeout_s: seconds after which a worker that has not answered counts as hanging, when it builds, resets or steps
+            its environments; none where None. On closing workers have ``GRACE_S`` whatever this says.
 
     Raises:
         ValueError: there are no tasks or no workers.
         TypeError: the distribution cannot be pickled.
-        WorkerError: an environment cannot be built, or the tasks' spaces differ.
+        WorkerError: an environment cannot be built or is another task's already, or the tasks' spaces differ.
     """
 
-    def __init__(self, distribution: TaskDistribution, tasks: Sequence[Task], n_workers: int) -> None:
+    def __init__(
+        self, distribution: TaskDistribution, tasks: Sequence[Task], n_workers: int, *, timeout_s: float | None = None
+    ) -> None:
         self._workers: list[_Worker] = []
         # Not weakref.finalize, which may come after multiprocessing at exit, when that waits for all processes.
         self._end_workers = Finalize(self, _end, args=(self._workers,), exitpriority=10)
@@ -77,6 +84,8 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         if n_workers < 1 or not tasks:
             raise ValueError(f"There must be tasks and workers, got {len(tasks)} tasks and {n_workers} workers.")
         self.num_envs = len(tasks)
+        self._tasks = tuple(tasks)
+        self._timeout_s = timeout_s
         pickled = _pickled(distribution)
         with self._closing_on_error():
             self._start(tasks, min(n_workers, len(tasks)))
@@ -106,7 +115,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         Raises:
             TypeError: the mask is no array of bool.
             ValueError: the mask or the seeds have another length, the mask is all False, or the first reset has one.
-            WorkerError: an environment raised, a worker died, or these are closed. All workers are ended.
+            WorkerError: an environment raised, a worker died or hangs, or these are closed. All workers are ended.
         """
         self._check_open()
         if seed is None or isinstance(seed, int):
@@ -176,6 +185,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     def _ask(self, method: str, parts: dict[int, tuple[Any, ...]]) -> dict[int, _Answer]:
         """Send each worker its part of a call, or nothing where it has none; then await the answers."""
         asked = [worker for worker in self._workers if worker.number in parts]
+        deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
         answers: dict[int, _Answer] = {}
         with self._closing_on_error():
             for worker in asked:
@@ -183,7 +193,11 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 with suppress(BrokenPipeError, ConnectionResetError):
                     worker.connection.send((method, parts[worker.number]))
             while pending := [worker for worker in asked if worker.number not in answers]:
-                ready = wait([handle for worker in pending for handle in (worker.connection, worker.process.sentinel)])
+                left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+                handles = [handle for worker in pending for handle in (worker.connection, worker.process.sentinel)]
+                ready = wait(handles, left_s)
+                if not ready:
+                    _refuse_to_wait(pending, method, self._timeout_s)
                 for worker in pending:
                     if worker.connection in ready or worker.process.sentinel in ready:
                         answers[worker.number] = _received(worker, method)
@@ -204,13 +218,12 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             raise
 
     def _merged(self, answers: dict[int, _Answer]) -> tuple[Any, dict[str, Any]]:
-        infos: dict[str, Any] = {}
-        for number, (result, own_infos) in answers.items():
+        each: list[dict[str, Any]] = [{} for _ in self._tasks]
+        for number, (result, infos) in answers.items():
             self._observations[number] = result[0]
-            for row, info in zip(self._workers[number].tasks, own_infos, strict=True):
-                infos = infos if info is None else self._add_info(infos, info, row)
+            each[self._workers[number].rows] = infos
         parts = [self._observations[worker.number] for worker in self._workers]
-        return _joined(self.single_observation_space, parts), infos
+        return _joined(self.single_observation_space, parts), merged(each, self._tasks)
 
 
 def _start_server() -> None:
@@ -230,9 +243,19 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
 
 
-def make_envs(distribution: TaskDistribution, tasks: Sequence[Task], workers: int) -> VectorEnv[Any, Any, Any]:
-    """Return one environment per task, stepped together in ``workers`` processes, or in this one where 0."""
-    return distribution.make_vec_env(tasks) if workers == 0 else WorkerVectorEnv(distribution, tasks, workers)
+def make_envs(
+    distribution: TaskDistribution, tasks: Sequence[Task], workers: int, worker_timeout_s: float | None = None
+) -> VectorEnv[Any, Any, Any]:
+    """Return one environment per task, stepped together in ``workers`` processes, or in this one where 0.
+
+    Raises:
+        EnvError: an environment cannot be built, has other spaces, or is another task's already.
+    """
+    if workers > 0:
+        return WorkerVectorEnv(distribution, tasks, workers, timeout_s=worker_timeout_s)
+    envs = distribution.make_vec_env(tasks)
+    prepare(envs, tasks)
+    return envs
 
 
 def _pickled(distribution: TaskDistribution) -> bytes:
@@ -283,9 +306,9 @@ def _received(worker: _Worker, method: str) -> _Answer:
         # A dead worker's children may hold its pipe open, so that recv would wait.
         answer = worker.connection.recv() if worker.connection.poll() else None
     if isinstance(answer, Failed):
-        row, text = answer.args
+        row, text, advice = answer.args
         whose = worker if row is None else f"Task {row} ({worker.tasks[row]})"
-        raise WorkerError(f"{whose} failed to {method}; all workers were ended. Its traceback:\n{text}")
+        raise WorkerError(f"{whose} failed to {method}; all workers were ended. {advice}Its traceback:\n{text}", row)
     if answer is not None:
         return answer
     worker.process.join(GRACE_S)
@@ -293,6 +316,15 @@ def _received(worker: _Worker, method: str) -> _Answer:
     how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
     hint = " Its own message is above. Is the script's code under if __name__ == '__main__':?" * (method == "build")
     raise WorkerError(f"{worker} died ({how}) when asked to {method}; all workers were ended.{hint}")
+
+
+def _refuse_to_wait(pending: Sequence[_Worker], method: str, timeout_s: float | None) -> None:
+    for worker in pending:
+        worker.process.kill()  # It would not end by itself within the grace period.
+    raise WorkerError(
+        f"{'; '.join(map(str, pending))} did not {method} within {timeout_s} s (training.worker_timeout_s); all "
+        "workers were ended. Look for what hangs in these tasks' environments, or allow more time."
+    )
 
 
 def _end(workers: list[_Worker]) -> None:

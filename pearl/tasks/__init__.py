@@ -8,7 +8,9 @@ from pearl.tasks import point_robot as _point_robot  # noqa: F401  (registers it
 from pearl.tasks.check import check_task_distribution
 from pearl.tasks.check_episodes import TaskDistributionError
 from pearl.tasks.check_units import TaskDistributionWarning
-from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task, time_limit
+from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name, parse_task
+from pearl.tasks.infos import EnvError
+from pearl.tasks.limits import own_time_limit, time_limit
 from pearl.tasks.mirrored import Mirrored, mirrored
 from pearl.tasks.perturbation import Perturbed, perturbed
 from pearl.tasks.registry import UnknownFamilyError, families, find, make, register, register_pattern
@@ -17,6 +19,7 @@ from pearl.tasks.told import Told, told
 
 __all__ = [
     "Categorical",
+    "EnvError",
     "LogUniform",
     "Mirrored",
     "Perturbed",
@@ -36,6 +39,7 @@ __all__ = [
     "find",
     "make",
     "mirrored",
+    "own_time_limit",
     "parse_task",
     "perturbed",
     "register",

@@ -21,7 +21,10 @@ from pearl.tasks.check_episodes import (
     require,
 )
 from pearl.tasks.check_units import warn_of_units
-from pearl.tasks.distribution import Task, TaskDistribution, time_limit
+from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.infos import READ, EnvError, read_numbers
+from pearl.tasks.limits import time_limit
+from pearl.tasks.vector_env import prepare
 
 _OTHER_SEEDS = 8
 _MANY_TASKS = 200
@@ -60,9 +63,12 @@ def check_task_distribution(
     episodes: list[list[Episode]] = []
     first: gym.Env[Any, Any] | None = None
     horizons = []
+    made: list[gym.Env[Any, Any]] = []
     for task in tasks:
         with closing(_make_env(distribution, task)) as env:
             first = env if first is None else first
+            _check_new(env, task, made, tasks)
+            made.append(env)
             _check_spaces(env, first, task)
             horizons.append(_horizon(env, task))
             episodes.append([play(env, task, horizons[-1], seed, n, policy) for n in range(EPISODES)])
@@ -76,7 +82,7 @@ def check_task_distribution(
     assert first is not None
     _check_time_limit(episodes, horizons)
     _check_tasks_differ(episodes)
-    _check_vector_env(distribution, tasks, first, seed)
+    _check_vector_env(distribution, tasks, made, seed)
     _check_relabel(distribution, tasks, episodes)
     played = [episode for row in episodes for episode in row]
     rewards = [reward for episode in played for reward in (episode.reward, episode.training_reward)]
@@ -154,6 +160,17 @@ def _make_env(distribution: TaskDistribution, task: Task) -> gym.Env[Any, Any]:
     return env
 
 
+def _check_new(
+    env: gym.Env[Any, Any], task: Task, made: Sequence[gym.Env[Any, Any]], tasks: Sequence[Task], name: str = "make_env"
+) -> None:
+    for other, its in zip(made, tasks, strict=False):
+        require(
+            env.unwrapped is not other.unwrapped,
+            f"{name} gave task ({task}) the environment that task ({its}) has already ({env.unwrapped}). Tasks are "
+            "stepped side by side: build a new environment, with a simulator of its own, in each call of make_env.",
+        )
+
+
 def _check_spaces(env: gym.Env[Any, Any], first: gym.Env[Any, Any], task: Task) -> None:
     for name in ("observation_space", "action_space"):
         space, expected = getattr(env, name), getattr(first, name)
@@ -176,9 +193,11 @@ def _horizon(env: gym.Env[Any, Any], task: Task) -> int:
 def _check_time_limit(episodes: list[list[Episode]], horizons: list[int]) -> None:
     played = [(episode, horizon) for row, horizon in zip(episodes, horizons, strict=True) for episode in row]
     require(
-        not all(episode.terminated and len(episode.reward) == horizon for episode, horizon in played),
+        # An episode of one step, as a bandit's, has nothing behind it that could be bootstrapped.
+        not all(episode.terminated and len(episode.reward) == horizon > 1 for episode, horizon in played),
         "Every episode was terminated just at its time limit. A time limit truncates: return truncated=True and "
-        "terminated=False, so that values are bootstrapped there.",
+        "terminated=False, so that values are bootstrapped there. Where the task truly ends then, as a game of so many "
+        "rounds does, give it a higher time limit, so that nothing is bootstrapped past its end.",
     )
 
 
@@ -197,7 +216,10 @@ def _check_tasks_differ(episodes: list[list[Episode]]) -> None:
     )
 
 
-def _check_vector_env(distribution: TaskDistribution, tasks: Sequence[Task], env: gym.Env[Any, Any], seed: int) -> None:
+def _check_vector_env(
+    distribution: TaskDistribution, tasks: Sequence[Task], made: Sequence[gym.Env[Any, Any]], seed: int
+) -> None:
+    env = made[0]
     try:
         envs = distribution.make_vec_env(tasks)
     except Exception as error:
@@ -216,18 +238,28 @@ def _check_vector_env(distribution: TaskDistribution, tasks: Sequence[Task], env
             mode is AutoresetMode.DISABLED,
             f"make_vec_env must use AutoresetMode.DISABLED (pass autoreset_mode to SyncVectorEnv), got {mode}.",
         )
-        _check_lone_reset(envs, env, n, seed)
+        for own, task in zip(getattr(envs.unwrapped, "envs", []), tasks, strict=False):
+            _check_new(own, task, made, tasks, "make_vec_env")
+        try:
+            prepare(envs, tasks)
+            _check_lone_reset(envs, env, tasks, seed)
+        except EnvError as error:
+            raise TaskDistributionError(f"In what make_vec_env built: {error}") from error
 
 
-def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], n: int, seed: int) -> None:
+def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], tasks: Sequence[Task], seed: int) -> None:
+    n = len(tasks)
     envs.reset(seed=seed)
     envs.action_space.seed(seed)
-    before = observation_rows(env.observation_space, envs.step(envs.action_space.sample())[0])
+    observations, *_, infos = envs.step(envs.action_space.sample())
+    before = observation_rows(env.observation_space, observations)
     expected = (n, gym.spaces.flatdim(env.observation_space))
     require(
         before.shape == expected,
         f"make_vec_env's step returned observations of the shape {before.shape}, not {expected}.",
     )
+    for name in READ:
+        read_numbers(infos, name, n, tasks)
     mask = np.arange(n) == 0
     after = observation_rows(env.observation_space, envs.reset(options={"reset_mask": mask})[0])
     require(

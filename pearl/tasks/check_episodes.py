@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agents.spaces import action_rows, observation_row
 from pearl.tasks.check_units import FLOAT32_MAX, Extent, exact_row, overflow
 from pearl.tasks.distribution import Task
+from pearl.tasks.infos import SUCCESSES, is_number
 
 EPISODES = 2
 
@@ -94,6 +95,11 @@ def play(
             )
         require(isinstance(info, dict), f"step must return a dictionary as info, got {info!r} of task ({task}).")
         training_rewards.append(_checked_reward(info.get("training_reward", reward), "info['training_reward']", task))
+        for name in SUCCESSES:
+            require(
+                is_number(info.get(name, False)),
+                f"info[{name!r}] must be one number or truth value, got {info.get(name)!r} of task ({task}).",
+            )
         actions.append(action)
     return Episode(
         observation=np.stack(observations),

@@ -5,14 +5,15 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+
+from pearl.tasks.vector_env import TaskVectorEnv
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ class Task:
             Lists are held as tuples, and cannot be changed either.
 
     Raises:
-        TypeError: a parameter is not a JSON value (convert numpy values with ``.tolist()``).
+        TypeError: a parameter is not a JSON value (convert numpy values with ``.tolist()``), or a name is no string.
         ValueError: a parameter is NaN or infinite.
     """
 
     params: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        _check_names(self.params, self.params)
         try:
             copied = json.loads(json.dumps(_thawed(dict(self.params)), allow_nan=False))
         except TypeError as error:
@@ -54,6 +56,20 @@ class Task:
     def to_json(self) -> dict[str, Any]:
         """Return the parameters as a plain dictionary of JSON values."""
         return {name: _thawed(value) for name, value in self.params.items()}
+
+
+def _check_names(value: Any, params: Any) -> None:
+    """JSON has no other names than strings, and would turn a 1 into "1"."""
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"Names in task parameters must be strings, as in JSON, got {name!r} ({type(name).__name__}) in "
+                    f"{params!r}. Write {str(name)!r}, and convert it in make_env."
+                )
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _check_names(item, params)
 
 
 def _frozen(value: Any) -> Any:
@@ -167,15 +183,18 @@ class TaskDistribution(ABC):
 
     @abstractmethod
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Build one environment of ``task``, with its time limit applied."""
+        """Build a new environment of ``task``, which shares nothing with other tasks', with its time limit applied."""
 
     def make_vec_env(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         """Build one environment per task, stepped together, in ``AutoresetMode.DISABLED``.
 
         A sub-environment resets alone through ``reset(options={"reset_mask": mask})``, mask (task,) bool. Override it
         where the dynamics can be written for all tasks at once.
+
+        Raises:
+            EnvError: an environment cannot be built, has other spaces, or is another task's already.
         """
-        return SyncVectorEnv([partial(self.make_env, task) for task in tasks], autoreset_mode=AutoresetMode.DISABLED)
+        return TaskVectorEnv(self.make_env, tasks)
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the actions of a policy that is told the task, or None where no such policy is known.
@@ -221,27 +240,3 @@ class TaskDistribution(ABC):
 def family_name(distribution: TaskDistribution) -> str:
     """Return the name of a family: the one it was registered under, else its class's."""
     return distribution.name or type(distribution).__name__
-
-
-def time_limit(env: gym.Env[Any, Any], whose: str) -> int:
-    """Return the steps after which an environment truncates.
-
-    Args:
-        env: the environment.
-        whose: begins the error's sentence, for example "The environment of task (goal=3) has".
-
-    Raises:
-        ValueError: it has no time limit.
-    """
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return env.spec.max_episode_steps
-    inner = env
-    # A TimeLimit around an environment that is not registered appears in no spec.
-    while isinstance(inner, gym.Wrapper):
-        if isinstance(inner, gym.wrappers.TimeLimit):
-            return inner._max_episode_steps
-        inner = inner.env
-    raise ValueError(
-        f"{whose} no time limit, so an episode might never end. Wrap what make_env returns in "
-        "gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
-    )

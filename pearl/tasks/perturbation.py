@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.limits import own_time_limit
 from pearl.tasks.samplers import Sampler, Scale, is_sampler
 
 _PROBE_SEED = 0
@@ -94,7 +95,7 @@ class Perturbed(TaskDistribution):
 
     def _read_environment(self, paths: Sequence[str]) -> None:
         env = gym.make(self.env_id, **self.make_kwargs)
-        if env.spec is None or env.spec.max_episode_steps is None:
+        if own_time_limit(env) is None:
             env.close()
             raise ValueError(
                 f"{self.env_id} has no time limit, so an episode might never end. Pass max_episode_steps, for example "
@@ -103,7 +104,7 @@ class Perturbed(TaskDistribution):
         bare = env.unwrapped
         self.simulators = ("mujoco",) if _is_mujoco(bare) else ()
         self._own = {path: _read_attribute(bare, path) for path in paths}
-        given = env.spec.kwargs
+        given = env.spec.kwargs if env.spec is not None else {}
         for name, parameter in inspect.signature(type(bare).__init__).parameters.items():
             # An argument in another unit than the attribute of its name must not be given the attribute's value.
             if name in self._own and np.array_equal(given.get(name, parameter.default), self._own[name]):

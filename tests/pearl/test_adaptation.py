@@ -226,6 +226,13 @@ def test_an_environments_own_time_limit_counts():
     assert trial.mask.sum() == 6
 
 
+def test_what_an_environment_raises_in_adaptation_reaches_the_caller_as_it_is():
+    env = CountingEnv(0.5)
+    env.step = lambda action: (_ for _ in ()).throw(KeyError("robot stopped"))
+    with pytest.raises(KeyError, match="robot stopped"):
+        small_model().adapt(env)
+
+
 def test_a_trial_is_kept_with_the_policy():
     trial = small_model().adapt(CountingEnv(0.5), episodes=3).trial
     assert trial.episode_returns(3) == pytest.approx(np.full((1, 3), 4 * 0.5 + 1.0))

@@ -3,8 +3,10 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from pearl.tasks import check_task_distribution
+from tests.pearl.small import small_model
 from tests.pearl.walks import HORIZON, Walk, Walks, assert_found, walks_with
 
 
@@ -30,9 +32,29 @@ def test_termination_in_place_of_truncation_is_found():
             return observation, reward, self.steps == HORIZON, False, info
 
     broken = type("Broken", (Walks,), {"env": Ending})
-    assert_found(broken(), "terminated just at its time limit", "truncated=True")
+    assert_found(broken(), "terminated just at its time limit", "truncated=True", "give it a higher time limit")
     broken.horizon = HORIZON + 1
     check_task_distribution(broken())
+
+
+class Bandit(Walk):
+    """Its episodes truly end after a step."""
+
+    def step(self, action):
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, True, False, info
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_episodes_of_one_step_that_terminate_pass(horizon):
+    bandits = type("Bandits", (Walks,), {"env": Bandit, "horizon": horizon})
+    check_task_distribution(bandits())
+
+
+def test_episodes_of_one_step_are_learnt_from_without_bootstrapping():
+    model = small_model(type("Bandits", (Walks,), {"env": Bandit, "horizon": 1})())
+    model.learn(30)
+    assert model.training.replay.rows(torch.arange(4), torch.zeros(4, 1, dtype=torch.int64)).terminated.all()
 
 
 @pytest.mark.parametrize(
@@ -58,6 +80,8 @@ def test_a_broken_reset_is_found(returned, message):
         ({1: None}, "reward must be a finite number, got None"),
         ({2: 0}, "terminated must be True or False, got 0"),
         ({4: []}, "step must return a dictionary as info, got []"),
+        ({4: {"success": None}}, "info['success'] must be one number or truth value, got None of task (goal="),
+        ({4: {"is_success": np.ones(1)}}, "info['is_success'] must be one number or truth value, got array([1.])"),
         ({4: {"training_reward": float("inf")}}, "info['training_reward'] must be a finite number, got inf"),
     ],
 )

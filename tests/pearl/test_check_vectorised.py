@@ -34,6 +34,19 @@ def test_a_broken_vector_environment_is_found(make_vec_env, message):
     assert_found(type("Broken", (Walks,), {"make_vec_env": make_vec_env})(), message)
 
 
+def test_infos_of_a_vector_environment_that_cannot_be_read_are_found():
+    class Telling(SyncVectorEnv):
+        def step(self, actions):
+            *step, _ = super().step(actions)
+            return *step, {"training_reward": np.zeros((4, 1))}
+
+    def make_vec_env(self, tasks):
+        return Telling([lambda task=t: self.make_env(task) for t in tasks], autoreset_mode=AutoresetMode.DISABLED)
+
+    broken = type("Broken", (Walks,), {"make_vec_env": make_vec_env})()
+    assert_found(broken, "infos['training_reward'] must hold one number per task, (4,), got an array of the shape")
+
+
 class Relabelling(Walks):
     factor = 1.0
     keep = (Ellipsis,)

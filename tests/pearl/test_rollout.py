@@ -201,7 +201,7 @@ def test_a_step_callback_is_told_the_rewards_and_the_infos():
         together(CountingEnv(3.0, training_reward=(1,))), episodes=1, on_step=lambda event: events.append(event) or True
     )
     assert [event.rewards[0] for event in events] == pytest.approx((3 + REWARDS).tolist())
-    assert [event.infos for event in events[:2]] == [[{"training_reward": -1}], [{}]]
+    assert [event.infos for event in events] == [[{"training_reward": -1.0}], [{}], [{}], [{}]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

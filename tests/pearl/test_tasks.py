@@ -89,6 +89,14 @@ def test_a_parameter_that_is_not_json_is_an_error_that_says_what_to_do(value):
         Task({"goal": value})
 
 
+@pytest.mark.parametrize(
+    "params", [{1: 0.5}, {"masses": {1: 0.5}}, {"bodies": [{"masses": {None: 0.5}}]}, {"a": ({True: 1},)}], ids=repr
+)
+def test_a_name_that_is_no_string_is_an_error_at_any_depth(params):
+    with pytest.raises(TypeError, match=r"must be strings, as in JSON, got (1|None|True) .*Write '(1|None|True)'"):
+        Task(params)
+
+
 def test_a_task_prints_its_parameters_in_short():
     assert str(Task({"goal": [0.123456, -1.0], "gait": "trot"})) == "goal=(0.123, -1), gait=trot"
 

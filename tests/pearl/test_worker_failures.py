@@ -6,12 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pearl.workers import WorkerError, WorkerVectorEnv
-from tests.pearl.worker_envs import DrawnTasks, FailingTasks, MixedTasks, Unpicklable, Unreadable
+from tests.pearl.small import small_model
+from tests.pearl.worker_envs import (
+    DrawnTasks,
+    FailingTasks,
+    HangingCounting,
+    MixedTasks,
+    Unpicklable,
+    Unreadable,
+)
 from tests.pearl.worker_processes import (
     PATIENCE_S,
     alive,
@@ -146,6 +155,33 @@ def test_processes_of_others_end_by_sigterm_as_ever(tmp_path):
     assert done.stdout.splitlines() == ["other -15", "started -15 forked -15"], done
 
 
+NOTEBOOK = """
+import sys
+sys.path.insert(0, "")
+from pearl.workers import WorkerVectorEnv
+from tests.pearl.worker_envs import FailingTasks
+class Mine(FailingTasks):
+    pass
+if __name__ == "__main__":
+    try:
+        WorkerVectorEnv(Mine(), Mine().sample(2, None), 1)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+GUARDED = NOTEBOOK.replace("class Mine", 'if __name__ == "__main__":\n  class Mine').replace("    pass", "      pass")
+
+
+@pytest.mark.parametrize("how", ["console", "script"])
+def test_a_class_of_a_notebook_or_of_a_scripts_guarded_part_is_to_be_moved_into_a_module(how, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(GUARDED)
+    command = [sys.executable, "-c", NOTEBOOK] if how == "console" else [sys.executable, str(script)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120).stdout
+    assert shown.startswith("WorkerError Worker 0 (task 0: number=10; task 1: number=11) failed to build"), shown
+    assert "move the class into a module" in shown
+
+
 def test_a_distribution_that_cannot_be_read_in_the_worker_shows_why(started):
     with pytest.raises(WorkerError, match=r"(?s)Worker \d \(task \d: number=1.*failed to build.*ZeroDivisionError"):
         started(Unreadable())
@@ -193,6 +229,44 @@ def test_a_death_is_noticed_while_another_worker_hangs_and_that_one_is_killed(st
     with pytest.raises(WorkerError, match=r"Worker 1 .* died"):
         envs.step(envs.action_space.sample())
     assert ended(pids)
+
+
+@pytest.mark.parametrize("when", ["build", "reset", "step"])
+def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(when, started, monkeypatch):
+    begun = time.monotonic()
+    # Building takes the start of a process, for which 10 s do everywhere.
+    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", 10 if when == "build" else 3)
+    _, pids, error = fail(FailingTasks(when, "hang"), started)
+    assert f"Worker 1 (task 2: number=12; task 3: number=13) did not {when} within" in error
+    assert "Worker 0" not in error
+    assert "training.worker_timeout_s" in error
+    assert ended(pids)
+    assert time.monotonic() - begun < PATIENCE_S
+
+
+def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
+    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", 10)
+    envs, pids = started(FailingTasks("never"))
+    envs.reset(seed=0)
+    for _ in range(3):
+        envs.step(envs.action_space.sample())
+    assert all(map(alive, pids))
+
+
+@pytest.mark.parametrize("timeout_s", [None, 10])
+def test_an_environment_that_hangs_when_it_is_closed_is_killed(timeout_s, started, monkeypatch):
+    monkeypatch.setattr("pearl.workers.GRACE_S", 0.5)
+    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", timeout_s)
+    envs, pids = started(FailingTasks("close", "hang"))
+    envs.close()
+    assert ended(pids)
+
+
+def test_training_and_evaluation_wait_no_longer_than_the_setting_says():
+    model = small_model(HangingCounting(), training={"workers": 2, "worker_timeout_s": 3.0})
+    for act in (model.evaluate, lambda: model.training.iterate()):
+        with pytest.raises(WorkerError, match=r"did not reset within 3\.0 s"):
+            act()
 
 
 def test_tasks_of_different_spaces_are_refused(started):

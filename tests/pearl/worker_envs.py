@@ -1,5 +1,6 @@
 """Small environments for worker processes, with every kind of space, and some that fail."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pearl import Task, TaskDistribution
+from tests.pearl.small import Counting
 
 OBSERVATIONS = {
     "image": spaces.Box(0, 255, (2, 16, 17, 3), np.uint8),
@@ -50,8 +52,8 @@ class Drawn(gym.Env):
         infos = {"number": self.number, "small": np.float32(flat), "place": np.full((2, 2), self.steps, np.int16)}
         if self.number % 2:
             infos |= {"odd": True, "nested": {"steps": self.steps, "name": f"task {self.number}"}}
-        # The first environment decides on a number's dtype, wherever the others are.
-        infos["mixed"] = 0.25 if self.number == 0 else self.number if self.number == 3 else self.number + 0.5
+        # Merged into one array, numbers would take the type of the first one.
+        infos["training_reward"] = 0.25 if self.number == 0 else self.number if self.number == 3 else self.number + 0.5
         observation = self.observation_space.sample()
         return observation, flat + self.np_random.random(), ended and self.number % 2 == 0, ended, infos
 
@@ -132,6 +134,9 @@ class Failing(gym.Env):
         self._fail("step")
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
+    def close(self):
+        self._fail("close")
+
     def _fail(self, now):
         if now == self.when:
             FAILURES[self.how]()
@@ -148,6 +153,16 @@ class FailingTasks(TaskDistribution):
 
     def make_env(self, task, *, render_mode=None):
         return Failing(self.when if task.params["number"] in self.failing else "never", self.how)
+
+
+class HangingCounting(Counting):
+    """Resets hang, in worker processes."""
+
+    def make_env(self, task, *, render_mode=None):
+        env = super().make_env(task)
+        if multiprocessing.parent_process() is not None:
+            env.unwrapped.reset = lambda **options: hang()
+        return env
 
 
 class MixedTasks(FailingTasks):

@@ -9,6 +9,8 @@ import pytest
 from pearl.workers import WorkerVectorEnv
 
 PATIENCE_S = 30.0
+TIMEOUT_S = None
+"""How long started workers are waited for"""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
@@ -36,7 +38,7 @@ def start_and_close():
     made = []
 
     def start(distribution, n_tasks=4, n_workers=2):
-        envs = WorkerVectorEnv(distribution, distribution.sample(n_tasks, None), n_workers)
+        envs = WorkerVectorEnv(distribution, distribution.sample(n_tasks, None), n_workers, timeout_s=TIMEOUT_S)
         made.append(envs)
         return envs, [worker.process.pid for worker in envs._workers]
 

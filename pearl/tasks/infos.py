@@ -1,0 +1,196 @@
+"""Infos of environments that are stepped together: kept apart by task, and the few that are read, as numbers."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+EACH = "each"
+"""Key under which a vector environment hands out one info dictionary per task, as the environments returned them"""
+TRAINING_REWARD = "training_reward"
+SUCCESSES = ("is_success", "success")
+"""Keys that tell success; of a task that gives both the last one counts"""
+READ = (TRAINING_REWARD, *SUCCESSES)
+"""Keys that collection reads; nothing else in an info has an effect"""
+
+
+class EnvError(RuntimeError):
+    """An environment failed, or returned what cannot be used; the message names its task.
+
+    Args:
+        message: what happened.
+        row: the task's number among those that are stepped together; None where it is not known.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class Numbers(NamedTuple):
+    """Numbers that infos hold under one key."""
+
+    values: NDArray[Any]
+    """(task,)"""
+    given: NDArray[np.bool_]
+    """(task,), whether the task's info has the key"""
+
+
+def labelled(row: int, labels: Sequence[object] | None, first_row: int = 0) -> str:
+    """Return a task's number among those stepped together, with its label where there is one."""
+    return f"task {row}" if labels is None else f"task {row} ({labels[row - first_row]})"
+
+
+def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, first_row: int = 0) -> dict[str, Any]:
+    """Return a vector environment's info: all infos under ``EACH``, and the numbers that are read as float arrays.
+
+    Gymnasium merges infos into arrays of the first value's type, so that values depend on their order.
+
+    Args:
+        each: one info per task, empty where it has none.
+        labels: the tasks.
+        first_row: number of the first task.
+
+    Raises:
+        EnvError: a value that is read is no number; names task and key.
+    """
+    infos: dict[str, Any] = {EACH: each}
+    if not any(each):
+        return infos
+    for name in READ:
+        given = [name in info for info in each]
+        if any(given):
+            infos[name] = np.array(
+                [
+                    number(info[name], name, row, labels, first_row) if name in info else 0.0
+                    for row, info in enumerate(each, first_row)
+                ]
+            )
+            infos[f"_{name}"] = np.array(given)
+    return infos
+
+
+def number(value: Any, name: str, row: int, labels: Sequence[object] | None, first_row: int = 0) -> float:
+    """Return the number that one task's info holds under ``name``.
+
+    Raises:
+        EnvError: it is no number; names task and key.
+    """
+    if type(value) is float:
+        return value
+    if not is_number(value):
+        shape = f" of the shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
+        raise EnvError(
+            f"info[{name!r}] of {labelled(row, labels, first_row)} must be one number, got {value!r} "
+            f"({type(value).__name__}{shape}). Leave the key out where there is nothing to tell.",
+            row,
+        )
+    return float(np.asarray(value))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one number or truth value."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # Lists of uneven lengths, and objects that are no arrays.
+        return False
+    return array.ndim == 0 and array.dtype.kind in "biuf"
+
+
+def read_numbers(
+    infos: dict[str, Any], name: str, n_tasks: int, labels: Sequence[object] | None = None
+) -> Numbers | None:
+    """Return the numbers that a vector environment's info holds under ``name``, or None where it has no such key.
+
+    Args:
+        infos: of any vector environment; ``infos["_name"]``, (task,) bool, says which tasks give it, all where absent.
+        name: the key.
+        n_tasks: how many tasks there are.
+        labels: the tasks.
+
+    Raises:
+        EnvError: it is not (task,), or a task's value is no number.
+    """
+    if name not in infos:
+        return None
+    values = np.asarray(infos[name])
+    mask = infos.get(f"_{name}")
+    given = np.ones(n_tasks, np.bool_) if mask is None else np.asarray(mask, np.bool_)
+    if values.shape != (n_tasks,) or given.shape != (n_tasks,):
+        raise EnvError(
+            f"The vector environment's infos[{name!r}] must hold one number per task, ({n_tasks},), got an array of "
+            f"the shape {values.shape}."
+        )
+    if values.dtype.kind not in "biuf":
+        rows = zip(values.tolist(), given, strict=True)
+        values = np.array([number(value, name, row, labels) if own else 0.0 for row, (value, own) in enumerate(rows)])
+    return Numbers(values, given)
+
+
+def read_success(
+    infos: dict[str, Any], n_tasks: int, labels: Sequence[object] | None = None
+) -> NDArray[np.bool_] | None:
+    """Return which tasks' infos tell success, (task,); None where none says anything.
+
+    Raises:
+        EnvError: as from ``read_numbers``.
+    """
+    found: NDArray[np.bool_] | None = None
+    for name in SUCCESSES:
+        numbers = read_numbers(infos, name, n_tasks, labels)
+        if numbers is not None:
+            elsewhere = np.zeros(n_tasks, np.bool_) if found is None else found
+            found = np.where(numbers.given, numbers.values > 0, elsewhere)
+    return found
+
+
+def by_task(infos: dict[str, Any], active: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Return a vector environment's info as one dictionary per task, empty for tasks that are not active, (task,)."""
+    playing, each = active.tolist(), infos.get(EACH)
+    if not (isinstance(each, list) and len(each) == len(playing)):
+        return _split(infos, playing)
+    # What a wrapper around the environments has added.
+    others = {name: value for name, value in infos.items() if name != EACH and str(name).removeprefix("_") not in READ}
+    if not others:
+        return [info if own else {} for info, own in zip(each, playing, strict=True)]
+    return [
+        {**added, **info} if own else {}
+        for added, info, own in zip(_split(others, playing), each, playing, strict=True)
+    ]
+
+
+def _split(infos: dict[str, Any], playing: list[bool]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [{} for _ in playing]
+    for name, values in infos.items():
+        if str(name).startswith("_") and str(name)[1:] in infos:
+            continue
+        mask = infos.get(f"_{name}", playing)
+        if isinstance(values, dict):
+            values = _split(values, playing)
+        elif isinstance(values, np.ndarray) and values.ndim == 1:
+            values = values.tolist()
+        elif not (hasattr(values, "__len__") and len(values) == len(rows)) or isinstance(values, str):
+            values = [values] * len(rows)
+        for row, own, given, value in zip(rows, playing, mask, values, strict=True):
+            if own and given:
+                row[name] = value
+    return rows
+
+
+def keep_numbers(envs: VectorEnv[Any, Any, Any]) -> None:
+    """Let Gymnasium's own vector environments merge the numbers that are read as floats, whatever a task's type is.
+
+    They make arrays of the first value's type: after a 0, a 0.75 would be cut to 0.
+    """
+    if isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+        base: Any = envs.unwrapped
+        add = base._add_info
+        base._add_info = lambda infos, info, row: add(infos, _as_floats(info), row)
+
+
+def _as_floats(info: dict[str, Any]) -> dict[str, Any]:
+    plain = int | float | np.bool_ | np.integer | np.floating
+    numbers = {name: float(info[name]) for name in READ if isinstance(info.get(name), plain)}
+    return {**info, **numbers} if numbers else info

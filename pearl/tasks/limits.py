@@ -1,0 +1,50 @@
+"""Time limits of environments, asked in one way wherever they count."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+_ATTRIBUTES = ("max_episode_steps", "_max_episode_steps")
+
+
+def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
+    """Return the steps after which an environment truncates, or None where nothing tells.
+
+    The shortest of ``spec.max_episode_steps`` and the ``TimeLimit`` wrappers at any depth counts. Without these, it is
+    the attribute ``max_episode_steps`` or ``_max_episode_steps`` of the environment or of one of its wrappers.
+    """
+    limits = [] if env.spec is None else [env.spec.max_episode_steps]
+    attributes = []
+    layer: Any = env
+    while layer is not None:
+        if isinstance(layer, gym.wrappers.TimeLimit):
+            # One around an environment that is not registered, or around a shorter one, appears in no spec.
+            limits.append(layer._max_episode_steps)
+        else:
+            attributes += [getattr(layer, name, None) for name in _ATTRIBUTES]
+        layer = layer.env if isinstance(layer, gym.Wrapper) else None
+    for told in (limits, attributes):
+        counts = [int(limit) for limit in told if isinstance(limit, int | np.integer) and limit > 0]
+        if counts:
+            return min(counts)
+    return None
+
+
+def time_limit(env: gym.Env[Any, Any], whose: str) -> int:
+    """Return the steps after which an environment truncates.
+
+    Args:
+        env: the environment.
+        whose: begins the error's sentence, for example "The environment of task (goal=3) has".
+
+    Raises:
+        ValueError: it has no time limit.
+    """
+    limit = own_time_limit(env)
+    if limit is None:
+        raise ValueError(
+            f"{whose} no time limit, so an episode might never end. Wrap what make_env returns in "
+            "gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
+        )
+    return limit

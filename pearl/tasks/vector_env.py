@@ -1,0 +1,224 @@
+"""One environment per task, stepped together in this process."""
+
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import NDArray
+
+from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
+
+_Caught = type[BaseException] | tuple[()]
+
+_owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
+"""What steps an unwrapped environment, by its id, which is its own as long as the owner holds it"""
+
+
+class TaskVectorEnv(SyncVectorEnv[Any, Any]):
+    """Gymnasium's ``SyncVectorEnv`` in ``AutoresetMode.DISABLED``, whose errors name tasks and whose infos stay apart.
+
+    ``infos["each"]`` is a list with the info of each task as its environment returned it, empty for a task without one.
+    The numbers that collection reads (``training_reward``, ``success``, ``is_success``) are float arrays, (task,), with
+    a mask under ``_training_reward``.
+
+    Args:
+        make_env: builds the environment of a task.
+        tasks: one environment each, in this order.
+        first_row: number of the first task in errors.
+        copy: whether observations that are handed out are copies.
+        caught: what counts as an environment's failure and is raised as an ``EnvError``; () lets all pass.
+
+    Raises:
+        EnvError: an environment cannot be built, has other spaces than the first, or is another task's already.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[Any], gym.Env[Any, Any]],
+        tasks: Iterable[Any],
+        *,
+        first_row: int = 0,
+        copy: bool = True,
+        caught: _Caught = Exception,
+    ) -> None:
+        self.tasks = tuple(tasks)
+        self.first_row = first_row
+        made: list[_OfTask] = []
+        try:
+            for row, task in enumerate(self.tasks, first_row):
+                made.append(_OfTask.make(make_env, task, row, caught))
+                _check_spaces(made[0], made[-1])
+            check_apart(made, self.tasks, first_row)
+        except BaseException:
+            for env in made:
+                with suppress(Exception):
+                    env.close()
+            raise
+        super().__init__([partial(_same, env) for env in made], copy=copy, autoreset_mode=AutoresetMode.DISABLED)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset all environments, or those in ``options["reset_mask"]``, (task,) bool.
+
+        Raises:
+            EnvError: an environment raised, or returned what does not fit; names its task.
+        """
+        try:
+            observations, _ = super().reset(seed=seed, options=options)
+        except Exception as error:
+            self._name_misfit("reset", error)
+            raise
+        return observations, self._infos()
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Take one step in every environment, with actions (task, …).
+
+        Raises:
+            EnvError: an environment raised, or returned what does not fit; names its task.
+        """
+        try:
+            observations, rewards, terminations, truncations, _ = super().step(actions)
+        except Exception as error:
+            self._name_misfit("step", error)
+            raise
+        return observations, rewards, terminations, truncations, self._infos()
+
+    def _infos(self) -> dict[str, Any]:
+        return merged([env.__dict__.pop("info", {}) for env in self.envs], self.tasks, self.first_row)
+
+    def _name_misfit(self, method: str, error: Exception) -> None:
+        """Raise an error that names the task whose observation cannot be stored, if that was the matter."""
+        if isinstance(error, EnvError):
+            return
+        space: Any = self.single_observation_space
+        observations: list[Any] = self._env_obs
+        for row, (env, observation) in enumerate(zip(self.envs, observations, strict=True), self.first_row):
+            try:
+                place: Any = create_empty_array(space, n=1)
+                concatenate(space, [observation], place)
+            except Exception:
+                whose = labelled(row, self.tasks, self.first_row)
+                shape = f" (shape {np.shape(observation)})" if isinstance(space, gym.spaces.Box) else ""
+                raise EnvError(
+                    f"The environment of {whose} returned in {method} what is not of its observation space "
+                    f"{env.observation_space}: {reprlib.repr(observation)}{shape}.",
+                    row,
+                ) from error
+
+
+def _same(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return env
+
+
+class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
+    """Says whose an exception is, and keeps the info as it is."""
+
+    def __init__(self, env: gym.Env[Any, Any], whose: str, row: int, caught: _Caught) -> None:
+        super().__init__(env)
+        self._whose, self._row, self._caught = whose, row, caught
+        self.info: dict[str, Any]
+
+    @classmethod
+    def make(cls, make_env: Callable[[Any], gym.Env[Any, Any]], task: Any, row: int, caught: _Caught) -> "_OfTask":
+        whose = labelled(row, (task,), row)
+        try:
+            return cls(make_env(task), whose, row, caught)
+        except caught as error:
+            raise _failed(whose, "build", error, row) from error
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        try:
+            observation, info = self.env.reset(seed=seed, options=options)
+            self.info = _checked(info)
+        except self._caught as error:
+            raise _failed(self._whose, "reset", error, self._row) from error
+        return observation, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            self.info = _checked(info)
+            # What is no number or flag fails here, where its task is known.
+            return observation, float(reward), bool(terminated), bool(truncated), {}
+        except self._caught as error:
+            raise _failed(self._whose, "step", error, self._row) from error
+
+    def close(self) -> None:
+        try:
+            self.env.close()
+        except self._caught as error:
+            raise _failed(self._whose, "close", error, self._row) from error
+
+
+def check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[object], first_row: int = 0) -> None:
+    """Check that no two tasks share an environment, however it is wrapped.
+
+    Args:
+        envs: one per task.
+        tasks: the tasks, by whose numbers and labels errors name them.
+        first_row: number of the first task.
+
+    Raises:
+        EnvError: two tasks share one.
+    """
+    rows: dict[int, int] = {}
+    for row, env in enumerate(envs, first_row):
+        other = rows.setdefault(id(env.unwrapped), row)
+        if other != row:
+            raise EnvError(_again(labelled(row, tasks, first_row), labelled(other, tasks, first_row), env), row)
+
+
+def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
+    """Make a distribution's own vector environment fit for collection, as far as that can be done.
+
+    Gymnasium's merge numbers as ``TaskVectorEnv`` does from now on.
+
+    Raises:
+        EnvError: two tasks share an environment, or environments that are still open hold it.
+    """
+    base = envs.unwrapped
+    if not isinstance(base, TaskVectorEnv):
+        keep_numbers(envs)
+    if isinstance(base, SyncVectorEnv):
+        check_apart(base.envs, tasks)
+        for row, env in enumerate(base.envs):
+            owner = _owners.get(id(env.unwrapped))
+            if owner is not None and owner is not base and not owner.closed:
+                raise EnvError(_again(labelled(row, tasks), "a task whose environments are still open", env), row)
+        _owners.update({id(env.unwrapped): base for env in base.envs})
+
+
+def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
+    return (
+        f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). Tasks are stepped side by side: "
+        "build a new environment, with a simulator of its own, in each call of make_env."
+    )
+
+
+def _check_spaces(first: gym.Env[Any, Any], env: "_OfTask") -> None:
+    for name in ("observation_space", "action_space"):
+        space, expected = getattr(env, name), getattr(first, name)
+        if space != expected:
+            raise EnvError(
+                f"All tasks must share one {name}; {env._whose} has {space}, the first has {expected}.", env._row
+            )
+
+
+def _checked(info: Any) -> dict[str, Any]:
+    if not isinstance(info, dict):
+        raise TypeError(f"info must be a dictionary, got {info!r}.")
+    return info
+
+
+def _failed(whose: str, method: str, error: BaseException, row: int) -> EnvError:
+    return EnvError(f"The environment of {whose} failed to {method}: {type(error).__name__}: {error}", row)
