@@ -18,6 +18,7 @@ from pearl.checkpoint import has_checkpoint
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import to_mapping
 from pearl.evaluation import Evaluation
+from pearl.json_reading import read_json_file
 from pearl.model import MetaLearner
 from pearl.persistence import CHECKPOINT, describe, load, load_config, versions
 from pearl.report import draw_evaluation, evaluation_summary, headline
@@ -315,8 +316,8 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: the file is not there, cannot be read, or holds something else.
     """
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8.
+        found = read_json_file(path)
+    except (OSError, ValueError) as error:  # ValueError: not JSON as ours is.
         raise RunError(f"Cannot read {path}: {error}") from error
     if not isinstance(found, dict):
         raise RunError(f"{path} should hold a JSON object, but holds {type(found).__name__}.")
