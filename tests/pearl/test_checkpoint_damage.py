@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import tempfile
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from pearl import checkpoint_reading
 from pearl.checkpoint import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.checkpoint_manifest import own_checksum
 from tests.pearl.checkpoints import assert_holds, contents, example, save_example
+from tests.pearl.forgeries import put_and_seal
 
 
 @pytest.fixture
@@ -36,17 +36,6 @@ def edit_manifest(folder, edit, *, sealed=True):
 def unseal(folder):
     """Make the manifest one of the time when it had no checksum of its own."""
     edit_manifest(folder, lambda manifest: manifest.pop("sha256"), sealed=False)
-
-
-def put_and_seal(folder, group, content):
-    """Put other bytes in a group's place, and list their true size and hash, as a forger would."""
-
-    def edit(manifest):
-        entry = manifest["files"][group]
-        (folder / entry["name"]).write_bytes(content)
-        entry.update(bytes=len(content), sha256=sha256(content).hexdigest())
-
-    edit_manifest(folder, edit)
 
 
 @pytest.mark.parametrize("name", ["weights-000001.safetensors", "replay-000001.safetensors", "state-000001.json"])
