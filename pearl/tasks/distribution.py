@@ -14,6 +14,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
+from pearl.abbreviation import abbreviated
+
 
 @dataclass(frozen=True)
 class Task:
@@ -35,11 +37,11 @@ class Task:
             copied = json.loads(json.dumps(_thawed(dict(self.params)), allow_nan=False))
         except TypeError as error:
             raise TypeError(
-                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got {self.params!r}: "
+                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got {abbreviated(self.params)}: "
                 f"{error}. Convert numpy values with .tolist()."
             ) from error
         except ValueError as error:
-            raise ValueError(f"Task parameters must be finite, got {self.params!r}.") from error
+            raise ValueError(f"Task parameters must be finite, got {abbreviated(self.params)}.") from error
         object.__setattr__(self, "params", _frozen(copied))
 
     def __hash__(self) -> int:
