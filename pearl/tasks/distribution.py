@@ -37,8 +37,8 @@ class Task:
             copied = json.loads(json.dumps(_thawed(dict(self.params)), allow_nan=False))
         except TypeError as error:
             raise TypeError(
-                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got {abbreviated(self.params)}: "
-                f"{error}. Convert numpy values with .tolist()."
+                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got "
+                f"{abbreviated(self.params)}: {error}. Convert numpy values with .tolist()."
             ) from error
         except ValueError as error:
             raise ValueError(f"Task parameters must be finite, got {abbreviated(self.params)}.") from error
