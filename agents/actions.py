@@ -101,7 +101,9 @@ class ContinuousActions(Actions):
         super().__init__()
         self.register_buffer("low", torch.tensor(space.low, dtype=torch.float32).flatten(), persistent=False)
         self.register_buffer("high", torch.tensor(space.high, dtype=torch.float32).flatten(), persistent=False)
-        self._scaled = bool((self.low != -1.0).any() or (self.high != 1.0).any())
+        self._scaled = bool(
+            (space.low.astype(np.float32) != -1.0).any() or (space.high.astype(np.float32) != 1.0).any()
+        )
         self.width = self.encoded_width = self._critics_read = len(self.low)
         self._critics_give = 1
         self.default_target_entropy = -float(self.width)

@@ -108,7 +108,7 @@ class NetworkAgent(nn.Module):
 def initial_weights(rng: torch.Generator) -> Iterator[None]:
     """Let ``rng`` draw the initial weights of the networks built within; the global generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng, device=rng.device)))
         yield
 
 

@@ -126,7 +126,9 @@ class OnPolicyAgent(NetworkAgent, ABC):
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.make_networks()
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+        parameters = list(self.parameters())
+        fused = not parameters[0].is_meta  # PyTorch knows no fused step for parameters without data.
+        self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
 
     @abstractmethod
     def make_networks(self) -> None:

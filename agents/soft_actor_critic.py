@@ -46,7 +46,8 @@ class SoftActorCriticAgent(NetworkAgent):
             capturable: whether a step can be captured in a CUDA graph.
         """
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learning, lr=learning_rate, fused=True, capturable=capturable)
+        fused = not self.log_temperature.is_meta  # PyTorch knows no fused step for parameters without data.
+        return torch.optim.Adam(learning, lr=learning_rate, fused=fused, capturable=capturable)
 
     def descend(
         self,

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-import yaml
 from numpy.typing import NDArray
 from pages import with_table
 from reproduce import commit
@@ -26,7 +25,7 @@ from tyro.conf import Positional
 import pearl
 from pearl import plots
 from pearl.config import PEARLConfig, load_preset
-from pearl.config_reading import ConfigError, beyond_defaults, from_mapping
+from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, read_yaml_file
 from pearl.evaluation import Evaluation
 from pearl.files import read_text, write_text
 from pearl.output import make_console, protect_output, warn_on_failure
@@ -101,10 +100,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
     Raises:
         ConfigError: the file is not there, or holds something else than a study.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the study {path}: {error}") from error
+    data = read_yaml_file(path)
     if not isinstance(data, dict) or set(data) != {"families", "variants"}:
         raise ConfigError(f"{path} must be a mapping of families and variants.")
     by_name, by_variant = (_mapping(path, name, data[name]) for name in ("families", "variants"))

@@ -16,10 +16,9 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from pearl.checkpoint_manifest import (
     MANIFEST,
@@ -33,27 +32,17 @@ from pearl.checkpoint_manifest import (
     is_group_name,
     manifest_text,
     read_manifest,
-    verify_file,
 )
-from pearl.files import create, read_bytes, replacing
+from pearl.checkpoint_reading import Checkpoint, read_checkpoint
+from pearl.files import create, replacing
 from pearl.folder_lock import FolderInUseError, FolderLock
+from pearl.json_reading import MOST_BYTES, check_depth
+from pearl.safetensors_header import DTYPES
 from pearl.version import __version__
 
 __all__ = ["Checkpoint", "CheckpointError", "has_checkpoint", "read_checkpoint", "write_checkpoint"]
 
 _CHUNK = 1 << 20
-_SAFETENSORS_DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _REMEDIES = {
     errno.ENOSPC: "Free some space there, or choose a folder on another disk, and save again.",
     errno.EDQUOT: "Your disk quota is used up: free some space, ask for more, or choose a folder on another disk.",
@@ -63,20 +52,6 @@ _REMEDIES = {
     errno.EEXIST: "A file stands where the folder should be: move it away, or choose another folder.",
     errno.ENOTDIR: "A file stands where a folder should be: move it away, or choose another folder.",
 }
-
-
-class Checkpoint(NamedTuple):
-    """What `read_checkpoint` found.
-
-    Attributes:
-        groups: tensors by group and name, in the order in which they were written.
-        document: the JSON document written beside them.
-        generation: which write to the folder this is, from 1.
-    """
-
-    groups: dict[str, dict[str, torch.Tensor]]
-    document: dict[str, Any]
-    generation: int
 
 
 def write_checkpoint(
@@ -98,6 +73,11 @@ def write_checkpoint(
     headers = {group: _safetensors_header(tensors) for group, tensors in contents.items()}
     _check_json(document, "document")
     text = json.dumps(document, allow_nan=False).encode()
+    if len(text) > MOST_BYTES:
+        raise ValueError(
+            f"document takes {len(text):,} bytes as JSON, more than {MOST_BYTES:,}. Put arrays in a group."
+        )
+    check_depth(document)
     sizes = [len(headers[group]) + sum(map(_byte_count, contents[group].values())) for group in contents]
     previous = read_manifest(folder) if has_checkpoint(folder) else None
     generation, files = 0, {}
@@ -127,75 +107,6 @@ def write_checkpoint(
         _remove_other_generations(folder, generation, {*files, *(previous.files if previous else ())})
 
 
-def read_checkpoint(
-    folder: Path, groups: Collection[str] | None = None, device: str | torch.device = "cpu"
-) -> Checkpoint:
-    """Verify and load the folder's checkpoint; nothing is handed out unless all that was asked for is sound.
-
-    Args:
-        folder: one that `write_checkpoint` wrote, possibly still being written to by a running training.
-        groups: which groups to verify and load; all of them by default. The others may even be missing.
-        device: where the tensors shall be.
-
-    Raises:
-        CheckpointError: no checkpoint, a foreign, newer, damaged or pickle-carrying one, or a group it lacks.
-    """
-    manifest = read_manifest(folder)
-    while True:
-        try:
-            return _read_generation(folder, manifest, groups, device)
-        except CheckpointError:
-            # A training that saves meanwhile removes the generation being read: the newer one is as good.
-            newer = read_manifest(folder)
-            if newer.generation == manifest.generation:
-                raise
-            manifest = newer
-
-
-def _read_generation(
-    folder: Path, manifest: Manifest, groups: Collection[str] | None, device: str | torch.device
-) -> Checkpoint:
-    present = [group for group in manifest.files if group != STATE]
-    absent = sorted(set(groups or ()) - set(present))
-    if absent:
-        raise CheckpointError(
-            f"the checkpoint in {folder} has no {', '.join(map(repr, absent))}; it has "
-            f"{', '.join(map(repr, present)) or 'no tensors'}. Ask for what is there, or load a checkpoint that was "
-            "saved with what you need."
-        )
-    wanted = [group for group in present if groups is None or group in groups]
-    paths = {group: verify_file(folder, manifest.files[group]) for group in [*wanted, STATE]}
-    document = _load_document(paths[STATE])
-    tensors = {group: _load_tensors(paths[group], manifest.files[group].tensors, device) for group in wanted}
-    return Checkpoint(tensors, document, manifest.generation)
-
-
-def _load_document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_bytes(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}). Load a checkpoint that pearl wrote.") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{path} holds no JSON object. Load a checkpoint that pearl wrote.")
-    return document
-
-
-def _load_tensors(path: Path, names: list[str], device: str | torch.device) -> dict[str, torch.Tensor]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            if sorted(file.keys()) != sorted(names):
-                raise CheckpointError(
-                    f"{path} holds the tensors {sorted(file.keys())}, where the manifest lists {sorted(names)}. "
-                    "Load a checkpoint that pearl wrote."
-                )
-            # safetensors hands out views of the mapped file, which would change if the file did: hence the copy.
-            return {name: file.get_tensor(name).to(device, copy=True) for name in names}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}). Load a checkpoint that pearl wrote."
-        ) from error
-
-
 def _storage_order(group: str, tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The tensors with the widest elements first, so that each lies aligned in the file."""
     if not is_group_name(group):
@@ -210,8 +121,8 @@ def _storage_order(group: str, tensors: Mapping[str, Any]) -> dict[str, torch.Te
                 f"groups[{group!r}][{name!r}] is {kind}; a checkpoint takes dense tensors that hold data. "
                 "Convert it, or put it in the document if it is a plain value."
             )
-        if tensor.dtype not in _SAFETENSORS_DTYPES:
-            accepted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _SAFETENSORS_DTYPES)
+        if tensor.dtype not in DTYPES:
+            accepted = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
             raise ValueError(
                 f"groups[{group!r}][{name!r}] has dtype {tensor.dtype}; a checkpoint takes {accepted}. Convert it."
             )
@@ -225,7 +136,7 @@ def _safetensors_header(tensors: Mapping[str, torch.Tensor]) -> bytes:
     header, offset = {}, 0
     for name, tensor in tensors.items():
         end = offset + _byte_count(tensor)
-        dtype = _SAFETENSORS_DTYPES[tensor.dtype]
+        dtype = DTYPES[tensor.dtype]
         header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()

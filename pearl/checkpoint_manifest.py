@@ -1,17 +1,21 @@
 """What a checkpoint's folder holds: how its files are named, and the manifest that says which of them count.
 
 A manifest is data from a stranger. What it lists is taken for true only after `verify_file` has compared it with the
-disk, and a name in it never leads out of the folder.
+disk, and a name in it never leads out of the folder. It carries a checksum of its own, so that where it and a file
+disagree, the error names the one that changed; manifests of old carry none.
 """
 
 import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from pearl.abbreviation import abbreviated, shortened
 from pearl.files import open_to_read, read_bytes
+from pearl.json_reading import parse_json
 
 FORMAT = "pearl-checkpoint"
 FORMAT_VERSION = 1
@@ -19,8 +23,11 @@ MANIFEST = "manifest.json"
 STATE = "state"
 
 _LARGEST_MANIFEST = 1 << 24  # bytes
-_GROUP = re.compile(r"[a-z][a-z0-9_]*")
-_DATA_FILE = re.compile(r"(?P<group>[a-z][a-z0-9_]*)-(?P<generation>[0-9]{6,})\.(?:safetensors|json)")
+_SEAL = "sha256"
+_KEYS = {"format", "format_version", "pearl_version", "generation", "files"}
+_GROUP = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_DATA_FILE = re.compile(r"(?P<group>[a-z][a-z0-9_]{0,99})-(?P<generation>[0-9]{6,12})\.(?:safetensors|json)")
+_GENERATIONS = 10**12
 _PICKLE_SUFFIXES = (".zip", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 
@@ -45,10 +52,17 @@ class DataFile(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """Which write to the folder counts, and its files by group."""
+    """Which write to the folder counts, and its files by group.
+
+    Attributes:
+        generation: which write to the folder counts.
+        files: its files by group.
+        sealed: whether the manifest carries a checksum of its own.
+    """
 
     generation: int
     files: dict[str, DataFile]
+    sealed: bool = True
 
 
 def is_group_name(name: str) -> bool:
@@ -87,7 +101,14 @@ def manifest_text(manifest: Manifest, pearl_version: str) -> bytes:
         for group, file in manifest.files.items()
     }
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "pearl_version": pearl_version}
-    return json.dumps({**head, "generation": manifest.generation, "files": files}, indent=1).encode()
+    content = {**head, "generation": manifest.generation, "files": files}
+    return json.dumps(content | {_SEAL: own_checksum(content)}, indent=1).encode()
+
+
+def own_checksum(content: Mapping[str, Any]) -> str:
+    """The SHA-256, in hexadecimal digits, of what a manifest says beside its own checksum."""
+    rest = {key: value for key, value in content.items() if key != _SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -104,8 +125,8 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}. Mend the cause and load again.") from error
     try:
-        raw = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(content)
+    except ValueError as error:
         _refuse_pickle(path, content)
         raise CheckpointError(
             f"{path} is not valid JSON ({error}): it is damaged or belongs to something else. "
@@ -114,33 +135,43 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         given = raw.get("format") if isinstance(raw, dict) else None
         raise CheckpointError(
-            f"{path} belongs to something else: its format is {given!r}, and a checkpoint's is {FORMAT!r}. "
+            f"{path} belongs to something else: its format is {abbreviated(given)}, and a checkpoint's is {FORMAT!r}. "
             "Choose another folder."
         )
     version = raw.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
+        writer = shortened(str(raw.get("pearl_version")), 30)
         raise CheckpointError(
-            f"{path} has format version {version}, written by pearl {raw.get('pearl_version')}; this pearl reads up to "
+            f"{path} has format version {version}, written by pearl {writer}; this pearl reads up to "
             f"{FORMAT_VERSION}. Upgrade: pip install --upgrade pearl-metarl"
         )
     if type(version) is not int or version < 1:
-        _damaged(path, f"format_version is {version!r}, where a whole number from 1 belongs")
+        _damaged(path, f"format_version is {abbreviated(version)}, where a whole number from 1 belongs")
+    _check_seal(path, raw)
     generation, files = raw.get("generation"), raw.get("files")
-    if type(generation) is not int or generation < 1:
-        _damaged(path, f"generation is {generation!r}, where a whole number from 1 belongs")
+    if type(generation) is not int or not 1 <= generation < _GENERATIONS:
+        _damaged(path, f"generation is {abbreviated(generation)}, where a whole number from 1 belongs")
     if not isinstance(files, dict) or STATE not in files:
         _damaged(path, f"its files lack {STATE!r}")
-    return Manifest(generation, {group: _data_file(path, group, entry, generation) for group, entry in files.items()})
+    listed = {group: _data_file(path, group, entry, generation) for group, entry in files.items()}
+    return Manifest(generation, listed, sealed=_SEAL in raw)
 
 
-def verify_file(folder: Path, file: DataFile) -> Path:
+def verify_file(folder: Path, file: DataFile, *, sealed: bool = True) -> Path:
     """Compare a file with what the manifest lists, and hand out its path.
+
+    Args:
+        folder: the checkpoint's.
+        file: as the manifest lists it.
+        sealed: whether the manifest carries a checksum of its own; if not, either may have changed.
 
     Raises:
         CheckpointError: it is missing, truncated, altered, or a pickle in disguise. The message names it.
     """
     path = folder / file.name
     restore = "Restore the checkpoint from a copy or an earlier run."
+    if not sealed:
+        restore = f"Or {folder / MANIFEST} is altered, which is of a time when it had no checksum of its own. {restore}"
     if not path.exists():
         raise CheckpointError(f"{path} is missing, though the manifest lists it. {restore}")
     try:
@@ -159,22 +190,33 @@ def verify_file(folder: Path, file: DataFile) -> Path:
     if digest != file.sha256:
         raise CheckpointError(
             f"{path} is altered: its size is right, but its SHA-256 is {digest}, where the manifest lists "
-            f"{file.sha256}. {restore}"
+            f"{abbreviated(file.sha256)}. {restore}"
         )
     return path
 
 
+def _check_seal(path: Path, raw: Mapping[str, Any]) -> None:
+    unknown = sorted(set(raw) - _KEYS)
+    if _SEAL in raw and raw[_SEAL] != own_checksum(raw):
+        _damaged(path, f"its own SHA-256 is {own_checksum(raw)}, where it says {abbreviated(raw[_SEAL])}")
+    if _SEAL not in raw and unknown:
+        _damaged(path, f"it lacks its own SHA-256 and has the unknown {abbreviated(unknown)}")
+
+
 def _data_file(manifest: Path, group: str, entry: Any, generation: int) -> DataFile:
     if not isinstance(entry, dict):
-        _damaged(manifest, f"the file of {group!r} is {entry!r}, where name, bytes, sha256 and tensors belong")
+        _damaged(
+            manifest,
+            f"the file of {abbreviated(group)} is {abbreviated(entry)}, where name, bytes, sha256 and tensors belong",
+        )
     name, size, sha256, tensors = (entry.get(key) for key in ("name", "bytes", "sha256", "tensors"))
     if not (is_group_name(group) or group == STATE) or name != file_name(group, generation):
         _damaged(
             manifest,
-            f"for {group!r} of generation {generation} it lists the file {name!r}; a checkpoint's files have one name "
-            "each and lie in its own folder",
+            f"for {abbreviated(group)} of generation {generation} it lists the file {abbreviated(name)}; a "
+            "checkpoint's files have one name each and lie in its own folder",
         )
-    if type(size) is not int or not isinstance(sha256, str):
+    if type(size) is not int or not 0 <= size < 2**63 or not isinstance(sha256, str):
         _damaged(manifest, f"the file {name!r} lacks its size or its SHA-256")
     if not isinstance(tensors, list) or not all(isinstance(tensor, str) for tensor in tensors):
         _damaged(manifest, f"the file {name!r} lacks the names of its tensors")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
+from pearl.abbreviation import LONGEST, abbreviated, shortened
+from pearl.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
 SectionT = TypeVar("SectionT")
 
@@ -23,25 +24,42 @@ def load_yaml(path: Path, base: SectionT) -> SectionT:
     Raises:
         ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
-    except UnicodeError as error:
-        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
-    return read_yaml(text, str(path), base)
+    return _laid_over(read_yaml_file(path), str(path), base)
 
 
 def read_yaml(text: str, source: str, base: SectionT) -> SectionT:
     """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
+    return _laid_over(_parsed(text, source), source, base)
+
+
+def read_yaml_file(path: Path) -> Any:
+    """Read a YAML file as plain data; None where it is empty.
+
+    Raises:
+        ConfigError: the file is not there, or holds what ``parse_yaml`` refuses.
+    """
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from error
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1).decode()
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    except UnicodeError as error:
+        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, source: str) -> Any:
+    try:
+        return parse_yaml(text, source)
+    except YAMLError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _laid_over(data: Any, source: str, base: SectionT) -> SectionT:
     try:
         return from_mapping(type(base), {} if data is None else data, base)
     except ConfigError as error:
-        raise ConfigError(f"In {source}: {error}") from error
+        raise ConfigError(f"In {source}: {shortened(str(error), 1000)}") from error
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
@@ -65,14 +83,15 @@ def from_mapping(
         ConfigError: an unknown name (the message suggests the nearest), a wrong type, a value out of range.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {data!r}.")
+        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {abbreviated(data)}.")
     types_by_name = typing.get_type_hints(cls)
     hints = {setting.name: types_by_name[setting.name] for setting in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in data.items():
-        dotted = f"{path}.{name}" if path else str(name)
+        shown = shortened(name, LONGEST) if isinstance(name, str) else abbreviated(name)
+        dotted = f"{path}.{shown}" if path else shown
         if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(shown, hints, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
         if dataclasses.is_dataclass(hints[name]):
@@ -109,9 +128,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is Literal:
         if value in arguments:
             return value
-        near = difflib.get_close_matches(str(value), [str(argument) for argument in arguments], n=1)
+        meant = shortened(value, LONGEST) if isinstance(value, str) else ""
+        near = difflib.get_close_matches(meant, [str(argument) for argument in arguments], n=1)
         hint_text = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{path} must be one of {', '.join(map(repr, arguments))}, got {value!r}.{hint_text}")
+        raise ConfigError(
+            f"{path} must be one of {', '.join(map(repr, arguments))}, got {abbreviated(value)}.{hint_text}"
+        )
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
     if hint is bool and isinstance(value, bool):
@@ -121,13 +143,13 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             number = float("nan")
         if number == number and abs(number) != float("inf"):
             return number
     names = {bool: "true or false", int: "a whole number", float: "a finite number"}
     wanted = names.get(hint, "a list" if origin is tuple else str(hint))
-    raise ConfigError(f"{path} must be {wanted}, got {value!r} ({type(value).__name__}).")
+    raise ConfigError(f"{path} must be {wanted}, got {abbreviated(value)} ({type(value).__name__}).")
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,10 @@ from typing import Any
 
 import torch
 
+from pearl.abbreviation import shortened
+
+_NEVER_NEGATIVE = (".step", ".exp_avg_sq", ".max_exp_avg_sq")
+
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimizer's state by name: "<parameter>.<quantity>", and each group's learning rate as "lr.<group>".
@@ -56,7 +60,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
     if remaining:
         raise _mismatch(
             f"it has {len(parameters)} parameters in {len(optimizer.param_groups)} groups and no place for "
-            f"{', '.join(sorted(remaining))}"
+            f"{shortened(', '.join(sorted(remaining)), 200)}"
         )
     optimizer.load_state_dict(loaded)
 
@@ -84,11 +88,15 @@ def _check_form(name: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Non
     shape, dtype = (torch.Size(()), torch.float32) if is_step else (parameter.shape, parameter.dtype)
     if tensor.shape != shape or tensor.dtype != dtype:
         raise _mismatch(f"{name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {tuple(shape)} belongs")
+    if not bool(tensor.isfinite().all()) or (name.endswith(_NEVER_NEGATIVE) and bool((tensor < 0).any())):
+        raise _mismatch(f"{name!r} holds numbers that no step leaves behind: they are not finite, or negative")
 
 
 def _learning_rate(tensor: torch.Tensor | None, index: int, current: float | torch.Tensor) -> float | torch.Tensor:
     if tensor is None or tensor.shape != () or not math.isfinite(float(tensor)) or float(tensor) < 0:
-        raise _mismatch(f"'lr.{index}' is {tensor}, where group {index}'s learning rate belongs")
+        raise _mismatch(
+            f"'lr.{index}' is {shortened(format(tensor), 100)}, where group {index}'s learning rate belongs"
+        )
     return torch.full_like(current, float(tensor)) if isinstance(current, torch.Tensor) else float(tensor)
 
 

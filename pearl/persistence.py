@@ -1,22 +1,29 @@
 """What a saved model consists of, and how it comes back."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from pearl.abbreviation import abbreviated, shortened
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.checkpoint_document import ModelDocument, read_document
+from pearl.checkpoint_manifest import STATE
+from pearl.checkpoint_reading import Outline
+from pearl.checkpoint_shapes import check_weights
 from pearl.config import Config, PEARLConfig
-from pearl.config_reading import ConfigError, from_mapping, to_mapping
+from pearl.config_reading import ConfigError, to_mapping
+from pearl.learner import learning_device
 from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system
-from pearl.tasks import Task, TaskDistribution, families, family_name
+from pearl.tasks import TaskDistribution, families, family_name, make, time_limit
 from pearl.training_config import TrainingConfig
 from pearl.version import __version__
 
+_REMEDY = "Load a checkpoint that pearl wrote."
 CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
 
@@ -51,7 +58,8 @@ def load_config(path: str | Path) -> Config:
         CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
     """
     folder = find_checkpoint(Path(path))
-    return _config(read_checkpoint(folder, groups=()), folder)
+    checkpoint = read_checkpoint(folder, groups=())
+    return _described(folder, checkpoint.document, checkpoint.paths[STATE]).config
 
 
 def load(
@@ -81,19 +89,14 @@ def load(
             was trained on a family that is not registered, or on other spaces.
     """
     folder = find_checkpoint(Path(path))
-    checkpoint = read_checkpoint(folder)
-    document = checkpoint.document
-    family = document["family"]
-    if distribution is None and family not in families():
-        raise CheckpointError(
-            f"{folder} was trained on the family {family!r}, which is not registered. "
-            "Give its TaskDistribution: pearl.load(path, distribution=...)."
-        )
-    if distribution is not None and family_name(distribution) != family:
-        raise CheckpointError(
-            f"The model in {folder} is of the family {family!r}, not {family_name(distribution)!r}. Name its own."
-        )
-    config = _config(checkpoint, folder)
+
+    def check(outline: Outline) -> None:
+        described = _described(folder, outline.document, outline.paths[STATE])
+        _check_fit(folder, described, distribution, outline)
+
+    checkpoint = read_checkpoint(folder, check=check)
+    described = _described(folder, checkpoint.document, checkpoint.paths[STATE])
+    config = described.config
     if device is not None and isinstance(config.training, TrainingConfig):
         config = replace(config, training=replace(config.training, device=device))
     elif device == "cuda":
@@ -102,17 +105,16 @@ def load(
         if not isinstance(config, PEARLConfig):
             raise ConfigError(f"{config.system} has no z that could follow a posterior; leave z_follows_posterior out.")
         config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
-    train, test = ([Task(params) for params in document[name]] for name in ("train_tasks", "test_tasks"))
-    model = learner_of(config)(distribution or family, config, seed=document["seed"], tasks=(train, test))
-    spaces = {"observation": str(model.observation_space), "action": str(model.action_space)}
-    if spaces != document["spaces"]:
-        raise CheckpointError(f"{folder} was trained on the spaces {document['spaces']}, the family now has {spaces}.")
-    if model.horizon != document["horizon"]:
+    if isinstance(config.training, TrainingConfig):
+        learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
+    tasks = described.train_tasks, described.test_tasks
+    try:
+        model = learner_of(config)(distribution or described.family, config, seed=described.seed, tasks=tasks)
+    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{folder} was trained with episodes of {document['horizon']} steps, the family has {model.horizon}. "
-            "Give its own TaskDistribution: pearl.load(path, distribution=...)."
-        )
-    _restore(model, checkpoint, folder)
+            f"{checkpoint.paths[STATE]} describes a model that cannot be built: {shortened(str(error), 500)}"
+        ) from error
+    _restore(model, checkpoint, described)
     return model
 
 
@@ -130,27 +132,89 @@ def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def _config(checkpoint: Checkpoint, folder: Path) -> Config:
+def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDocument:
     try:
-        # Checkpoints of the time when PEARL was the only system do not name it.
-        system = find_system(checkpoint.document.get("system", PEARLConfig.system))
-        return from_mapping(system.config, checkpoint.document["config"])
+        return read_document(document)
     except ConfigError as error:
-        raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
+        raise CheckpointError(
+            f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not the document of a model: {error}. {_REMEDY}") from error
 
 
-def _restore(model: MetaLearner, checkpoint: Checkpoint, folder: Path) -> None:
-    document, groups = checkpoint.document, checkpoint.groups
+def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
+    """Check that a checkpoint's model is one of the family, and its weights those of its settings."""
+    family = described.family
+    if distribution is None and family not in families():
+        raise CheckpointError(
+            f"{folder} was trained on the family {abbreviated(family)}, which is not registered. "
+            "Give its TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    if distribution is not None and family_name(distribution) != family:
+        raise CheckpointError(
+            f"The model in {folder} is of the family {abbreviated(family)}, not {family_name(distribution)!r}. "
+            "Name its own."
+        )
+    config = described.config
+    tasks = find_system(config.system).distribution(distribution or make(family))
+    task = described.train_tasks[0]
     try:
-        model.agent.load_state_dict(groups["weights"])
-        if "optimizers" in groups:
+        env = tasks.make_env(task)
+    except ImportError:
+        raise
+    except Exception as error:  # A family's own code, which takes what parameters it knows.
+        raise CheckpointError(
+            f"{outline.paths[STATE]} has the training task {abbreviated(task.to_json())}, of which {family} makes no "
+            f"environment ({type(error).__name__}: {shortened(str(error), 300)}). {_REMEDY}"
+        ) from error
+    try:
+        spaces = {"observation": str(env.observation_space), "action": str(env.action_space)}
+        if spaces != described.spaces:
+            raise CheckpointError(
+                f"{folder} was trained on the spaces {shortened(str(described.spaces), 1000)}, the family now has "
+                f"{spaces}."
+            )
+        horizon = time_limit(env, f"The environments of {family!r} have")
+    finally:
+        env.close()
+    if horizon != described.horizon:
+        raise CheckpointError(
+            f"{folder} was trained with episodes of {described.horizon} steps, the family has {horizon}. "
+            "Give its own TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    if "weights" not in outline.forms:
+        raise CheckpointError(f"{folder} holds no weights. {_REMEDY}")
+    try:
+        check_weights(outline.forms["weights"], config, env.observation_space, env.action_space)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{outline.paths['weights']} does not hold what its config describes: {shortened(str(error), 500)}. "
+            f"{_REMEDY}"
+        ) from error
+
+
+def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocument) -> None:
+    groups, paths = checkpoint.groups, checkpoint.paths
+    model.agent.load_state_dict(groups["weights"])
+    try:
+        if groups.keys() != {"weights"}:
             model.training.load_tensors(groups)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{folder} does not hold what its config describes: {error}") from error
-    model.training.load_state(document["training"])
-    restore_random_state(model._rng, document["acting_rng"])
-    model.wall_s = document["wall_s"]
-    model.next_evaluation = document["next_evaluation"]
+    except KeyError as error:
+        raise CheckpointError(
+            f"{paths[STATE].parent} does not hold what its config describes: it lacks {error}. {_REMEDY}"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{paths[STATE].parent} does not hold what its config describes: {shortened(str(error), 500)}"
+        ) from error
+    try:
+        model.training.load_state(described.training, model.horizon)
+        restore_random_state(model._rng, described.acting_rng, "acting_rng")
+    except ValueError as error:
+        raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {_REMEDY}") from error
+    model.wall_s = described.wall_s
+    model.next_evaluation = described.next_evaluation
 
 
 def describe(model: MetaLearner) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from pearl.abbreviation import abbreviated, shortened
+
 
 def random_state_to_json(generator: torch.Generator) -> dict[str, Any]:
     """Describe where a generator stands, as plain JSON."""
@@ -14,8 +16,13 @@ def random_state_to_json(generator: torch.Generator) -> dict[str, Any]:
     return {"generator": "torch", "device": generator.device.type, "state": state}
 
 
-def restore_random_state(generator: torch.Generator, state: Mapping[str, Any]) -> None:
+def restore_random_state(generator: torch.Generator, state: Mapping[str, Any], name: str = "the random state") -> None:
     """Bring a generator to where the described one stood.
+
+    Args:
+        generator: is brought there.
+        state: what ``random_state_to_json`` made; it may be a stranger's.
+        name: names the state in errors.
 
     Raises:
         ValueError: the description is damaged, or one of another kind or device; the generator is unchanged.
@@ -23,18 +30,26 @@ def restore_random_state(generator: torch.Generator, state: Mapping[str, Any]) -
     if not isinstance(state, Mapping) or state.get("generator") != "torch":
         given = state.get("generator") if isinstance(state, Mapping) else state
         raise ValueError(
-            f"the random state describes {given!r}, where one of a torch generator belongs. "
+            f"{name} describes {abbreviated(given)}, where one of a torch generator belongs. "
             "Give what random_state_to_json made of the same generator."
         )
     if state.get("device") != generator.device.type:
         raise ValueError(
-            f"the random state is one of a generator on {state.get('device')!r}; this one is on "
+            f"{name} is one of a generator on {abbreviated(state.get('device'))}; this one is on "
             f"{generator.device.type!r}, which draws other numbers. Resume on the device that the run began on."
         )
     try:
         content = base64.b64decode(state["state"], validate=True)
-        generator.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        tried = torch.Generator(generator.device)
+        tried.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        restored = tried.get_state()
+        # A state may hold the second number of a pair that was drawn: in either precision the first draw tells.
+        for dtype in (torch.float32, torch.float64):
+            tried.set_state(restored)
+            if not bool(torch.randn(1, generator=tried, dtype=dtype, device=generator.device).abs() < 40):
+                raise ValueError("it draws a number that no standard normal distribution gives")
+        generator.set_state(restored)
     except (KeyError, TypeError, ValueError, RuntimeError, binascii.Error) as error:
         raise ValueError(
-            f"the random state is damaged: {error}. Give what random_state_to_json made, unchanged."
+            f"{name} is damaged: {shortened(str(error), 200)}. Give what random_state_to_json made, unchanged."
         ) from error

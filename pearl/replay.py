@@ -75,11 +75,9 @@ class TaskReplay:
         self.device = torch.device("cpu") if device is None else device
         self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
         self._n_added = self.n_added.to(self.device)  # the same tensor on the CPU
-        self._store = torch.zeros(n_tasks, capacity, sum(self._widths), device=self.device)
-        self._images = (
-            torch.zeros(n_tasks, capacity, 2, image, dtype=torch.uint8, device=self.device) if images else None
-        )
-        self._trial_start = torch.zeros(n_tasks, capacity, dtype=torch.int64, device=self.device)
+        self._store = untouched_zeros((n_tasks, capacity, sum(self._widths)), np.float32, self.device)
+        self._images = untouched_zeros((n_tasks, capacity, 2, image), np.uint8, self.device) if images else None
+        self._trial_start = untouched_zeros((n_tasks, capacity), np.int64, self.device)
 
     @property
     def every_task_holds_some(self) -> bool:
@@ -251,25 +249,75 @@ class TaskReplay:
         """Take over the tensors of another replay of the same shape.
 
         Raises:
-            ValueError: the number of tasks, the widths or the capacity do not fit.
+            KeyError: one of them is missing.
+            ValueError: the number of tasks, the widths or the capacity do not fit, or a tensor holds what no replay
+                does; nothing is changed.
         """
-        store = tensors["store"]
-        filled = store.shape[1]
+        n_added, store, trial_start = tensors["n_added"], tensors["store"], tensors["trial_start"]
+        check_form("n_added", n_added, tuple(self.n_added.shape), torch.int64)
+        filled = int(n_added.clamp(max=self.capacity).max())
         # A ring that had gone round at another capacity has its rows elsewhere.
-        fits = filled == int(tensors["n_added"].clamp(max=self.capacity).max())
-        images = tensors["images"].shape[2:] if "images" in tensors else None
-        fits &= images == (None if self._images is None else self._images.shape[2:])
-        if store.shape[0] != len(self.n_added) or store.shape[2] != sum(self._widths) or not fits:
+        if store.shape != (len(n_added), filled, sum(self._widths)):
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
                 f"{tuple(self._store.shape)}; tasks, spaces and replay_capacity must be those of the saved run."
             )
-        self.n_added.copy_(tensors["n_added"])
+        check_form("store", store, tuple(store.shape), torch.float32)
+        check_form("trial_start", trial_start, (len(n_added), filled), torch.int64)
+        slots, added = torch.arange(filled), n_added.unsqueeze(1)
+        newest = slots + self.capacity * torch.div(added - 1 - slots, self.capacity, rounding_mode="floor")
+        held = slots < added
+        check_content("trial_start", ((trial_start >= 0) & (trial_start <= newest))[held])
+        check_content("n_added", (n_added >= 0) & (n_added < 2**53))
+        check_content("store", store.isfinite())
+        images = tensors.get("images")
+        if (images is None) != (self._images is None):
+            raise ValueError(
+                "Either the saved replay or this one is of images. Give the saved run's task distribution."
+            )
+        if images is not None and self._images is not None:
+            check_form("images", images, (len(n_added), filled, *self._images.shape[2:]), torch.uint8)
+            self._images[:, :filled] = images
+        self.n_added.copy_(n_added)
         self._n_added.copy_(self.n_added)
         self._store[:, :filled] = store
-        if self._images is not None:
-            self._images[:, :filled] = tensors["images"]
-        self._trial_start[:, :filled] = tensors["trial_start"]
+        self._trial_start[:, :filled] = trial_start
+
+
+def check_form(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Check a tensor of a saved replay.
+
+    Raises:
+        ValueError: it has another shape or dtype.
+    """
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(
+            f"The saved replay's {name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {shape} belongs; "
+            "tasks, spaces and replay_capacity must be those of the saved run."
+        )
+
+
+def check_content(name: str, sound: Tensor) -> None:
+    """Check that all of ``sound``, which says where a saved replay's tensor is as it has to be, is True.
+
+    Raises:
+        ValueError: some of it is not.
+    """
+    if not bool(sound.all()):
+        raise ValueError(f"The saved replay's {name!r} holds values that no replay has. Restore the checkpoint.")
+
+
+def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic], device: torch.device) -> Tensor:
+    """Return zeros that take memory only where something is written, on systems that give memory so.
+
+    A model that is loaded to act takes none for its replay.
+
+    Raises:
+        MemoryError, ValueError: the system cannot have so many.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape, dtype))
+    return torch.zeros(shape, dtype=torch.from_numpy(np.zeros(0, dtype)).dtype, device=device)
 
 
 def check_budget(size: str, n_bytes: int, budget_mb: int) -> None:

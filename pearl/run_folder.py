@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pearl.files import read_bytes, write_text
+from pearl.files import write_text
 from pearl.folder_lock import FolderInUseError, FolderLock
+from pearl.json_reading import read_json_file
 from pearl.tracking import read_rows
 
 
@@ -60,8 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: the file is not there, cannot be read, or holds something else.
     """
     try:
-        found = json.loads(read_bytes(path))
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8.
+        found = read_json_file(path)
+    except (OSError, ValueError) as error:  # ValueError: not JSON as ours is.
         raise RunError(f"Cannot read {path}: {error}") from error
     if not isinstance(found, dict):
         raise RunError(f"{path} should hold a JSON object, but holds {type(found).__name__}.")

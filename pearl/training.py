@@ -17,6 +17,7 @@ from agents.features import NormalisedFeatures
 from agents.spaces import is_image
 from pearl.config import Config, PEARLConfig, RecurrentSACConfig
 from pearl.divergence import DivergedError, remedy
+from pearl.document_fields import finite_number, mapping, whole_number
 from pearl.learner import Learner, learning_device, make_learner
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.references import RandomAgent, SteadyAgent
@@ -205,14 +206,18 @@ class MetaTraining(ABC):
             "learn_rng": random_state_to_json(self._learn_rng),
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state`` returned."""
-        self.env_steps = state["env_steps"]
-        self.gradient_steps = state["gradient_steps"]
-        self.collection_s = state["collection_s"]
-        self.learning_s = state["learning_s"]
-        restore_random_state(self._collect_rng, state["collect_rng"])
-        restore_random_state(self._learn_rng, state["learn_rng"])
+    def load_state(self, state: Mapping[str, Any], horizon: int) -> None:
+        """Take over what ``state`` returned, in training with episodes of ``horizon`` steps.
+
+        Raises:
+            ValueError: a field is missing or is not what it has to be; the message names it.
+        """
+        self.env_steps = whole_number(state, "env_steps", "training.")
+        self.gradient_steps = whole_number(state, "gradient_steps", "training.")
+        self.collection_s = finite_number(state, "collection_s", "training.")
+        self.learning_s = finite_number(state, "learning_s", "training.")
+        restore_random_state(self._collect_rng, mapping(state, "collect_rng", "training."), "training.collect_rng")
+        restore_random_state(self._learn_rng, mapping(state, "learn_rng", "training."), "training.learn_rng")
 
 
 class OffPolicyTraining(MetaTraining):
@@ -250,9 +255,13 @@ class OffPolicyTraining(MetaTraining):
     def state(self) -> dict[str, Any]:  # noqa: D102
         return super().state() | {"owed_gradient_steps": self._owed_gradient_steps}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: D102
-        super().load_state(state)
-        self._owed_gradient_steps = state["owed_gradient_steps"]
+    def load_state(self, state: Mapping[str, Any], horizon: int) -> None:  # noqa: D102
+        super().load_state(state, horizon)
+        config = self.config.training
+        longest = max(config.initial_episodes, config.episodes_per_trial) * horizon
+        # No more than an iteration's steps can be owed: they are taken before the next one.
+        most = 1.0 + config.gradient_steps_per_env_step * longest * len(self.tasks)
+        self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> Trajectories:
         training = self.config.training

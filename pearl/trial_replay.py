@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from agents import TrialBatch
-from pearl.replay import check_budget
+from pearl.replay import check_budget, check_content, check_form, untouched_zeros
 from pearl.rollout import Trajectories
 
 GOES_ON, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
@@ -40,8 +41,9 @@ class TrialReplay:
         self.capacity = capacity
         self.n_bytes = n_bytes
         self.n_added = torch.zeros((), dtype=torch.int64)
-        self._store = torch.zeros(capacity, sum(self._widths))
-        self._images = torch.zeros(capacity, image, dtype=torch.uint8) if images else None
+        device = torch.device("cpu")
+        self._store = untouched_zeros((capacity, sum(self._widths)), np.float32, device)
+        self._images = untouched_zeros((capacity, image), np.uint8, device) if images else None
         self._starts = torch.zeros(0, dtype=torch.int64)
 
     @property
@@ -137,19 +139,34 @@ class TrialReplay:
         """Take over the tensors of another replay of the same shape.
 
         Raises:
-            ValueError: the widths or the capacity do not fit.
+            KeyError: one of them is missing.
+            ValueError: the widths or the capacity do not fit, or a tensor holds what no replay does; nothing is
+                changed.
         """
-        store = tensors["store"]
+        n_added, store, starts = tensors["n_added"], tensors["store"], tensors["starts"]
+        check_form("n_added", n_added, (), torch.int64)
+        filled = min(int(n_added), self.capacity)
         # A ring that had gone round at another capacity has its rows elsewhere.
-        fits = len(store) == min(int(tensors["n_added"]), self.capacity) and store.shape[1] == sum(self._widths)
-        images = tensors["images"].shape[1:] if "images" in tensors else None
-        if not fits or images != (None if self._images is None else self._images.shape[1:]):
+        if store.shape != (filled, sum(self._widths)):
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (transition, width), this one is "
                 f"{tuple(self._store.shape)}; spaces and replay_capacity must be those of the saved run."
             )
-        self.n_added.copy_(tensors["n_added"])
-        self._starts = tensors["starts"].clone()
-        self._store[: len(store)] = store
-        if self._images is not None:
-            self._images[: len(store)] = tensors["images"]
+        check_form("store", store, tuple(store.shape), torch.float32)
+        check_form("starts", starts, (starts.numel(),), torch.int64)
+        check_content("n_added", (n_added >= 0) & (n_added < 2**53))
+        check_content("store", store.isfinite())
+        check_content("store", torch.isin(store[:, -1], torch.tensor([GOES_ON, TRUNCATED, TERMINATED])))
+        check_content("starts", (starts >= n_added - filled) & (starts < n_added))
+        check_content("starts", starts[1:] > starts[:-1])
+        images = tensors.get("images")
+        if (images is None) != (self._images is None):
+            raise ValueError(
+                "Either the saved replay or this one is of images. Give the saved run's task distribution."
+            )
+        if images is not None and self._images is not None:
+            check_form("images", images, (filled, *self._images.shape[1:]), torch.uint8)
+            self._images[:filled] = images
+        self.n_added.copy_(n_added)
+        self._starts = starts.clone()
+        self._store[:filled] = store

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from pearl.abbreviation import abbreviated
 from pearl.tasks.vector_env import TaskVectorEnv
 
 
@@ -37,11 +38,11 @@ class Task:
             copied = json.loads(json.dumps(_thawed(dict(self.params)), allow_nan=False))
         except TypeError as error:
             raise TypeError(
-                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got {self.params!r}: "
-                f"{error}. Convert numpy values with .tolist()."
+                f"Task parameters must be JSON values (numbers, strings, booleans, lists), got "
+                f"{abbreviated(self.params)}: {error}. Convert numpy values with .tolist()."
             ) from error
         except ValueError as error:
-            raise ValueError(f"Task parameters must be finite, got {self.params!r}.") from error
+            raise ValueError(f"Task parameters must be finite, got {abbreviated(self.params)}.") from error
         object.__setattr__(self, "params", _frozen(copied))
 
     def __hash__(self) -> int:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from pearl import checkpoint
+from pearl import checkpoint_reading
 from pearl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from tests.pearl.checkpoints import (
     assert_holds,
@@ -173,14 +173,14 @@ def test_loaded_tensors_do_not_change_with_the_file(saved):
 
 
 def test_a_reader_follows_a_training_that_saves_meanwhile(saved, monkeypatch):
-    original, saves = checkpoint.verify_file, iter([2, 3])
+    original, saves = checkpoint_reading.verify_file, iter([2, 3])
 
-    def save_then_verify(folder, file):
+    def save_then_verify(folder, file, *, sealed):
         with contextlib.suppress(StopIteration):
             write_checkpoint(folder, *example(next(saves)))
-        return original(folder, file)
+        return original(folder, file, sealed=sealed)
 
-    monkeypatch.setattr(checkpoint, "verify_file", save_then_verify)
+    monkeypatch.setattr(checkpoint_reading, "verify_file", save_then_verify)
     assert_holds(saved, 3)
 
 
@@ -192,6 +192,8 @@ def test_a_reader_follows_a_training_that_saves_meanwhile(saved, monkeypatch):
         ({"steps": np.int64(3)}, "document['steps'] is a int64"),
         ({"returns": {3: 1.0}}, "document['returns'] has the key 3"),
         ({"z": torch.ones(1)}, "document['z'] is a Tensor"),
+        ({"z": json.loads("[" * 60 + "]" * 60)}, "more than 50 levels deep"),
+        ({"z": "x" * (64 * 2**20)}, "Put arrays in a group"),
     ],
 )
 def test_what_json_would_refuse_or_change_is_named_by_its_place(saved, document, message):

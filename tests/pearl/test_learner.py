@@ -11,6 +11,7 @@ from agents.spaces import is_image
 from encoders import static_shapes
 from pearl import ConfigError
 from pearl.checkpoint import read_checkpoint
+from pearl.checkpoint_document import read_document
 from pearl.learner import TwinLearner, copy_parameters
 from pearl.replay import TaskReplay
 from pearl.run import resume, saved_config
@@ -120,7 +121,8 @@ def restore(model, folder, monkeypatch):
     """Bring a twin's model to where a saved one stood."""
     from pearl.persistence import _restore
 
-    _restore(model, read_checkpoint(folder), folder)
+    checkpoint = read_checkpoint(folder)
+    _restore(model, checkpoint, read_document(checkpoint.document))
 
 
 def test_a_checkpoint_knows_nothing_of_the_device_that_learnt(monkeypatch, tmp_path):
