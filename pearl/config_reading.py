@@ -2,19 +2,18 @@
 
 import dataclasses
 import difflib
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
-SectionT = TypeVar("SectionT")
+from encoders.abbreviation import LONGEST, abbreviated, shortened
+from encoders.settings import ConfigError, Settings, setting_types
 
+__all__ = ["ConfigError", "beyond_defaults", "from_mapping", "load_yaml", "read_yaml", "to_mapping"]
 
-class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type or out of its range."""
+SectionT = TypeVar("SectionT", bound=Settings)
 
 
 def load_yaml(path: Path, base: SectionT) -> SectionT:
@@ -65,27 +64,21 @@ def from_mapping(
         ConfigError: an unknown name (the message suggests the nearest), a wrong type, a value out of range.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {data!r}.")
-    types_by_name = typing.get_type_hints(cls)
-    hints = {setting.name: types_by_name[setting.name] for setting in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {abbreviated(data)}.")
+    hints = setting_types(cls)
     values: dict[str, Any] = {}
     for name, value in data.items():
-        dotted = f"{path}.{name}" if path else str(name)
+        shown = shortened(name, LONGEST) if isinstance(name, str) else abbreviated(name)
+        dotted = f"{path}.{shown}" if path else shown
         if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(shown, hints, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
         if dataclasses.is_dataclass(hints[name]):
             inner = getattr(base, name) if base is not None else None
-            values[name] = from_mapping(typing.cast(type[Any], hints[name]), value, inner, dotted)
-        else:
-            values[name] = _convert(hints[name], value, dotted)
-    try:
-        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+            value = from_mapping(hints[name], value, inner, dotted)
+        values[name] = value
+    return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
 def beyond_defaults(config: Any) -> dict[str, Any]:
@@ -96,38 +89,6 @@ def beyond_defaults(config: Any) -> dict[str, Any]:
         for section, settings in found.items()
     }
     return {section: settings for section, settings in differing.items() if settings}
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Return ``value`` as the annotated type; YAML's ``1e-3`` arrives as a string and is read as a number."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _convert(inner, value, path)
-    if origin is Literal:
-        if value in arguments:
-            return value
-        near = difflib.get_close_matches(str(value), [str(argument) for argument in arguments], n=1)
-        hint_text = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{path} must be one of {', '.join(map(repr, arguments))}, got {value!r}.{hint_text}")
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if number == number and abs(number) != float("inf"):
-            return number
-    names = {bool: "true or false", int: "a whole number", float: "a finite number"}
-    wanted = names.get(hint, "a list" if origin is tuple else str(hint))
-    raise ConfigError(f"{path} must be {wanted}, got {value!r} ({type(value).__name__}).")
 
 
 def _plain(value: Any) -> Any:

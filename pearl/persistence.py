@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from encoders.settings import converted
+from pearl.arguments import folder_path
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import ConfigError, from_mapping, to_mapping
@@ -14,6 +16,7 @@ from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system
 from pearl.tasks import Task, TaskDistribution, families, family_name
+from pearl.tasks.arguments import check_distribution
 from pearl.training_config import TrainingConfig
 from pearl.version import __version__
 
@@ -50,7 +53,7 @@ def load_config(path: str | Path) -> Config:
     Raises:
         CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
     """
-    folder = find_checkpoint(Path(path))
+    folder = find_checkpoint(folder_path(path))
     return _config(read_checkpoint(folder, groups=()), folder)
 
 
@@ -64,7 +67,7 @@ def load(
     """Load a model from a checkpoint folder or from a run folder that holds one.
 
     Args:
-        path: what ``model.save`` or ``train.py`` wrote.
+        path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
         distribution: the task distribution, where the family is not a registered one.
         device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
@@ -79,8 +82,14 @@ def load(
             a system without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
+        ImportError: the family needs a package that is not installed.
+        TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
     """
-    folder = find_checkpoint(Path(path))
+    folder = find_checkpoint(folder_path(path))
+    if distribution is not None:
+        check_distribution(distribution, "distribution")
+    if device is not None:
+        device = converted(Literal["cpu", "cuda"], device, "device")
     checkpoint = read_checkpoint(folder)
     document = checkpoint.document
     family = document["family"]
