@@ -69,7 +69,7 @@ def folder_path(value: Any, name: str = "path") -> Path:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be text, got {type(text).__name__}. Decode it: os.fsdecode(path).")
     if not text:
-        raise ValueError(f"{name} must name a folder, got an empty text; '.' is the current one.")
+        raise ValueError(f"{name} must not be empty; '.' is the current folder.")
     if "\0" in text:
         raise ValueError(f"{name} must not hold a NUL, got {abbreviated(text)}.")
     try:

@@ -202,5 +202,5 @@ def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[o
     label = f" ({labels[row]})" if labels is not None else ""
     raise NonFiniteError(
         f"The environment of task {row}{label} returned {name} {values[row]} at step {step} of the trial; "
-        "observations and rewards must be finite. Nothing of this trial was learnt; the last checkpoint stands."
+        "observations and rewards must be finite. Nothing of this trial was learnt."
     )

@@ -92,8 +92,8 @@ class MetaTraining(ABC):
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
             raise DivergedError(
-                f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. The "
-                "last checkpoint stands. Lower agent.learning_rate or agent.reward_scale and resume or start anew."
+                f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. "
+                "Lower agent.learning_rate or agent.reward_scale, and start anew."
             )
         self.collection_s += collected - begun
         self.learning_s += time.perf_counter() - collected

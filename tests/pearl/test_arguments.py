@@ -182,7 +182,10 @@ def test_what_is_no_split_of_tasks_is_answered_with_what_to_give(tasks, error, m
     [
         (lambda: DummyVecEnv([env]), r"got a DummyVecEnv\. It steps several environments; give one of them, such as"),
         (lambda: together(CountingEnv()), r"got a SyncVectorEnv\. It steps several environments; give one of them"),
-        (lambda: "point-robot", r"got 'point-robot'\. Give an instance that the task distribution builds: model\.tasks"),
+        (
+            lambda: "point-robot",
+            r"got 'point-robot'\. Give an instance that the task distribution builds: model\.tasks",
+        ),
         (lambda: CountingEnv, r"got the class CountingEnv\. Give an instance of it: CountingEnv\(\.\.\.\)\."),
         (lambda: env, r"got a function\. Call it, and give the environment that it returns\."),
         (lambda: TASKS[0], r"got a Task\. Build its environment: model\.tasks\.make_env\(task\)\."),
@@ -206,7 +209,7 @@ def test_a_model_in_place_of_its_agent_is_answered_with_what_to_give(model):
 
 
 NO_PATHS = [
-    ("", ValueError, "must name a folder, got an empty text"),
+    ("", ValueError, "must not be empty"),
     ("a\0b", ValueError, r"must not hold a NUL, got 'a\\x00b'"),
     ("~nobody-of-this-name/x", ValueError, "whose home is not known. Write the whole path"),
     (None, TypeError, "must be text or a pathlib.Path, got None"),
@@ -235,7 +238,11 @@ def test_a_tilde_is_the_home(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"distribution": Counting}, TypeError, r"^distribution must be a task distribution, got the class Counting\. Giv"),
+        (
+            {"distribution": Counting},
+            TypeError,
+            r"^distribution must be a task distribution, got the class Counting\. Giv",
+        ),
         ({"distribution": "counting"}, TypeError, r"^distribution must be a task .* Build it: pearl\.tasks\.make\("),
         ({"distribution": CountingEnv()}, TypeError, r"^distribution must be a task .* got a CountingEnv\."),
         ({"device": "gpu"}, ConfigError, r"^device must be one of 'cpu', 'cuda', got 'gpu'"),
