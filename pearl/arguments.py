@@ -15,7 +15,7 @@ from pearl.tasks.arguments import check_tasks, described
 from pearl.tasks.distribution import Task
 
 
-def whole_number(value: Any, name: str, *, least: int = 0, default: int | None = None) -> int:
+def whole_number(value: Any, name: str, *, least: int = 0, default: int | None = None, remedy: str = "") -> int:
     """Return a whole number, of Python or NumPy, as Python's.
 
     Args:
@@ -23,6 +23,7 @@ def whole_number(value: Any, name: str, *, least: int = 0, default: int | None =
         name: of the argument, for the error.
         least: the smallest that is accepted.
         default: takes the place of None; where None, None is refused.
+        remedy: ends the error of a number that is too small.
 
     Raises:
         ConfigError: it is no whole number, or too small.
@@ -30,7 +31,7 @@ def whole_number(value: Any, name: str, *, least: int = 0, default: int | None =
     value = default if value is None else value
     number: int = converted(int, value, name)
     if number < least:
-        raise ConfigError(f"{name} must be at least {least}, got {number}.")
+        raise ConfigError(f"{name} must be at least {least}, got {number}.{remedy}")
     return number
 
 

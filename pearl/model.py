@@ -226,7 +226,8 @@ class MetaLearner:
             ValueError: the spaces differ, a number out of its range, or a value that is not finite.
         """
         arguments.check_env(env, self.family, self.observation_space, self.action_space)
-        episodes = arguments.whole_number(episodes, "episodes", least=1)
+        remedy = " model.session() adapts step by step."
+        episodes = arguments.whole_number(episodes, "episodes", least=1, remedy=remedy)
         exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
         seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
         return adapt(

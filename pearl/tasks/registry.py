@@ -6,6 +6,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
@@ -153,8 +154,9 @@ def _imported(module_name: str, name: str) -> ModuleType:
         cause = error.__cause__
         if not isinstance(cause, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{cause.name}."):
             raise
+        places = dict.fromkeys(str(Path(place).absolute()) for place in sys.path[:3])
         raise UnknownFamilyError(
-            name, f"There is no module {module_name!r} in {', '.join(sys.path[:3])} or among the installed ones."
+            name, f"There is no module {module_name!r} in {', '.join(places)} or among the installed ones."
         ) from cause
 
 

@@ -60,7 +60,7 @@ def test_a_number_that_is_not_whole_is_refused_by_its_name(model, call, value):
 def test_a_number_out_of_its_range_is_refused_by_its_name(model, call):
     name = call.split()[1]
     for value in (-1, np.int64(-1), *([0] if name == "episodes" else [])):
-        with pytest.raises(ConfigError, match=rf"^{name} must be at least [01], got {value}\.$"):
+        with pytest.raises(ConfigError, match=rf"^{name} must be at least [01], got {value}\."):
             NUMBERS[call](model, value)
     if call not in ("learn total_timesteps", "PEARL seed"):
         with pytest.raises(ConfigError, match=rf"^{name} must be a whole number of less than 64 bits"):
