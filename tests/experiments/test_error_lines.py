@@ -244,6 +244,11 @@ def test_a_folder_that_may_not_be_searched_is_named(script, locked, name, before
     assert str(locked / "inner") in err.splitlines()[-1]
 
 
+def test_no_threads_are_refused(script):
+    for threads in ("0", "-1"):
+        assert_refused(script("reproduce", "point-robot", "--threads", threads), "threads must be at least 1, got")
+
+
 @pytest.mark.parametrize("name", ["compare", "reproduce"])
 def test_a_commit_that_git_cannot_tell_is_told_before_anything_is_trained(script, name, monkeypatch):
     monkeypatch.setenv("GIT_DIR", "nowhere")
