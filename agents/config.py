@@ -1,16 +1,22 @@
 """Settings of agents that learn by soft actor-critic, PEARL's among them."""
 
-import math
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from encoders import ConfigError, Settings
 
 Reconstructed = Literal["reward", "next_observation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesConfig:
-    """Settings of what an agent's networks read of an observation."""
+class FeaturesConfig(Settings):
+    """Settings of what an agent's networks read of an observation.
 
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range, here and in every subclass.
+    """
+
+    section: ClassVar[str] = "agent"
     normalise_observations: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
     ignored_observations: tuple[int, ...] = ()
@@ -21,10 +27,14 @@ class FeaturesConfig:
     """Width of the features that the networks read in place of an image."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        ignored = self.ignored_observations
+        if any(entry < 0 for entry in ignored) or len(set(ignored)) != len(ignored):
+            raise ConfigError(f"agent.ignored_observations must be different numbers from 0, got {ignored}.")
         if not self.image_channels or any(channels < 1 for channels in self.image_channels):
-            raise ValueError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
+            raise ConfigError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
         if self.image_features < 1:
-            raise ValueError(f"agent.image_features must be at least 1, got {self.image_features}.")
+            raise ConfigError(f"agent.image_features must be at least 1, got {self.image_features}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,24 +68,20 @@ class SACConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_critics < 1:
-            raise ValueError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
+            raise ConfigError(f"agent.n_critics must be at least 1, got {self.n_critics}.")
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
-            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+            raise ConfigError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         for name in ("learning_rate", "reward_scale", "initial_temperature"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must be positive, got {getattr(self, name)}.")
         if self.final_learning_rate is not None and self.final_learning_rate < 0:
-            raise ValueError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
+            raise ConfigError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
         if not 0 <= self.discount < 1:
-            raise ValueError(f"agent.discount must lie in [0, 1), got {self.discount}.")
+            raise ConfigError(f"agent.discount must lie in [0, 1), got {self.discount}.")
         if not 0 < self.target_update_rate <= 1:
-            raise ValueError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
+            raise ConfigError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
         if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"agent.temperature must not be negative, got {self.temperature}.")
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+            raise ConfigError(f"agent.temperature must not be negative, got {self.temperature}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,17 +114,14 @@ class PEARLAgentConfig(SACConfig):
     only where agent.reconstruction_weight is positive."""
 
     def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"agent.precision must be float32 or bfloat16, got {self.precision!r}.")
+        super().__post_init__()
         if not 0 <= self.sweep <= 1:
-            raise ValueError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
-        once = set(get_args(Reconstructed)).intersection(self.reconstructed)
-        if not once or sorted(once) != sorted(self.reconstructed):
-            raise ValueError(
+            raise ConfigError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
+        if not self.reconstructed or len(set(self.reconstructed)) != len(self.reconstructed):
+            raise ConfigError(
                 f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
                 "To reconstruct nothing, leave agent.reconstruction_weight at 0."
             )
         for name in ("kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"):
             if getattr(self, name) < 0:
-                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
-        super().__post_init__()
+                raise ConfigError(f"agent.{name} must not be negative, got {getattr(self, name)}.")

@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vmap
 from agents.on_policy import OnPolicyAgent, Policy, choose
 from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
-from encoders import mlp
+from encoders import ConfigError, mlp
 
 ROOM = 32
 """Steps by which the room for a task's transitions grows."""
@@ -38,11 +38,9 @@ class GradientAgentConfig(OnPolicyConfig):
         super().__post_init__()
         for name in ("adaptations", "inner_episodes", "inner_steps"):
             if getattr(self, name) < 1:
-                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
         if self.inner_learning_rate <= 0:
-            raise ValueError(f"agent.inner_learning_rate must be positive, got {self.inner_learning_rate}.")
-        if self.inner_objective not in ("reinforce", "clipped"):
-            raise ValueError(f"agent.inner_objective must be reinforce or clipped, got {self.inner_objective!r}.")
+            raise ConfigError(f"agent.inner_learning_rate must be positive, got {self.inner_learning_rate}.")
 
 
 class GradientMemory(NamedTuple):

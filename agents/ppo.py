@@ -1,14 +1,14 @@
 """Proximal policy optimisation: losses as pure functions of tensors, and its gradient steps (Schulman et al. 2017)."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from agents.base import NetworkAgent
 from agents.config import FeaturesConfig
+from encoders import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +39,18 @@ class OnPolicyConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
-            raise ValueError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
+            raise ConfigError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         for name in ("epochs", "minibatches"):
             if getattr(self, name) < 1:
-                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("learning_rate", "clip", "max_gradient_norm", "reward_scale"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must be positive, got {getattr(self, name)}.")
         if (self.final_learning_rate or 0) < 0:
-            raise ValueError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
+            raise ConfigError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"agent.{setting.name} must be finite, got {value}.")
+                raise ConfigError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +66,7 @@ class PPOConfig(OnPolicyConfig):
         super().__post_init__()
         for name in ("value_weight", "entropy_weight"):
             if getattr(self, name) < 0:
-                raise ValueError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
 
 
 def gradient_steps(

@@ -16,6 +16,7 @@ from agents.sequence_models import EmbeddedGRU
 from agents.soft_actor_critic import SoftActorCriticAgent
 from agents.trial_memory import TrialMemory, TrialMemoryAgent
 from agents.types import ActionChoice, TrialBatch, check_trial_batch, episode_begins
+from encoders import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class RecurrentSACAgentConfig(SACConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.memory_width < 1:
-            raise ValueError(f"agent.memory_width must be at least 1, got {self.memory_width}.")
+            raise ConfigError(f"agent.memory_width must be at least 1, got {self.memory_width}.")
 
 
 class _Losses(NamedTuple):

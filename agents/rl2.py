@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from agents.memory_based import MemoryAgent, MemoryAgentConfig
 from agents.sequence_models import GRU
+from encoders import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class RL2AgentConfig(MemoryAgentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.memory_width < 1:
-            raise ValueError(f"agent.memory_width must be at least 1, got {self.memory_width}.")
+            raise ConfigError(f"agent.memory_width must be at least 1, got {self.memory_width}.")
 
 
 class RL2Agent(MemoryAgent):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agents.memory_based import MemoryAgent, MemoryAgentConfig
 from agents.sequence_models import SequenceModel
-from encoders import mlp
+from encoders import ConfigError, mlp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class TransformerAgentConfig(MemoryAgentConfig):
         super().__post_init__()
         for name in ("width", "layers", "heads", "window"):
             if getattr(self, name) < 1:
-                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
         if self.width % self.heads:
-            raise ValueError(f"agent.width ({self.width}) must be a multiple of agent.heads ({self.heads}).")
+            raise ConfigError(f"agent.width ({self.width}) must be a multiple of agent.heads ({self.heads}).")
 
 
 class AttentionState(NamedTuple):

@@ -10,6 +10,7 @@ from encoders.mlp import mlp
 from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.recurrent import RecurrentBelief, RecurrentFeatures
+from encoders.settings import ConfigError, Settings
 from encoders.static_shapes import static_shapes
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
@@ -18,6 +19,7 @@ __distribution__ = "pearl-metarl"
 __all__ = [
     "CONTEXT_FIELDS",
     "BeliefT",
+    "ConfigError",
     "Context",
     "ContextEncoder",
     "EncoderConfig",
@@ -32,6 +34,7 @@ __all__ = [
     "ProductOfGaussians",
     "RecurrentBelief",
     "RecurrentFeatures",
+    "Settings",
     "WindowBelief",
     "WindowedAttention",
     "choose",

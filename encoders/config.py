@@ -1,7 +1,7 @@
 """An encoder's settings, and the encoder they describe."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from encoders.attention import WindowedAttention
 from encoders.base import ContextEncoder
@@ -10,6 +10,7 @@ from encoders.gaussian_product import ProductOfGaussians
 from encoders.linear_gaussian import LinearGaussian
 from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.recurrent import RecurrentFeatures
+from encoders.settings import ConfigError, Settings
 
 EncoderKind = Literal[
     "linear_gaussian",
@@ -25,9 +26,14 @@ ContextField = Literal["observation", "action", "reward", "next_observation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Settings of q(z | c)."""
+class EncoderConfig(Settings):
+    """Settings of q(z | c).
 
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range.
+    """
+
+    section: ClassVar[str] = "encoder"
     kind: EncoderKind = "linear_gaussian"
     """How transitions are aggregated into a belief: gru and attention heed their order in time, the others do not;
     blind ignores them, as a reference."""
@@ -47,16 +53,20 @@ class EncoderConfig:
     """Floor of the posterior's standard deviation."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(EncoderKind):
-            raise ValueError(f"encoder.kind must be one of {get_args(EncoderKind)}, got {self.kind!r}.")
+        super().__post_init__()
         for name in ("latent_dim", "feature_dim", "window"):
             if getattr(self, name) < 1:
-                raise ValueError(f"encoder.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"encoder.{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("hidden_sizes", "head_sizes"):
             if any(width < 1 for width in getattr(self, name)):
-                raise ValueError(f"encoder.{name} must be positive widths, got {getattr(self, name)}.")
+                raise ConfigError(f"encoder.{name} must be positive widths, got {getattr(self, name)}.")
+        if not self.context_fields or len(set(self.context_fields)) != len(self.context_fields):
+            raise ConfigError(
+                "encoder.context_fields must be one or more parts of a transition, each once, "
+                f"got {self.context_fields}."
+            )
         if not 0 < self.min_stddev < 1:
-            raise ValueError(f"encoder.min_stddev must lie between 0 and 1, got {self.min_stddev}.")
+            raise ConfigError(f"encoder.min_stddev must lie between 0 and 1, got {self.min_stddev}.")
 
 
 def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -> ContextEncoder[Any]:

@@ -5,9 +5,11 @@ python experiments/adapt.py pretrained/point-robot --task goal=0.3,-0.7 --gif ad
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import gymnasium as gym
 import tyro
+from command_line import errors_in_one_line, path_argument
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -22,14 +24,15 @@ from pearl.run import output_folder
 from pearl.tasks import find, parse_task
 
 
+@errors_in_one_line
 def main(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], path_argument("RUN")],
     /,
     task: str | None = None,
     episodes: int | None = None,
-    gif: Path | None = None,
+    gif: Annotated[Path, path_argument("--gif")] | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
     z_follows_posterior: bool = False,
 ) -> int:
@@ -46,33 +49,29 @@ def main(
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
-    try:
-        if seed < 0:
-            raise ValueError(f"--seed must be at least 0, got {seed}.")
-        if gif is not None and gif.suffix.lower() != ".gif":
-            raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
-        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(
-            run,
-            distribution=None if distribution is None else find(distribution),
-            device="cpu",
-            z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
-        )
-        chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
-        settings = model.config.evaluation
-        episodes = settings.episodes if episodes is None else episodes
-        env = model.tasks.make_env(chosen, render_mode="rgb_array" if gif else None)
-        if gif:
-            env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
-        exploring = min(settings.exploration_episodes, max(1, episodes - 1))
-        policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
-        folder = output_folder(run, out)
-        pictures = folder_in(folder, "plots")
-        for made in (pictures, *([gif.parent] if gif else [])):
-            made.mkdir(parents=True, exist_ok=True)
-    except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+    if seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {seed}.")
+    if gif is not None and gif.suffix.lower() != ".gif":
+        raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
+    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    model = pearl.load(
+        run,
+        distribution=None if distribution is None else find(distribution),
+        device="cpu",
+        z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
+    )
+    chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
+    settings = model.config.evaluation
+    episodes = settings.episodes if episodes is None else episodes
+    env = model.tasks.make_env(chosen, render_mode="rgb_array" if gif else None)
+    if gif:
+        env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
+    exploring = min(settings.exploration_episodes, max(1, episodes - 1))
+    policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
+    folder = output_folder(run, out)
+    pictures = folder_in(folder, "plots")
+    for made in (pictures, *([gif.parent] if gif else [])):
+        made.mkdir(parents=True, exist_ok=True)
     trial = policy.trial
     assert trial is not None
     references = measure_references(model.tasks, [chosen], seed=seed)
@@ -105,4 +104,4 @@ def main(
 
 if __name__ == "__main__":
     protect_output()
-    sys.exit(tyro.cli(main))
+    sys.exit(errors_in_one_line(tyro.cli)(main))

@@ -16,25 +16,25 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from command_line import errors_in_one_line, path_argument
 from pages import with_table
 from reproduce import commit
 from tyro.conf import Positional
 
 from pearl import plots
-from pearl.checkpoint import CheckpointError
 from pearl.comparison import Runs, compared, is_scored, last_episode, measure, row, thresholds_of, train
 from pearl.config import Config, preset
 from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.files import read_text, write_text
 from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.plots.comparison import Estimate, looks
-from pearl.run import RunError, differences, read_json, write_json
+from pearl.run import differences, read_json, write_json
 from pearl.systems import SYSTEMS, find_system
-from pearl.tasks import UnknownFamilyError, make
+from pearl.tasks import make
 from pearl.threads import use_threads
 
 PICTURE = "comparison.png"
@@ -48,10 +48,10 @@ def main(
     total_steps: int | None = None,
     apart: bool = False,
     trial_episodes: int = 10,
-    trained: tuple[Path, ...] = (),
-    out: Path = Path("results/comparison"),
-    page: Path | None = None,
-    overview: Path | None = None,
+    trained: tuple[Annotated[Path, path_argument("--trained")], ...] = (),
+    out: Annotated[Path, path_argument("--out")] = Path("results/comparison"),
+    page: Annotated[Path, path_argument("--page")] | None = None,
+    overview: Annotated[Path, path_argument("--overview")] | None = None,
 ) -> None:
     """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
 
@@ -282,7 +282,4 @@ def _with_interval(estimate: Estimate, digits: int) -> str:
 
 if __name__ == "__main__":
     protect_output()
-    try:
-        tyro.cli(main)
-    except (CheckpointError, ConfigError, RunError, UnknownFamilyError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(errors_in_one_line(tyro.cli)(main))

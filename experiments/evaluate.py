@@ -6,9 +6,11 @@ python experiments/evaluate.py runs/point-robot-seed0 --tasks 100
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tyro
+from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
@@ -20,13 +22,14 @@ from pearl.run import output_folder, write_json
 from pearl.tasks import find
 
 
+@errors_in_one_line
 def main(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], path_argument("RUN")],
     /,
     tasks: int | None = None,
     episodes: int | None = None,
     seed: int | None = None,
-    out: Path | None = None,
+    out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
     z_follows_posterior: bool = False,
 ) -> int:
@@ -42,32 +45,28 @@ def main(
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
-    try:
-        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-        model = pearl.load(
-            run,
-            distribution=None if distribution is None else find(distribution),
-            device="cpu",
-            z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
-        )
-        chosen = model.test_tasks
-        if seed is not None and seed < 0:
-            raise ValueError(f"--seed must be at least 0, got {seed}.")
-        if tasks is not None and tasks < 1:
-            raise ValueError(f"--tasks must be at least 1, got {tasks}.")
-        if episodes is not None:
-            replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
-        if tasks is not None:
-            chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
-            if not model.tasks.same_tasks:
-                check_disjoint(model.train_tasks, chosen)
-        evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
-        folder = output_folder(run, out)
-        plots = folder_in(folder, "plots")
-        plots.mkdir(parents=True, exist_ok=True)
-    except (pearl.CheckpointError, pearl.UnknownFamilyError, ValueError, OSError) as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    model = pearl.load(
+        run,
+        distribution=None if distribution is None else find(distribution),
+        device="cpu",
+        z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
+    )
+    chosen = model.test_tasks
+    if seed is not None and seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {seed}.")
+    if tasks is not None and tasks < 1:
+        raise ValueError(f"--tasks must be at least 1, got {tasks}.")
+    if episodes is not None:
+        replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
+    if tasks is not None:
+        chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
+        if not model.tasks.same_tasks:
+            check_disjoint(model.train_tasks, chosen)
+    evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
+    folder = output_folder(run, out)
+    plots = folder_in(folder, "plots")
+    plots.mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "evaluation.json",
         {
@@ -93,4 +92,4 @@ def main(
 
 if __name__ == "__main__":
     protect_output()
-    sys.exit(tyro.cli(main))
+    sys.exit(errors_in_one_line(tyro.cli)(main))

@@ -6,16 +6,17 @@ python experiments/publish.py runs/reproduce/point-robot-seed0
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
-from pearl.checkpoint import CheckpointError
 from pearl.config_reading import beyond_defaults
 from pearl.files import write_text
 from pearl.output import make_console, protect_output
-from pearl.run import RunError, read_json
+from pearl.run import read_json
 
 CARD = """# {family}
 
@@ -51,7 +52,11 @@ Settings, in which it differs from the defaults:
 """
 
 
-def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
+def main(
+    run: Annotated[Positional[Path], path_argument("RUN")],
+    /,
+    out: Annotated[Path, path_argument("--out")] = Path("pretrained"),
+) -> None:
     """Write a pretrained agent and its model card.
 
     Args:
@@ -99,7 +104,4 @@ def main(run: Positional[Path], /, out: Path = Path("pretrained")) -> None:
 
 if __name__ == "__main__":
     protect_output()
-    try:
-        tyro.cli(main)
-    except (CheckpointError, RunError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(errors_in_one_line(tyro.cli)(main))

@@ -17,22 +17,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.checkpoint import CheckpointError
 from pearl.config import load_preset
 from pearl.console import TrainingProgress
 from pearl.files import copy
 from pearl.output import make_console, protect_output, warn_on_failure
 from pearl.probes import calibration, probe
 from pearl.run import Run, RunError, read_json, read_progress, write_json
-from pearl.tasks import UnknownFamilyError
+from pearl.tasks import make
 from pearl.threads import use_threads
 
 KEPT = ("config.json", "tasks.json", "progress.csv", "result.json")
@@ -42,8 +42,8 @@ def main(
     family: Positional[str],
     /,
     seeds: tuple[int, ...] = (0, 1, 2),
-    out: Path = Path("results"),
-    runs: Path = Path("runs/reproduce"),
+    out: Annotated[Path, path_argument("--out")] = Path("results"),
+    runs: Annotated[Path, path_argument("--runs")] = Path("runs/reproduce"),
     threads: int = 1,
     blind: bool = False,
     total_steps: int | None = None,
@@ -60,6 +60,7 @@ def main(
         total_steps: environment steps of a run; the preset's where None.
     """
     use_threads(threads)
+    make(family)  # A slip shall show before anything is written.
     console = make_console()
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
@@ -151,11 +152,20 @@ def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, marked where anything but the results differs from it."""
+    """Return the commit that is checked out, marked where anything but the results differs from it.
+
+    Raises:
+        RunError: git is not installed, or there is no repository that it may read.
+    """
     root = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=root).stdout.strip()
+        try:
+            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=root)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+            raise RunError(f"Results name their commit, but git cannot tell that of {root}: {reason}") from error
+        return done.stdout.strip()
 
     differing = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
     return git("rev-parse", "HEAD") + ("-dirty" if differing else "")
@@ -163,7 +173,4 @@ def commit() -> str:
 
 if __name__ == "__main__":
     protect_output()
-    try:
-        tyro.cli(main)
-    except (CheckpointError, RunError, UnknownFamilyError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(errors_in_one_line(tyro.cli)(main))

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 import tyro
+from command_line import errors_in_one_line, path_argument
 from numpy.typing import NDArray
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -28,11 +29,10 @@ import pearl
 from agents.spaces import is_discrete
 from pearl import plots
 from pearl.callbacks import silent_logger
-from pearl.checkpoint import CheckpointError
 from pearl.config_reading import ConfigError
 from pearl.evaluation import check_disjoint
 from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.run import RunError, read_json, write_json
+from pearl.run import read_json, write_json
 from pearl.tasks import Task, TaskDistribution, find
 from pearl.threads import use_threads
 
@@ -41,9 +41,9 @@ from pearl.threads import use_threads
 class Arguments:
     """Train a specialist per task and compare."""
 
-    runs: Annotated[list[Path], tyro.conf.Positional]
+    runs: Annotated[list[Annotated[Path, path_argument("RUNS")]], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
-    out: Path
+    out: Annotated[Path, path_argument("--out")]
     """JSON file for the figures, written after every task; specialists that it holds are not trained again, and those
     of other tasks or settings not overwritten."""
     tasks: int = 10
@@ -220,7 +220,4 @@ def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], argument
 
 if __name__ == "__main__":
     protect_output()
-    try:
-        sys.exit(main(tyro.cli(Arguments)))
-    except (CheckpointError, ConfigError, RunError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(errors_in_one_line(lambda: main(tyro.cli(Arguments)))())

@@ -13,10 +13,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from command_line import errors_in_one_line, path_argument
 from numpy.typing import NDArray
 from pages import with_table
 from reproduce import commit
@@ -29,7 +30,8 @@ from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, rea
 from pearl.evaluation import Evaluation
 from pearl.files import read_text, write_text
 from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.run import RunError, read_json, write_json
+from pearl.run import read_json, write_json
+from pearl.tasks import make
 from pearl.threads import use_threads
 
 PLAIN = "plain"
@@ -49,13 +51,13 @@ class StudiedFamily:
 
 
 def main(
-    study: Positional[Path],
+    study: Annotated[Positional[Path], path_argument("STUDY")],
     /,
     families: tuple[str, ...] = (),
     variants: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
-    out: Path = Path("results"),
-    page: Path | None = None,
+    out: Annotated[Path, path_argument("--out")] = Path("results"),
+    page: Annotated[Path, path_argument("--page")] | None = None,
 ) -> None:
     """Run what is missing of a study on one CPU thread, then draw and print it.
 
@@ -99,6 +101,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
 
     Raises:
         ConfigError: the file is not there, or holds something else than a study.
+        UnknownFamilyError: a family of the study is not registered.
     """
     data = read_yaml_file(path)
     if not isinstance(data, dict) or set(data) != {"families", "variants"}:
@@ -119,6 +122,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
                 chosen[variant] = own
         families.append(StudiedFamily(name=name, settings=settings or {}, variants=chosen))
     for family in families:
+        make(family.name)
         for variant in family.variants:
             variant_config(family, variant)  # A slip in the file shall show before hours of training.
     return families
@@ -254,7 +258,4 @@ def _chosen(families: Sequence[StudiedFamily], names: Sequence[str], variants: S
 
 if __name__ == "__main__":
     protect_output()
-    try:
-        tyro.cli(main)
-    except (ConfigError, RunError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(errors_in_one_line(tyro.cli)(main))

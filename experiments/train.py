@@ -13,9 +13,10 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from command_line import EXPECTED, FAILED, path_argument, report
 from rich.table import Table
 
 import pearl
@@ -27,7 +28,7 @@ from pearl.model import learner_of
 from pearl.output import make_console, protect_output
 from pearl.persistence import CHECKPOINT
 from pearl.report import evaluation_table, headline
-from pearl.run import Run, RunError, check_unused, resume, run_name, saved_config
+from pearl.run import Run, check_unused, resume, run_name, saved_config
 from pearl.systems import SYSTEMS, find_system
 from pearl.tasks import TaskDistribution, family_name, find
 from pearl.threads import use_threads
@@ -47,13 +48,13 @@ class Common:
     objective: Objective | None = None
     """What teaches PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
     observation (VariBAD, Zintgraf et al. 2020); or both. Short for the --agent settings of the encoder's teachers."""
-    run_dir: Path | None = None
+    run_dir: Annotated[Path, path_argument("--run-dir")] | None = None
     """Folder of the run; where None runs/FAMILY-seedN, of another system than PEARL runs/FAMILY-AGENT-seedN."""
     resume: bool = False
     """Go on from the run folder's checkpoint, as if never interrupted."""
     wandb: WandbMode = "auto"
     """Weights & Biases: auto follows WANDB_MODE, else is online where an API key is configured, else offline."""
-    config: Path | None = None
+    config: Annotated[Path, path_argument("--config")] | None = None
     """YAML file with settings, over the preset and under the flags."""
     threads: int = 1
     """CPU threads; one is fastest for small networks and makes resuming exact."""
@@ -180,14 +181,15 @@ def main(argv: list[str]) -> int:
             check_unused(folder)
             model = learner_of(config)(distribution, config, seed=arguments.seed)
         run = Run(model, folder, wandb=arguments.wandb, resume=arguments.resume)
-    except (RunError, ConfigError, pearl.CheckpointError, pearl.UnknownFamilyError, MemoryError, ValueError) as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+    except EXPECTED as error:
+        report("Error", error)
+        return FAILED
     progress = TrainingProgress(console)
     try:
         evaluation = run.train(callback=progress, on_evaluation=progress.evaluated)
-    except (pearl.NonFiniteError, pearl.DivergedError, pearl.CheckpointError, OSError) as error:
-        console.print(f"Training ended: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    except (pearl.NonFiniteError, pearl.DivergedError, pearl.EnvError, pearl.CheckpointError, OSError) as error:
+        told = isinstance(error, pearl.CheckpointError) or not has_checkpoint(folder / CHECKPOINT)
+        report("Training ended", error, "" if told else f"The last checkpoint in {folder} stands.")
         return 1
     except KeyboardInterrupt:  # the second one
         if has_checkpoint(folder / CHECKPOINT):

@@ -49,6 +49,8 @@ _REMEDIES = {
     errno.EFBIG: "A limit on the size of files is in force (see `ulimit -f`): raise it and save again.",
     errno.EROFS: "That disk is mounted read-only: choose a folder on another one.",
     errno.EACCES: "Grant yourself the right to write there, or choose another folder.",
+    errno.EPERM: "Grant yourself the right to write there, or choose another folder.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EEXIST: "A file stands where the folder should be: move it away, or choose another folder.",
     errno.ENOTDIR: "A file stands where a folder should be: move it away, or choose another folder.",
 }
@@ -230,18 +232,32 @@ def _remove_other_generations(folder: Path, generation: int, groups: Collection[
                     path.unlink()
 
 
+def _is_hidden(path: Path) -> bool:
+    """Whether a folder on the way may not be searched, so that nobody can tell whether ``path`` is there."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
+
+
 def _write_failure(folder: Path, error: OSError, needed: int, previous: Manifest | None, committed: bool) -> str:
     if committed:
         return (
             f"the checkpoint in {folder} is written and reads, but the system could not confirm that it would survive "
             f"a power cut: {error}. Check the disk and save again."
         )
-    existing = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), None)
-    free = f"{shutil.disk_usage(existing).free:,} bytes" if existing else "an unknown number of bytes"
-    if previous is None:
-        standing = "There was no earlier checkpoint."
-    else:
+    # os.path, which answers where a folder may not be searched or a name is too long; Path raises there.
+    existing = next((path for path in (folder, *folder.absolute().parents) if os.path.isdir(path)), None)
+    free = "an unknown number of bytes"
+    with contextlib.suppress(OSError):
+        free = f"{shutil.disk_usage(existing).free:,} bytes" if existing else free
+    if previous is not None:
         standing = f"The last good checkpoint (generation {previous.generation}) stands untouched."
+    elif _is_hidden(folder / MANIFEST):
+        standing = "Whether there was an earlier checkpoint cannot be seen."
+    else:
+        standing = "There was no earlier checkpoint."
     remedy = _REMEDIES.get(error.errno or 0, "Mend the cause, or choose another folder, and save again.")
     return (
         f"cannot write the checkpoint to {folder}: {error}. It needs {needed:,} bytes; {free} are free there. "

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from pearl.abbreviation import abbreviated, shortened
+from encoders.abbreviation import abbreviated, shortened
 from pearl.files import open_to_read, read_bytes
 from pearl.json_reading import parse_json
 

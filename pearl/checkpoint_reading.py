@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pearl.abbreviation import abbreviated
+from encoders.abbreviation import abbreviated
 from pearl.checkpoint_manifest import STATE, CheckpointError, Manifest, read_manifest, verify_file
 from pearl.json_reading import read_json_file
 from pearl.safetensors_header import Form, read_header

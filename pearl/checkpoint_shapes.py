@@ -9,7 +9,7 @@ import gymnasium as gym
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from pearl.abbreviation import abbreviated
+from encoders.abbreviation import abbreviated
 from pearl.config import Config
 from pearl.safetensors_header import Form
 from pearl.systems import find_system

@@ -13,8 +13,8 @@ from agents import (
     RL2AgentConfig,
     TransformerAgentConfig,
 )
-from encoders import EncoderConfig
-from pearl.config_reading import ConfigError, from_mapping, read_yaml
+from encoders import ConfigError, EncoderConfig, Settings
+from pearl.config_reading import from_mapping, read_yaml
 from pearl.tasks.registry import preset_sharer
 from pearl.training_config import CollectionConfig, TrainingConfig, TrialReplayConfig, at_least
 
@@ -22,9 +22,14 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """Settings of the few-shot evaluation."""
+class EvaluationConfig(Settings):
+    """Settings of the few-shot evaluation.
 
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range.
+    """
+
+    section: ClassVar[str] = "evaluation"
     n_test_tasks: int = 20
     """Held-out tasks, drawn once from the seed."""
     exploration_episodes: int = 2
@@ -35,6 +40,7 @@ class EvaluationConfig:
     """Environment steps between evaluations."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n_test_tasks", "episodes", "interval"):
             at_least(1, "evaluation", name, getattr(self, name))
         at_least(0, "evaluation", "exploration_episodes", self.exploration_episodes)
@@ -46,8 +52,12 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of a run, apart from its family and its seed. Each system has its own sections."""
+class Config(Settings):
+    """Settings of a run, apart from its family and its seed. Each system has its own sections.
+
+    Raises:
+        ConfigError: a section that is not of the class that the system has, here and in every subclass.
+    """
 
     system: ClassVar[str]
     """The system's name in ``pearl.systems.SYSTEMS``"""
@@ -107,6 +117,7 @@ class MultitaskSACConfig(PEARLConfig):
     """The encoder, which has to be blind."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.encoder.kind != "blind":
             raise ConfigError(
                 f"{self.system} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
@@ -227,8 +238,9 @@ def preset(kind: type[ConfigT], family: str) -> ConfigT:
     if kind is not PEARLConfig:
         base = kind.beside(load_preset(family))
         folder = folder / kind.system
+    # Not by a look at a path, which a family's name may be no part of.
+    files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
     for name in (family, preset_sharer(family) or family):
-        path = folder / f"{name}.yaml"
-        if path.is_file():
-            return read_yaml(path.read_text(), f"preset {name}", base)
+        if f"{name}.yaml" in files:
+            return read_yaml(files[f"{name}.yaml"].read_text(), f"preset {name}", base)
     return base

@@ -2,20 +2,17 @@
 
 import dataclasses
 import difflib
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pearl.abbreviation import LONGEST, abbreviated, shortened
+from encoders.abbreviation import LONGEST, abbreviated, shortened
+from encoders.settings import ConfigError, Settings, setting_types
 from pearl.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
-SectionT = TypeVar("SectionT")
+__all__ = ["ConfigError", "beyond_defaults", "from_mapping", "load_yaml", "read_yaml", "read_yaml_file", "to_mapping"]
 
-
-class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type or out of its range."""
+SectionT = TypeVar("SectionT", bound=Settings)
 
 
 def load_yaml(path: Path, base: SectionT) -> SectionT:
@@ -84,8 +81,7 @@ def from_mapping(
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {abbreviated(data)}.")
-    types_by_name = typing.get_type_hints(cls)
-    hints = {setting.name: types_by_name[setting.name] for setting in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = setting_types(cls)
     values: dict[str, Any] = {}
     for name, value in data.items():
         shown = shortened(name, LONGEST) if isinstance(name, str) else abbreviated(name)
@@ -96,15 +92,9 @@ def from_mapping(
             raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
         if dataclasses.is_dataclass(hints[name]):
             inner = getattr(base, name) if base is not None else None
-            values[name] = from_mapping(typing.cast(type[Any], hints[name]), value, inner, dotted)
-        else:
-            values[name] = _convert(hints[name], value, dotted)
-    try:
-        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+            value = from_mapping(hints[name], value, inner, dotted)
+        values[name] = value
+    return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
 def beyond_defaults(config: Any) -> dict[str, Any]:
@@ -115,41 +105,6 @@ def beyond_defaults(config: Any) -> dict[str, Any]:
         for section, settings in found.items()
     }
     return {section: settings for section, settings in differing.items() if settings}
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Return ``value`` as the annotated type; YAML's ``1e-3`` arrives as a string and is read as a number."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _convert(inner, value, path)
-    if origin is Literal:
-        if value in arguments:
-            return value
-        meant = shortened(value, LONGEST) if isinstance(value, str) else ""
-        near = difflib.get_close_matches(meant, [str(argument) for argument in arguments], n=1)
-        hint_text = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"{path} must be one of {', '.join(map(repr, arguments))}, got {abbreviated(value)}.{hint_text}"
-        )
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = float("nan")
-        if number == number and abs(number) != float("inf"):
-            return number
-    names = {bool: "true or false", int: "a whole number", float: "a finite number"}
-    wanted = names.get(hint, "a list" if origin is tuple else str(hint))
-    raise ConfigError(f"{path} must be {wanted}, got {abbreviated(value)} ({type(value).__name__}).")
 
 
 def _plain(value: Any) -> Any:

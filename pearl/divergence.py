@@ -36,4 +36,4 @@ def remedy(trajectories: Trajectories, agent: Any) -> str:
             f"Rewards times agent.reward_scale reach {agent.reward_scale * training_reward:.3g}: lower "
             "agent.reward_scale."
         )
-    return f"{' '.join(found)} Then start anew." if found else "Lower agent.learning_rate and resume or start anew."
+    return f"{' '.join(found)} Then start anew." if found else "Lower agent.learning_rate and start anew."

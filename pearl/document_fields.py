@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pearl.abbreviation import abbreviated
+from encoders.abbreviation import abbreviated
 
 LARGEST = 2**63 - 1
 """Largest whole number of 64 bits"""

@@ -94,6 +94,16 @@ class Evaluation:
         scores = self.references.score(self.returns[:, -1])
         return None if scores is None else bootstrap_interval(scores)
 
+    def figures(self) -> dict[str, float]:
+        """Return what is logged of it: means over tasks, each episode's by its number from 1."""
+        values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
+        if self.score is not None and self.score_ci95 is not None:
+            values["test/score"] = self.score
+            values["test/score_low"], values["test/score_high"] = self.score_ci95
+        if self.success_per_episode is not None:
+            values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(self.success_per_episode, 1)}
+        return values
+
 
 def evaluate(
     agent: MetaAgent[Any],

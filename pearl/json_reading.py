@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pearl.abbreviation import abbreviated, shortened
+from encoders.abbreviation import abbreviated, shortened
 from pearl.files import read_bytes
 
 MOST_BYTES = 64 * 2**20

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
+from pearl import arguments
 from pearl.adaptation import AdaptedPolicy, Session, adapt
 from pearl.config import Config, PEARLConfig, load_preset
 from pearl.evaluation import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.sb3_interface import SB3Interface
 from pearl.systems import find_system
-from pearl.tasks import Task, TaskDistribution, family_name, make, time_limit
+from pearl.tasks import Task, TaskDistribution, family_name, time_limit
+from pearl.tasks.arguments import check_tasks, family_of
 from pearl.training import MetaTraining, ReplayTraining
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ class MetaLearner(SB3Interface):
 
     Raises:
         UnknownFamilyError: no family of this name.
-        TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart.
-        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
+        TypeError, ValueError: an argument of another kind, no tasks, tasks that cannot be told apart, or spaces that
+            are not supported.
+        ConfigError: the seed is negative, the device to learn on is not there, or the family cannot compute the rewards
+            that are asked for.
+        ImportError: the family needs a package that is not installed.
         MemoryError: the replay would exceed its budget.
     """
 
@@ -47,10 +52,10 @@ class MetaLearner(SB3Interface):
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
         super().__init__()
-        distribution = make(family) if isinstance(family, str) else family
+        distribution = family_of(family)
         self.family = family_name(distribution)
-        self.config = config
-        self.seed = seed
+        self.config = arguments.check_config(config)
+        self.seed = seed = arguments.model_seed(seed)
         system = find_system(config.system)
         self.tasks = system.distribution(distribution)
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
@@ -59,7 +64,7 @@ class MetaLearner(SB3Interface):
         n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
         if tasks is None:
             tasks = self.tasks.split(n_train, n_test, np.random.default_rng(task_seed))
-        self.train_tasks, self.test_tasks = list(tasks[0]), list(tasks[1])
+        self.train_tasks, self.test_tasks = arguments.task_split(tasks)
         if not self.tasks.same_tasks:
             check_disjoint(self.train_tasks, self.test_tasks)
         env = self.tasks.make_env(self.train_tasks[0])
@@ -93,7 +98,7 @@ class MetaLearner(SB3Interface):
         Training goes by whole iterations, so it ends at the first iteration's end at or past that many steps.
 
         Args:
-            total_timesteps: environment steps; what is left of ``training.total_steps`` where None.
+            total_timesteps: environment steps, also as 1e6; what is left of ``training.total_steps`` where None.
             callback: stable-baselines3 callbacks; one that returns False ends the running trials there, and training
                 after having learnt from them.
             log_interval: finished episodes after which ``dump_logs`` is called each time; at evaluations alone where
@@ -105,6 +110,7 @@ class MetaLearner(SB3Interface):
             should_stop: asked after each iteration; True ends training.
 
         Raises:
+            ConfigError: ``total_timesteps`` is no whole number, or negative.
             NonFiniteError: an environment returned a NaN or infinite value.
             DivergedError: a loss became NaN or infinite.
             TypeError: ``log_interval`` is no number.
@@ -113,8 +119,7 @@ class MetaLearner(SB3Interface):
         """
         if total_timesteps is None:
             total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
-        if total_timesteps < 0:
-            raise ValueError(f"total_timesteps must not be negative, got {total_timesteps}.")
+        total_timesteps = arguments.steps_asked(total_timesteps, "total_timesteps")
         target = self.num_timesteps + total_timesteps
         from pearl.callbacks import TrainingCallbacks
 
@@ -166,23 +171,27 @@ class MetaLearner(SB3Interface):
             exploration_episodes: episodes before the agent acts deterministically; the config's where None.
             seed: of the protocol's draws; one fixed by the model's seed where None, so that evaluations compare.
             agent: another agent under the same protocol; the model's own where None.
+
+        Raises:
+            TypeError, ValueError: no tasks, an argument of another kind, or a number out of its range.
         """
         settings = self.config.evaluation
-        seed = self._evaluation_seed if seed is None else seed
+        seed = arguments.whole_number(seed, "seed", default=self._evaluation_seed)
         workers, timeout_s = self.config.training.workers, self.config.training.worker_timeout_s
-        tasks = self.test_tasks if tasks is None else tasks
+        if tasks is not self.test_tasks:  # By which its references are kept.
+            tasks = self.test_tasks if tasks is None else check_tasks(tasks, "tasks")
         if tasks is self.test_tasks and self._references is None:
             self._references = measure_references(
                 self.tasks, tasks, seed=self._evaluation_seed, workers=workers, worker_timeout_s=timeout_s
             )
         return evaluate(
-            self.agent if agent is None else agent,
+            self.agent if agent is None else arguments.check_agent(agent),
             self.tasks,
             tasks,
-            episodes=settings.episodes if episodes is None else episodes,
-            exploration_episodes=settings.exploration_episodes
-            if exploration_episodes is None
-            else exploration_episodes,
+            episodes=arguments.whole_number(episodes, "episodes", least=1, default=settings.episodes),
+            exploration_episodes=arguments.whole_number(
+                exploration_episodes, "exploration_episodes", default=settings.exploration_episodes
+            ),
             seed=seed,
             references=self._references if tasks is self.test_tasks else None,
             workers=workers,
@@ -209,47 +218,45 @@ class MetaLearner(SB3Interface):
             seed: of the draws; the next of the model's own where None.
 
         Raises:
-            ValueError: the spaces differ, no episodes, or a value that is not finite.
+            TypeError: ``env`` is not the environment of one task.
+            ValueError: the spaces differ, a number out of its range, or a value that is not finite.
         """
-        for role, own, found in (
-            ("observation", self.observation_space, env.observation_space),
-            ("action", self.action_space, env.action_space),
-        ):
-            if own != found:
-                raise ValueError(
-                    f"The environment's {role} space is {found}, the agent was trained on {own}. "
-                    f"Give an environment of the family {self.family!r}, or wrap this one so that the spaces agree."
-                )
-        if seed is None:
-            seed = int(torch.randint(2**31, (1,), generator=self._rng))
+        arguments.check_env(env, self.family, self.observation_space, self.action_space)
+        remedy = " model.session() adapts step by step."
+        episodes = arguments.whole_number(episodes, "episodes", least=1, remedy=remedy)
+        exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
+        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
         return adapt(
             self.agent,
             env,
             episodes=episodes,
             horizon=self.horizon,
             seed=seed,
-            exploration_episodes=exploration_episodes,
+            exploration_episodes=exploring,
         )
 
     def session(self, *, seed: int | None = None) -> Session:
         """Start adapting one step at a time, for a loop that the user owns."""
-        if seed is None:
-            seed = int(torch.randint(2**31, (1,), generator=self._rng))
+        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
         return Session(self.agent, torch.Generator().manual_seed(seed))
 
     def save(self, path: str | Path, *, training_state: bool = True) -> None:
         """Write a checkpoint folder: safetensors and JSON, atomically.
 
         Args:
-            path: the folder; an older checkpoint in it is replaced.
+            path: the folder, ``~`` for the home; an older checkpoint in it is replaced.
             training_state: also keep optimizer states and replay, so that learning can go on exactly.
 
         Raises:
-            CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+            CheckpointError: the disk is full or the folder not writable; a checkpoint that is there stands.
+            ValueError: ``path`` is empty.
         """
         from pearl.persistence import save
 
-        save(self, Path(path), training_state=training_state)
+        save(self, arguments.folder_path(path), training_state=training_state)
+
+    def _drawn_seed(self) -> int:
+        return int(torch.randint(2**31, (1,), generator=self._rng))
 
     def _log_evaluation(
         self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
@@ -260,12 +267,7 @@ class MetaLearner(SB3Interface):
             "gradient_steps": float(self.training.gradient_steps),
             "wall_s": self.wall_s,
         }
-        values |= {f"test/return_ep{n}": float(mean) for n, mean in enumerate(evaluation.return_per_episode, start=1)}
-        if evaluation.score is not None and evaluation.score_ci95 is not None:
-            values["test/score"] = evaluation.score
-            values["test/score_low"], values["test/score_high"] = evaluation.score_ci95
-        if evaluation.success_per_episode is not None:
-            values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(evaluation.success_per_episode, 1)}
+        values |= evaluation.figures()
         values |= self._posterior_figures(evaluation.memory)
         values |= {f"train/{name}": value for name, value in metrics.items()}
         if self.training.collection_s > 0:
@@ -293,11 +295,8 @@ class PEARL(MetaLearner):
         tasks: training and test tasks; drawn from the family where None.
 
     Raises:
-        UnknownFamilyError: no family of this name.
-        TypeError, ValueError: the family's spaces are not supported, or its tasks cannot be told apart, or the settings
-            are another system's.
-        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
-        MemoryError: the replay would exceed its budget.
+        TypeError: the settings are another system's.
+        Exception: as from ``MetaLearner``.
     """
 
     config: PEARLConfig
@@ -312,10 +311,9 @@ class PEARL(MetaLearner):
         seed: int = 0,
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
-        if config is not None and not (isinstance(config, PEARLConfig) and learner_of(config) is PEARL):
+        if isinstance(config, Config) and learner_of(config) is not PEARL:
             raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}, which pearl.MetaLearner takes.")
-        if isinstance(family, str):
-            family = make(family)
+        family = family_of(family)
         super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)
 
     def _posterior_figures(self, memory: Any) -> dict[str, float]:

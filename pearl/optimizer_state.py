@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pearl.abbreviation import shortened
+from encoders.abbreviation import shortened
 
 _NEVER_NEGATIVE = (".step", ".exp_avg_sq", ".max_exp_avg_sq")
 

@@ -28,11 +28,11 @@ _PLAIN = {
 }
 
 
-def make_console() -> "Console":
+def make_console(*, stderr: bool = False) -> "Console":
     """Return a console that prints text as it is: brackets in a path are no markup, ``:x:`` is no emoji."""
     from rich.console import Console  # Worker processes do without.
 
-    return Console(markup=False, emoji=False)
+    return Console(stderr=stderr, markup=False, emoji=False)
 
 
 def protect_output() -> None:

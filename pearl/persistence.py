@@ -7,7 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pearl.abbreviation import abbreviated, shortened
+from encoders.abbreviation import abbreviated, shortened
+from encoders.settings import converted
+from pearl.arguments import folder_path
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.checkpoint_document import ModelDocument, read_document
 from pearl.checkpoint_manifest import STATE
@@ -20,6 +22,7 @@ from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system
 from pearl.tasks import TaskDistribution, families, family_name, make, time_limit
+from pearl.tasks.arguments import check_distribution
 from pearl.training_config import TrainingConfig
 from pearl.version import __version__
 
@@ -57,7 +60,7 @@ def load_config(path: str | Path) -> Config:
     Raises:
         CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
     """
-    folder = find_checkpoint(Path(path))
+    folder = find_checkpoint(folder_path(path))
     checkpoint = read_checkpoint(folder, groups=())
     return _described(folder, checkpoint.document, checkpoint.paths[STATE]).config
 
@@ -72,7 +75,7 @@ def load(
     """Load a model from a checkpoint folder or from a run folder that holds one.
 
     Args:
-        path: what ``model.save`` or ``train.py`` wrote.
+        path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
         distribution: the task distribution, where the family is not a registered one.
         device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
@@ -87,8 +90,14 @@ def load(
             a system without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces.
+        ImportError: the family needs a package that is not installed.
+        TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
     """
-    folder = find_checkpoint(Path(path))
+    folder = find_checkpoint(folder_path(path))
+    if distribution is not None:
+        check_distribution(distribution, "distribution")
+    if device is not None:
+        device = converted(Literal["cpu", "cuda"], device, "device")
 
     def check(outline: Outline) -> None:
         described = _described(folder, outline.document, outline.paths[STATE])

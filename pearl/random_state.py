@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pearl.abbreviation import abbreviated, shortened
+from encoders.abbreviation import abbreviated, shortened
 
 
 def random_state_to_json(generator: torch.Generator) -> dict[str, Any]:

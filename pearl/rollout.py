@@ -245,5 +245,5 @@ def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[o
         finite += f" in float32, which ends at {np.finfo(np.float32).max:.2g}; scale them to about one in make_env"
     raise NonFiniteError(
         f"The environment of task {row}{label} returned {name} {values[row]} at step {step} of the trial; "
-        f"observations and rewards must be {finite}. Nothing of this trial was learnt; the last checkpoint stands."
+        f"observations and rewards must be {finite}. Nothing of this trial was learnt."
     )

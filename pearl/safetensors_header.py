@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pearl.abbreviation import abbreviated
+from encoders.abbreviation import abbreviated
 from pearl.files import open_to_read
 from pearl.json_reading import MOST_BYTES, parse_json
 

@@ -5,6 +5,12 @@ import torch
 
 
 def use_threads(count: int) -> None:
-    """Let PyTorch and NumPy's products use ``count`` threads each."""
+    """Let PyTorch and NumPy's products use ``count`` threads each.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if count < 1:
+        raise ValueError(f"threads must be at least 1, got {count}.")
     torch.set_num_threads(count)
     threadpoolctl.threadpool_limits(count, user_api="blas")

@@ -100,8 +100,8 @@ class MetaTraining(ABC):
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
             raise DivergedError(
-                f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. The "
-                f"last checkpoint stands. {remedy(trajectories, agent)}"
+                f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. "
+                f"{remedy(trajectories, agent)}"
             )
         self.collection_s += collected - begun
         self.learning_s += time.perf_counter() - collected

@@ -1,16 +1,20 @@
 """Settings of meta-training: what every system shares, and what a replay adds."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pearl.config_reading import ConfigError
+from encoders import ConfigError, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectionConfig:
-    """Settings of meta-training that every system shares."""
+class CollectionConfig(Settings):
+    """Settings of meta-training that every system shares.
 
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range, here and in every subclass.
+    """
+
+    section: ClassVar[str] = "training"
     total_steps: int = 100_000
     """Length of meta-training, in environment steps."""
     n_train_tasks: int = 80
@@ -27,11 +31,12 @@ class CollectionConfig:
     with an error that names its tasks; workers are waited for without limit where None."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
             at_least(1, "training", name, getattr(self, name))
         at_least(0, "training", "workers", self.workers)
-        if self.worker_timeout_s is not None and not 0 < self.worker_timeout_s < math.inf:
-            raise ConfigError(f"training.worker_timeout_s must be above 0 and finite, got {self.worker_timeout_s}.")
+        if self.worker_timeout_s is not None and self.worker_timeout_s <= 0:
+            raise ConfigError(f"training.worker_timeout_s must be above 0, got {self.worker_timeout_s}.")
         if self.tasks_per_iteration is not None:
             at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
             if self.tasks_per_iteration > self.n_train_tasks:
@@ -102,8 +107,6 @@ class TrainingConfig(ReplayConfig):
                 "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
                 "transition. Set it to false, or training.relabel_candidates to 0."
             )
-        if self.device not in ("cpu", "cuda"):
-            raise ConfigError(f"training.device must be cpu or cuda, got {self.device!r}.")
         if self.device == "cuda" and self.relabel_candidates > 0:
             raise ConfigError(
                 "training.relabel_candidates computes rewards on the CPU in every gradient step, for which a GPU would "
@@ -140,12 +143,10 @@ class TrialReplayConfig(ReplayConfig):
 
 
 def at_least(minimum: float, section: str, name: str, value: float) -> None:
-    """Refuse a setting that is not finite or below its minimum, by its name.
+    """Refuse a setting that is below its minimum, by its name.
 
     Raises:
         ConfigError: it is.
     """
-    if not math.isfinite(value):
-        raise ConfigError(f"{section}.{name} must be finite, got {value}.")
     if value < minimum:
         raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pearl.abbreviation import abbreviated, shortened
+from encoders.abbreviation import abbreviated, shortened
 
 MOST_BYTES = 100_000
 """Size of the largest settings file"""

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from pearl.abbreviation import abbreviated
+from encoders.abbreviation import abbreviated
 from pearl.tasks.vector_env import TaskVectorEnv
 
 

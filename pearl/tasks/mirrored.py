@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Task, TaskDistribution, family_name
 
 ACTION_SIGN = "action_sign"
@@ -23,11 +24,12 @@ class Mirrored(TaskDistribution):
         name: of the family; "mirrored-" and the distribution's where None.
 
     Raises:
+        TypeError: it is no task distribution.
         ValueError: its tasks have a parameter called ``action_sign`` already.
     """
 
     def __init__(self, distribution: TaskDistribution, *, name: str | None = None) -> None:
-        self.distribution = distribution
+        self.distribution = check_distribution(distribution, "distribution")
         self.name = f"mirrored-{family_name(distribution)}" if name is None else name
         self.same_tasks = distribution.same_tasks
         self.simulators = distribution.simulators

@@ -2,11 +2,18 @@
 
 import difflib
 import importlib
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, TypeVar
 
+from encoders.abbreviation import abbreviated
 from pearl.tasks.distribution import TaskDistribution
+
+BuiltT = TypeVar("BuiltT")
 
 
 class _Pattern(NamedTuple):
@@ -81,7 +88,8 @@ def make(name: str) -> TaskDistribution:
     """Build the family registered under ``name``.
 
     Raises:
-        KeyError: no such family; the message names the nearest ones.
+        UnknownFamilyError: no such family; the message names the nearest ones.
+        TypeError: what is registered under the name builds no task distribution.
     """
     pattern = _pattern_of(name)
     if name in _FAMILIES:
@@ -90,6 +98,10 @@ def make(name: str) -> TaskDistribution:
         distribution = pattern.factory(name)
     else:
         raise UnknownFamilyError(name)
+    if not isinstance(distribution, TaskDistribution):
+        raise TypeError(
+            f"The factory registered as {name!r} must return a TaskDistribution, not {abbreviated(distribution)}."
+        )
     distribution.name = name
     return distribution
 
@@ -101,19 +113,13 @@ def find(name: str) -> TaskDistribution:
         name: a registered name, or an importable module and a TaskDistribution class in it that takes no arguments.
 
     Raises:
-        UnknownFamilyError: no such family, module or class, or the class is no TaskDistribution.
+        UnknownFamilyError: no such family, module or class; the module cannot be imported; the class is abstract, needs
+            arguments, raises, or is no TaskDistribution.
     """
     module_name, colon, class_name = name.partition(":")
     if not colon:
         return make(name)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0] and error.name != module_name:
-            raise
-        raise UnknownFamilyError(
-            name, f"There is no module {module_name!r} in {', '.join(sys.path[:3])} or among the installed ones."
-        ) from error
+    module = _imported(module_name, name)
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, TaskDistribution)):
         own = [
@@ -125,7 +131,44 @@ def find(name: str) -> TaskDistribution:
             name,
             f"{module_name} has no TaskDistribution class {class_name!r}; it has {', '.join(own) or 'none'}.",
         )
-    return found()
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(found.__abstractmethods__))
+        raise UnknownFamilyError(name, f"{class_name} is abstract: define {lacking}, or name a class that does.")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise UnknownFamilyError(
+            name, f"{class_name} must take no arguments ({error}). Give them defaults, or name a subclass that does."
+        ) from error
+    return _without_failure(found, name, f"{class_name}() failed")
+
+
+def _imported(module_name: str, name: str) -> ModuleType:
+    if not module_name or any(not part.isidentifier() for part in module_name.split(".")):
+        raise UnknownFamilyError(
+            name, f"{module_name!r} is no module's name. Write my_module:MyClass for a class in my_module.py."
+        )
+    try:
+        return _without_failure(lambda: importlib.import_module(module_name), name, f"Importing {module_name} failed")
+    except UnknownFamilyError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{cause.name}."):
+            raise
+        places = dict.fromkeys(str(Path(place).absolute()) for place in sys.path[:3])
+        raise UnknownFamilyError(
+            name, f"There is no module {module_name!r} in {', '.join(places)} or among the installed ones."
+        ) from cause
+
+
+def _without_failure(build: Callable[[], BuiltT], name: str, failed: str) -> BuiltT:
+    """Return what ``build`` builds, which is a user's code and may raise anything."""
+    try:
+        return build()
+    except (Exception, SystemExit) as error:  # SystemExit: a script that is no module calls sys.exit, or argparse does.
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
+        where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+        raise UnknownFamilyError(name, f"{failed}: {type(error).__name__}: {error}{where}.") from error
 
 
 class FamilyListing(Mapping[str, str]):
@@ -156,11 +199,11 @@ def families() -> FamilyListing:
 
 
 class UnknownFamilyError(KeyError):
-    """No family of this name is registered."""
+    """No family of this name is registered, or it cannot be built."""
 
     def __init__(self, name: str, reason: str | None = None) -> None:
         if reason is not None:
-            super().__init__(f"Unknown family {name!r}. {reason}")
+            super().__init__(f"Cannot build the family {name!r}. {reason}")
             return
         names = [*_FAMILIES, *(member for pattern in _PATTERNS.values() for member in pattern.members)]
         near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5)

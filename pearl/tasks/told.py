@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from agents.spaces import check_spaces, is_image, observation_row, observation_rows
+from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name
 
 SAMPLED = 1_000
@@ -29,13 +30,14 @@ class Told(TaskDistribution):
         name: of the family; "told-" and the distribution's where None.
 
     Raises:
+        TypeError: it is no task distribution.
         ValueError: its tasks are told already.
     """
 
     def __init__(self, distribution: TaskDistribution, *, name: str | None = None) -> None:
         if isinstance(distribution, Told):
             raise ValueError(f"The tasks of {family_name(distribution)!r} are told already.")
-        self.distribution = distribution
+        self.distribution = check_distribution(distribution, "distribution")
         self.name = f"told-{family_name(distribution)}" if name is None else name
         self.same_tasks = distribution.same_tasks
         self.simulators = distribution.simulators

@@ -60,7 +60,8 @@ def script_of(main, capsys):
 
     def run(*argv):
         code = tyro.cli(main, args=list(map(str, argv)))
-        return code, capsys.readouterr().out
+        output = capsys.readouterr()
+        return code, output.out + output.err
 
     return run
 

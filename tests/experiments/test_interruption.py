@@ -94,7 +94,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(start, finished, t
     assert process.exitcode == -signal.SIGKILL, log.read_text()
     assert checkpoints(folder) == 0
     assert train.main([*argv, "--resume"]) == 2
-    assert "no checkpoint to resume from. Start the run anew, without --resume" in capsys.readouterr().out
+    assert "no checkpoint to resume from. Start the run anew, without --resume" in capsys.readouterr().err
     assert train.main(argv) == 0
     assert rows(folder)[0] == rows(finished.folder)[0]
 
@@ -228,5 +228,5 @@ def test_resuming_from_a_damaged_checkpoint_names_the_file_and_changes_nothing(d
     folder, file = damaged
     before = contents(folder)
     assert train.main([*SHORT, "--run-dir", str(folder), "--resume"]) == 2
-    assert_one_error_names(file, capsys.readouterr().out)
+    assert_one_error_names(file, capsys.readouterr().err)
     assert contents(folder) == before

@@ -52,7 +52,7 @@ def test_it_resumes_evaluates_and_adapts(run, capsys):
     assert evaluate.main(run, tasks=2, distribution=NAME) == 0
     assert adapt.main(run, task="gravity=9.8", distribution=NAME) == 0
     assert evaluate.main(run) == 2
-    assert "which is not registered" in capsys.readouterr().out
+    assert "which is not registered" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_it_resumes_evaluates_and_adapts(run, capsys):
 )
 def test_a_wrong_name_says_what_there_is(run, capsys, name, message):
     assert train.main([name]) == 2
-    assert message in capsys.readouterr().out.replace("\n", " ")
+    assert message in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_families_are_listed_a_line_each(capsys):

@@ -28,6 +28,8 @@ from tests.pearl.small import Counting
         (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["and-more"], "Unrecognized options: and-more"),
         (["--config", "nowhere.yaml"], "Cannot read the config file nowhere.yaml"),
+        (["--run-dir", ""], "--run-dir must not be empty; '.' is the current folder."),
+        (["--config", ""], "--config must not be empty; '.' is the current folder."),
     ],
 )
 def test_a_wrong_flag_is_named_and_starts_no_run(capsys, own_working_directory, flags, message):
@@ -138,9 +140,23 @@ def test_a_reward_that_is_nan_ends_training_and_names_task_step_and_value(capsys
     assert "Training ended: The environment of task" in printed
     assert "(number=" in printed
     assert "returned reward nan at step" in printed
+    assert printed.endswith(f"Nothing of this trial was learnt. The last checkpoint in {tmp_path / 'run'} stands.")
     assert "Traceback" not in printed
     model = pearl.load(tmp_path / "run")
     assert model.num_timesteps == int(rows(tmp_path / "run")[-1]["env_steps"]) > 0
+
+
+def test_training_that_ends_before_its_first_checkpoint_claims_none(capsys, registered, tmp_path):
+    class Broken(Counting):
+        def make_env(self, task, *, render_mode=None):
+            self._largest = task.params["number"]
+            return super().make_env(task, render_mode=render_mode)
+
+    registered("counting", Broken(broken=("reward", 1, float("nan"))))
+    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert "Training ended: The environment of task" in printed
+    assert printed.endswith("Nothing of this trial was learnt.")
 
 
 def test_a_setting_that_the_family_cannot_serve_is_refused_with_the_remedy(capsys, registered, own_working_directory):

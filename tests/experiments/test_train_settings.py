@@ -79,3 +79,11 @@ def test_help_shows_every_setting_with_its_preset(capsys, argv):
     for flag in ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--evaluation.interval"):
         assert flag in printed
     assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
+
+
+def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
+    distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
+    assert train.folder_of(distribution, arguments, config.system) == tmp_path / "runs" / "x"
+    assert config.agent.discount == 0.5

@@ -280,3 +280,64 @@ def test_a_disk_that_really_refuses_leaves_the_last_checkpoint(saved):
     assert "stands untouched" in message
     assert contents(saved) == before
     assert_holds(saved, 1)
+
+
+@pytest.fixture
+def unprivileged():
+    """Permissions do not bind the superuser, who becomes somebody else."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("mode", "inner", "standing"),
+    [
+        (0o000, ".", "Whether there was an earlier checkpoint cannot be seen"),
+        (0o333, ".", r"The last good checkpoint \(generation 1\) stands untouched"),
+        (0o555, ".", r"The last good checkpoint \(generation 1\) stands untouched"),
+        (0o000, "new/run", "Whether there was an earlier checkpoint cannot be seen"),
+        (0o555, "new/run", "There was no earlier checkpoint"),
+    ],
+)
+def test_a_folder_that_may_not_be_written_to_is_named_with_what_stands(saved, request, mode, inner, standing):
+    for folder in saved.parents:
+        if folder.stat().st_uid == os.getuid() and folder != folder.parent:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    before = contents(saved)
+    saved.chmod(mode)
+    request.getfixturevalue("unprivileged")
+    with pytest.raises(CheckpointError, match=rf"Permission denied.*{standing}\. Grant yourself the right") as error:
+        write_checkpoint(saved / inner, *example(2))
+    assert str(saved / inner) in str(error.value)
+    os.seteuid(os.getuid())
+    saved.chmod(0o700)
+    assert contents(saved) == before
+
+
+def test_a_manifest_that_may_not_be_read_is_named_and_nothing_is_written(saved, monkeypatch):
+    before, read_bytes = contents(saved), Path.read_bytes
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(CheckpointError, match=r"manifest\.json.*Permission denied"):
+            write_checkpoint(saved, *example(2))
+    assert Path.read_bytes is read_bytes
+    assert contents(saved) == before
+
+
+def test_a_name_that_no_disk_takes_is_told_so(tmp_path):
+    for name in ("a" * 300, "a" * 300 + "/run", "a/" * 3000):
+        with pytest.raises(CheckpointError, match=r"File name too long.*Choose a shorter name"):
+            write_checkpoint(tmp_path / name, *example(1))
+
+
+def test_a_system_folder_is_told_that_it_cannot_hold_a_checkpoint():
+    for folder in ("/proc/run", "/dev/null/run"):
+        with pytest.raises(CheckpointError, match=rf"cannot write the checkpoint to {folder}: .*no earlier checkpoint"):
+            write_checkpoint(Path(folder), *example(1))

@@ -102,7 +102,7 @@ def test_nothing_is_learnt_without_steps():
     before = everything_learnt(model)
     model.learn(0)
     assert differences(before, everything_learnt(model)) == []
-    with pytest.raises(ValueError, match="total_timesteps must not be negative, got -1"):
+    with pytest.raises(ValueError, match="total_timesteps must be at least 0, got -1"):
         model.learn(-1)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pearl.abbreviation import LONGEST, abbreviated, shortened
+from encoders.abbreviation import LONGEST, abbreviated, shortened
 
 
 @pytest.mark.parametrize("value", [1, -2.5, "text", None, True, [1, 2], (1,), {"a": [1.5, "b"]}, float("nan"), [[[1]]]])

@@ -1,0 +1,109 @@
+"""Settings: dataclasses whose values are converted to plain Python, by their annotations, when one is made."""
+
+import dataclasses
+import difflib
+import numbers
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from encoders.abbreviation import LONGEST, abbreviated, shortened
+
+INTEGERS = 2**63
+"""Whole numbers stay below it, and above its negative"""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base class of config dataclasses: converts every value to its annotated type.
+
+    NumPy numbers and arrays become numbers and tuples of Python's own, so that every config can be written as JSON.
+    A subclass checks ranges in its own ``__post_init__``, after a call of this one.
+
+    Raises:
+        ConfigError: a value of the wrong type; the message names the setting.
+    """
+
+    section: ClassVar[str] = ""
+    """Name of this section within a run's settings"""
+
+    def __post_init__(self) -> None:
+        for name, hint in setting_types(type(self)).items():
+            path = f"{self.section}.{name}" if self.section else name
+            object.__setattr__(self, name, converted(hint, getattr(self, name), path))
+
+
+def setting_types(kind: type[Settings]) -> dict[str, Any]:
+    """Return the annotated type of every setting, by name."""
+    hints = typing.get_type_hints(kind)
+    return {setting.name: hints[setting.name] for setting in dataclasses.fields(kind)}
+
+
+def converted(hint: Any, value: Any, name: str) -> Any:
+    """Return ``value`` as the annotated type. Text is read as a number where one is wanted: YAML's ``1e-3`` is text.
+
+    Args:
+        hint: bool, int, float, a Literal of strings, a tuple of any length, another config dataclass, or one of these
+            or None. Any lets every value pass.
+        value: plain Python, or NumPy's or PyTorch's.
+        name: the setting's, for errors.
+
+    Raises:
+        ConfigError: it is of another type, or a number that is not finite.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return converted(inner, value, name)
+    plain: Any = value.tolist() if isinstance(value, np.generic | np.ndarray | Tensor) else value
+    if origin is Literal:
+        return _chosen(arguments, plain, name)
+    if origin is tuple and isinstance(plain, Sequence) and not isinstance(plain, str | bytes | bytearray):
+        return tuple(converted(arguments[0], item, f"{name}[{index}]") for index, item in enumerate(plain))
+    if hint is bool and isinstance(plain, bool):
+        return plain
+    if hint is int and _is_number(plain, numbers.Integral) and abs(int(plain)) < INTEGERS:
+        return int(plain)
+    if hint is float and (isinstance(plain, str) or _is_number(plain, numbers.Real)):
+        try:
+            number = float(plain)
+        except (ValueError, OverflowError):
+            number = float("nan")
+        if number == number and abs(number) != float("inf"):
+            return number
+    if dataclasses.is_dataclass(hint) and type(value) is hint:
+        return value
+    wanted = {bool: "true or false", int: "a whole number", float: "a finite number", tuple: "a list"}.get(
+        origin or hint
+    )
+    if wanted is None:
+        wanted = f"a {hint.__name__}"
+    elif hint is int and _is_number(plain, numbers.Integral):
+        wanted = "a whole number of less than 64 bits"
+    raise ConfigError(f"{name} must be {wanted}, got {abbreviated(value)} ({type(value).__name__}).")
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _chosen(choices: tuple[Any, ...], value: Any, name: str) -> Any:
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    near = difflib.get_close_matches(shortened(value, LONGEST), choices, n=1) if isinstance(value, str) else []
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {abbreviated(value)}.{hint}")

@@ -1,0 +1,95 @@
+"""What the scripts share of a command line: paths as arguments, and errors as one line and an exit code."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+from gymnasium.error import DependencyNotInstalled
+from tyro.constructors import PrimitiveConstructorSpec
+
+import agents
+import encoders
+import pearl
+from pearl.arguments import folder_path
+from pearl.output import make_console
+from pearl.run import RunError
+
+Arguments = ParamSpec("Arguments")
+OURS = [Path(file).parent for file in (encoders.__file__, agents.__file__, pearl.__file__, __file__)]
+
+FAILED = 2
+"""Exit code of a script that could not do what it was asked for, as of a wrong flag"""
+EXPECTED = (
+    pearl.CheckpointError,
+    pearl.DivergedError,
+    pearl.EnvError,
+    pearl.TaskDistributionError,
+    pearl.UnknownFamilyError,
+    RunError,
+    DependencyNotInstalled,
+    ImportError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+"""Errors that say what was wrong with what a script was given; others are faults of a program, whose place matters"""
+
+
+def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
+    """Return how tyro reads a path: not empty, and with ``~`` replaced by the user's home.
+
+    Args:
+        name: of the argument, for the error.
+    """
+
+    def read(texts: list[str]) -> Path:
+        try:
+            return folder_path(texts[0], name)
+        except ValueError as error:
+            raise RunError(str(error)) from error  # tyro would show a ValueError with the types that it tried.
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def errors_in_one_line(main: Callable[Arguments, int | None]) -> Callable[Arguments, int]:
+    """Return ``main`` with its exit code as the result: an expected error is printed, and gives ``FAILED``."""
+
+    @functools.wraps(main)
+    def reporting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except EXPECTED as error:
+            report("Error", error)
+            return FAILED
+
+    return reporting
+
+
+def report(what: str, error: BaseException, more: str = "") -> None:
+    """Print an error on one line of stderr.
+
+    Args:
+        what: begins the line.
+        error: what happened.
+        more: ends the line.
+    """
+    text = f"{error.strerror}: {error.filename}." if isinstance(error, OSError) and error.filename else str(error)
+    line = " ".join(part for part in (f"{what}: {text or type(error).__name__}", _place(error), more) if part)
+    make_console(stderr=True).print(line, style="red", highlight=False, soft_wrap=True)
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised that is not one of ours; nothing of ours, whose message says all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, OSError) or any(Path(frames[-1].filename).is_relative_to(folder) for folder in OURS):
+        return ""
+    return f"({type(error).__name__} in {frames[-1].filename}, line {frames[-1].lineno})"
