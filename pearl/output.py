@@ -51,7 +51,7 @@ def protect_output() -> None:
         stream = getattr(sys, name)
         if stream is None:
             stream = open(number, "w", closefd=False)  # noqa: SIM115  (for as long as the process lives)
-        if isinstance(stream, io.TextIOWrapper):  # Not what a notebook or a test has put there.
+        if isinstance(stream, io.TextIOWrapper) and _has_file(stream):  # Not what a notebook or a test has put there.
             setattr(sys, name, _protected(stream))
 
 
@@ -126,6 +126,13 @@ def _protected(stream: io.TextIOWrapper) -> TextIO:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def _has_file(stream: io.TextIOWrapper) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except OSError:
+        return False
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

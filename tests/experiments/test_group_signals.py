@@ -39,6 +39,7 @@ places = {
 if __name__ == "__main__":
     signalling(*places[os.environ["PLACE"]])
     sys.argv = sys.argv[1:]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
     runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

@@ -48,7 +48,11 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("call", NUMBERS)
-@pytest.mark.parametrize("value", NO_WHOLE_NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    NO_WHOLE_NUMBERS,
+    ids=lambda value: f"{type(value).__name__}-{value}" if type(value) is not object else "object",
+)
 def test_a_number_that_is_not_whole_is_refused_by_its_name(model, call, value):
     name = call.split()[1]
     with pytest.raises(ConfigError, match=rf"^{name} must be a whole number, got "):

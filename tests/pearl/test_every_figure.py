@@ -215,4 +215,6 @@ def test_no_module_of_plots_imports_pyplot_torch_or_the_rest_of_the_library():
     assert "matplotlib.pyplot" not in imported
     roots = {name if name.startswith("pearl") else name.split(".")[0] for name in imported}
     assert not roots & {"torch", "agents", "encoders", "stable_baselines3"}
-    assert all(root.startswith("pearl.plots") for root in roots if root.startswith("pearl"))
+    assert {root for root in roots if root.startswith("pearl") and not root.startswith("pearl.plots")} == {
+        "pearl.files"
+    }
