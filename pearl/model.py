@@ -261,6 +261,7 @@ class MetaLearner:
 
         Raises:
             CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+            NonFiniteError: a weight is NaN or infinite; the last good checkpoint stands.
         """
         from pearl.persistence import save
 

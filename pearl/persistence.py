@@ -7,9 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.finite import NonFiniteError
 from pearl.checkpoint import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.checkpoint_manifest import file_name
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import ConfigError, from_mapping, to_mapping
+from pearl.finite_tensors import first_fault
 from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
 from pearl.systems import find_system
@@ -22,10 +25,21 @@ CHECKPOINT = "checkpoint"
 
 
 def save(model: MetaLearner, path: Path, *, training_state: bool = True) -> None:
-    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone."""
+    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
+
+    Raises:
+        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
+        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+    """
     groups = {"weights": dict(model.agent.state_dict())}
     if training_state:
         groups |= model.training.tensors()
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise NonFiniteError(
+            f"The model cannot be saved to {path}: {fault}. Nothing was written. Go on from an earlier checkpoint, "
+            "with a lower agent.learning_rate or agent.reward_scale."
+        )
     document = {
         "family": model.family,
         "system": model.config.system,
@@ -78,7 +92,7 @@ def load(
         ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system;
             a system without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
-            was trained on a family that is not registered, or on other spaces.
+            was trained on a family that is not registered, or on other spaces; a weight is NaN or infinite.
     """
     folder = find_checkpoint(Path(path))
     checkpoint = read_checkpoint(folder)
@@ -139,8 +153,18 @@ def _config(checkpoint: Checkpoint, folder: Path) -> Config:
         raise CheckpointError(f"{folder} was written with settings that this version does not know: {error}") from error
 
 
+def _is_without_temperature(config: Config) -> bool:
+    return getattr(config.agent, "temperature", None) == 0
+
+
 def _restore(model: MetaLearner, checkpoint: Checkpoint, folder: Path) -> None:
     document, groups = checkpoint.document, checkpoint.groups
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise CheckpointError(
+            f"{folder / file_name(fault.group, checkpoint.generation)}: {fault}. Load an earlier checkpoint, or train "
+            "anew."
+        )
     try:
         model.agent.load_state_dict(groups["weights"])
         if "optimizers" in groups:

@@ -75,7 +75,7 @@ class TaskReplay:
         self.device = torch.device("cpu") if device is None else device
         self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
         self._n_added = self.n_added.to(self.device)  # the same tensor on the CPU
-        self._store = torch.zeros(n_tasks, capacity, sum(self._widths), device=self.device)
+        self._store = torch.zeros(n_tasks, capacity, sum(self._widths), dtype=torch.float32, device=self.device)
         self._images = (
             torch.zeros(n_tasks, capacity, 2, image, dtype=torch.uint8, device=self.device) if images else None
         )

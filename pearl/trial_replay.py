@@ -40,7 +40,7 @@ class TrialReplay:
         self.capacity = capacity
         self.n_bytes = n_bytes
         self.n_added = torch.zeros((), dtype=torch.int64)
-        self._store = torch.zeros(capacity, sum(self._widths))
+        self._store = torch.zeros(capacity, sum(self._widths), dtype=torch.float32)
         self._images = torch.zeros(capacity, image, dtype=torch.uint8) if images else None
         self._starts = torch.zeros(0, dtype=torch.int64)
 
