@@ -130,10 +130,14 @@ class ImageFeatures(nn.Module):
         ValueError: the image is too small for so many convolutions.
     """
 
+    _unit: Tensor
+
     def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...], dim: int) -> None:
         super().__init__()
         self.shape = shape
         self.dim = dim
+        # A tensor, for a number's product with bytes would be of PyTorch's default precision.
+        self.register_buffer("_unit", torch.tensor(1 / 255, dtype=torch.float32), persistent=False)
         layers: list[nn.Module] = []
         height, width, depth = shape
         for number, out in enumerate(channels):
@@ -152,7 +156,7 @@ class ImageFeatures(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Return features (…, dim) of flattened uint8 images (…, height * width * channel)."""
         # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
-        images = torch.mul(observation.reshape(-1, *self.shape), 1 / 255).sub_(0.5).permute(0, 3, 1, 2)
+        images = torch.mul(observation.reshape(-1, *self.shape), self._unit).sub_(0.5).permute(0, 3, 1, 2)
         features: Tensor = self.network(images).float()
         return features.view(*observation.shape[:-1], self.dim)
 

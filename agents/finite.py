@@ -54,7 +54,11 @@ def check_memory(name: str, tensors: Iterable[Tensor], seen: tuple[Tensor, ...] 
             break
     else:
         return
-    bad = {row for tensor in tensors for row in (~tensor.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()}
+    bad = {
+        row
+        for tensor in tensors
+        for row in (~tensor.isfinite()).reshape(len(tensor), -1).any(1).nonzero().flatten().tolist()
+    }
     if not bad:
         return
     sizes = [f"{kind} {_largest(values):g}" for kind, values in zip(getattr(seen, "_fields", ()), seen, strict=True)]
