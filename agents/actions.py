@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.config import SACConfig
+from agents.finite import check_log_probs
 from agents.losses import expected_soft_value, soft_value
 from agents.networks import Actor, CategoricalActor, CriticEnsemble
 from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
@@ -133,7 +134,8 @@ class ContinuousActions(Actions):
         spread = np.exp(np.minimum(np.maximum(log_stddev, _LOWEST), _HIGHEST))
         if greedy is not None:
             spread[greedy.numpy()] = 0.0
-        noise = torch.randn(mean.shape, generator=rng).numpy()
+        noise = np.empty_like(mean)
+        torch.from_numpy(noise).normal_(generator=rng)  # torch.randn's numbers in half its time
         return self.decode(torch.from_numpy(np.tanh(mean + spread * noise)))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
@@ -177,6 +179,10 @@ class DiscreteActions(Actions):
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
 
     def choose(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
+        check_log_probs(policy.log_probs.numpy(force=True))
+        return self._chosen(policy, greedy, rng)
+
+    def _chosen(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
         if greedy is None:
             number = policy.sample(rng)
         else:
@@ -186,7 +192,9 @@ class DiscreteActions(Actions):
     def choose_in_numpy(  # noqa: D102
         self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
     ) -> Tensor:
-        return self.choose(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
+        if not math.isfinite(np.vdot(output, output)):
+            check_log_probs(output)
+        return self._chosen(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = (critics(observation, z) * encoded_action).sum(-1)

@@ -106,10 +106,18 @@ class NetworkAgent(nn.Module):
 
 @contextmanager
 def initial_weights(rng: torch.Generator) -> Iterator[None]:
-    """Let ``rng`` draw the initial weights of the networks built within; the global generator stays as it was."""
+    """Let ``rng`` draw the initial weights of the networks built within, which are in single precision.
+
+    The global generator and PyTorch's default precision stay as they were.
+    """
+    precision = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng, device=rng.device)))
-        yield
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(precision)
 
 
 class MemorylessAgent:

@@ -132,6 +132,8 @@ class ImageFeatures(nn.Module):
         ValueError: it is the shape of no image, or of one that is too small for so many convolutions.
     """
 
+    _unit: Tensor
+
     def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...], dim: int) -> None:
         super().__init__()
         axis = height_axis(shape)
@@ -142,6 +144,8 @@ class ImageFeatures(nn.Module):
         others = [other for other in range(len(self.shape)) if other not in (axis, axis + 1)]
         # From (image, *shape) to (image, *channels, height, width).
         self._order = [0, *(1 + other for other in (*others, axis, axis + 1))]
+        # A tensor, for a number's product with bytes would be of PyTorch's default precision.
+        self.register_buffer("_unit", torch.tensor(1 / 255, dtype=torch.float32), persistent=False)
         layers: list[nn.Module] = []
         sides = height, width = shape[axis : axis + 2]
         depth = math.prod(self.shape[other] for other in others)
@@ -161,7 +165,7 @@ class ImageFeatures(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Return features (…, dim) of uint8 images as rows, (…, height * width * channel) in the layout's order."""
         # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
-        images = torch.mul(observation.reshape(-1, *self.shape), 1 / 255).sub_(0.5).permute(self._order)
+        images = torch.mul(observation.reshape(-1, *self.shape), self._unit).sub_(0.5).permute(self._order)
         features: Tensor = self.network(images.flatten(1, -3)).float()
         return features.view(*observation.shape[:-1], self.dim)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from agents.finite import check_memory
 from agents.on_policy import OnPolicyAgent, Policy, choose
 from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
@@ -110,11 +111,11 @@ class GradientAgent(OnPolicyAgent):
         return GradientMemory(
             tuple(parameter.detach() for parameter in self.common_parameters(n_tasks)),
             Transitions(
-                observation=torch.zeros(n_tasks, ROOM, self.observation_dim),
-                action=torch.zeros(n_tasks, ROOM, self.action_dim),
-                reward=torch.zeros(n_tasks, ROOM),
-                next_observation=torch.zeros(n_tasks, ROOM, self.observation_dim),
-                terminated=torch.zeros(n_tasks, ROOM),
+                observation=torch.zeros(n_tasks, ROOM, self.observation_dim, dtype=torch.float32),
+                action=torch.zeros(n_tasks, ROOM, self.action_dim, dtype=torch.float32),
+                reward=torch.zeros(n_tasks, ROOM, dtype=torch.float32),
+                next_observation=torch.zeros(n_tasks, ROOM, self.observation_dim, dtype=torch.float32),
+                terminated=torch.zeros(n_tasks, ROOM, dtype=torch.float32),
             ),
             torch.zeros(n_tasks, ROOM, dtype=torch.bool),
             nothing,
@@ -161,22 +162,26 @@ class GradientAgent(OnPolicyAgent):
 
     @torch.no_grad()
     def end_episode(self, memory: GradientMemory, ended: Tensor, rng: torch.Generator) -> GradientMemory:
-        """Adapt the policies of the tasks whose last episode was the adaptation's last."""
+        """Adapt the policies of the tasks whose last episode was the adaptation's last.
+
+        Raises:
+            NonFiniteError: an adapted policy's parameters would not be finite.
+        """
         rows = (ended & (memory.length > 0)).nonzero().squeeze(1)
         marked = memory.ended.index_put((rows, memory.length[rows] - 1), torch.tensor(True))
         episodes = memory.episodes.index_put((rows,), memory.episodes[rows] + 1)
         ready = (episodes == self.config.inner_episodes).nonzero().squeeze(1)
         if not len(ready):
             return memory._replace(ended=marked, episodes=episodes)
-        parameters = self.adapted(
+        adapted = self.adapted(
             tuple(parameter[ready] for parameter in memory.parameters),
             self._to_learn_from(memory._replace(ended=marked), ready),
         )
+        parameters = tuple(old.index_put((ready,), new) for old, new in zip(memory.parameters, adapted, strict=True))
+        check_memory("The adapted policy", parameters, memory.transitions)
         zero, none = torch.tensor(0), torch.tensor(False)
         return memory._replace(
-            parameters=tuple(
-                old.index_put((ready,), new) for old, new in zip(memory.parameters, parameters, strict=True)
-            ),
+            parameters=parameters,
             ended=marked.index_put((ready,), none),
             length=memory.length.index_put((ready,), zero),
             episodes=episodes.index_put((ready,), zero),

@@ -1,5 +1,6 @@
 """Memories as nested tuples of tensors with a row per task."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +12,15 @@ def repeat(memory: Any, rows: int) -> Any:
     if isinstance(memory, Tensor):
         return memory.expand(rows, *memory.shape[1:])
     return _like(memory, [repeat(part, rows) for part in memory])
+
+
+def leaves(memory: Any) -> Iterator[Tensor]:
+    """Return every tensor of a memory."""
+    if isinstance(memory, Tensor):
+        yield memory
+    else:
+        for part in memory:
+            yield from leaves(part)
 
 
 def where_rows(active: Tensor, new: Any, old: Any) -> Any:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from agents.actions import Actions, ContinuousActions, DiscreteActions
 from agents.base import NetworkAgent, initial_weights
 from agents.features import make_features
+from agents.finite import check_log_probs
 from agents.policies import Categorical, ClippedGaussian
 from agents.ppo import OnPolicyConfig
 from encoders import mlp
@@ -136,7 +137,13 @@ class OnPolicyAgent(NetworkAgent, ABC):
 
 
 def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
-    """Return a sample for each task, or the likeliest one where ``deterministic`` (task,)."""
+    """Return a sample for each task, or the likeliest one where ``deterministic`` (task,).
+
+    Raises:
+        NonFiniteError: the policy gives no finite log-probabilities.
+    """
+    if isinstance(policy, Categorical):
+        check_log_probs(policy.log_probs.numpy(force=True))
     best: Tensor = policy.mode
     if deterministic.all():
         return best

@@ -13,6 +13,7 @@ from agents.config import PEARLAgentConfig
 from agents.decoder import TransitionDecoder
 from agents.draws import StratifiedDraws
 from agents.features import make_features
+from agents.finite import check_memory
 from agents.in_numpy import ActorInNumPy
 from agents.losses import actor_loss, critic_loss, soft_bellman_target
 from agents.soft_actor_critic import SoftActorCriticAgent
@@ -120,7 +121,7 @@ class PEARLAgent(SoftActorCriticAgent):
         belief = self.encoder.prior(n_tasks)
         draws = StratifiedDraws.begin(n_tasks, self.latent_dim, rng, self.device)
         steps = torch.zeros(n_tasks, dtype=torch.int64, device=self.device)
-        nothing = torch.zeros(n_tasks, self.latent_dim, device=self.device)
+        nothing = torch.zeros(n_tasks, self.latent_dim, dtype=torch.float32, device=self.device)
         everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
         return self._draw(PEARLMemory(belief, (), nothing, nothing, draws, steps), everyone)
 
@@ -148,6 +149,7 @@ class PEARLAgent(SoftActorCriticAgent):
 
         Raises:
             ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
+            NonFiniteError: the transitions were read, and the belief would not be finite.
         """
         if active.dtype != torch.bool:
             raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
@@ -155,17 +157,22 @@ class PEARLAgent(SoftActorCriticAgent):
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
         if self.config.sweep > 0 or self.config.z_follows_posterior:
-            return self._draw(self.read(memory), active)
+            return self._draw(self._fold(memory, _joined(memory.unread)), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 
     @torch.no_grad()
     def read(self, memory: PEARLMemory) -> PEARLMemory:
-        """Fold what is unread into the belief."""
+        """Fold what is unread into the belief.
+
+        Raises:
+            NonFiniteError: the belief would not be finite.
+        """
         if not memory.unread:
             return memory
-        context = Context(*(torch.stack(steps, dim=1) for steps in zip(*memory.unread, strict=True)))
-        steps = memory.steps + context.mask.sum(1)
-        return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
+        context = _joined(memory.unread)
+        read = self._fold(memory, context)
+        check_memory("The belief", read.belief, context)
+        return read
 
     def redraw(self, memory: PEARLMemory, rng: torch.Generator) -> PEARLMemory:
         """Return the memory with new draws for the trial's later episodes; z stays."""
@@ -173,7 +180,11 @@ class PEARLAgent(SoftActorCriticAgent):
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
-        """Draw z anew from the posterior for each task whose episode ended (posterior sampling)."""
+        """Draw z anew from the posterior for each task whose episode ended (posterior sampling).
+
+        Raises:
+            NonFiniteError: the belief or the posterior would not be finite.
+        """
         memory = self.read(memory)
         steps, draws = memory.steps.masked_fill(ended, 0), memory.draws.advance(ended)
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
@@ -192,8 +203,14 @@ class PEARLAgent(SoftActorCriticAgent):
         return self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
 
     def posterior(self, memory: PEARLMemory) -> Normal:
-        """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim)."""
-        return self.encoder.posterior(self.read(memory).belief)
+        """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim).
+
+        Raises:
+            NonFiniteError: it would not be finite.
+        """
+        posterior = self.encoder.posterior(self.read(memory).belief)
+        check_memory("The posterior", (posterior.mean, posterior.stddev))
+        return posterior
 
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 11 to 19).
@@ -244,7 +261,8 @@ class PEARLAgent(SoftActorCriticAgent):
         """Return the losses at the present parameters; each transition has a sample of z of its own."""
         observation = self.features(transitions.observation)
         action = self.actions.encode(transitions.action)
-        noise = torch.randn((*observation.shape[:2], self.latent_dim), generator=rng, device=self.device)
+        size = (*observation.shape[:2], self.latent_dim)
+        noise = torch.randn(size, generator=rng, device=self.device, dtype=torch.float32)
         z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * noise
         temperature = self.log_temperature.detach().exp()
 
@@ -299,9 +317,21 @@ class PEARLAgent(SoftActorCriticAgent):
         return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
 
     @torch.no_grad()
+    def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
+        """Return the memory with what is unread, ``context``, in the belief."""
+        steps = memory.steps + context.mask.sum(1)
+        return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
+
+    @torch.no_grad()
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
-        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps)
+        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps.float())
+        check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))
+
+
+def _joined(steps: tuple[Context, ...]) -> Context:
+    """Return steps without that dimension as one context."""
+    return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))

@@ -65,7 +65,7 @@ class ClippedGaussian(NamedTuple):
 
     def sample(self, rng: torch.Generator | None = None) -> Tensor:
         """Draw actions, (…, action_dim)."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device)
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device, dtype=self.mean.dtype)
         return (self.mean + self.log_stddev.exp() * noise).clamp(-1.0, 1.0)
 
     def log_prob(self, action: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Categorical(NamedTuple):
 
     def sample(self, rng: torch.Generator | None = None) -> Tensor:
         """Draw numbers of actions, (…,) int64, by the Gumbel-max trick."""
-        uniform = torch.rand(self.log_probs.shape, generator=rng, device=self.log_probs.device)
+        uniform = torch.empty_like(self.log_probs, memory_format=torch.contiguous_format).uniform_(generator=rng)
         return (self.log_probs - (-uniform.clamp(min=1e-20).log()).log()).argmax(-1)
 
     def log_prob(self, number: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class GRU(SequenceModel):
 
     def begin(self, n_tasks: int) -> Tensor:
         """Return the hidden state before any transition, zeros (task, width)."""
-        return torch.zeros(n_tasks, self.width)
+        return torch.zeros(n_tasks, self.width, dtype=torch.float32)
 
     def step(self, state: Tensor, transition: Tensor) -> Tensor:
         """Return the hidden state (task, width) after one more transition of each task, (task, input_dim)."""

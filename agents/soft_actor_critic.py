@@ -34,7 +34,7 @@ class SoftActorCriticAgent(NetworkAgent):
         )
         temperature = config.initial_temperature if config.temperature is None else config.temperature
         self.log_temperature = nn.Parameter(
-            torch.tensor(math.log(temperature) if temperature > 0 else -math.inf),
+            torch.tensor(math.log(temperature) if temperature > 0 else -math.inf, dtype=torch.float32),
             requires_grad=config.temperature is None,
         )
 

@@ -1,6 +1,7 @@
 """Gymnasium's spaces as agents see them: rows of numbers, one per task."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 import gymnasium as gym
@@ -89,30 +90,74 @@ def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
 
 
 def observation_row(space: gym.Space[Any], observation: Any, name: str = "observation") -> NDArray[Any]:
-    """Return one observation as a row (1, observation_dim); ``name`` names it in errors.
+    """Return one observation as a row (1, observation_dim); ``name`` names it in errors, with the part at fault.
+
+    Numbers may be of any type and a Box's bounds may be passed, as in the batches of a vector environment.
 
     Raises:
         ValueError: it does not have the space's form.
     """
     if isinstance(space, spaces.Box):
-        if np.shape(observation) != space.shape:
-            raise ValueError(f"{name} must have the shape {space.shape}, got {np.shape(observation)}.")
-        if is_image(space):
-            return _image_rows(space, np.asarray(observation)[None])
-        return np.array(observation, np.float32).reshape(1, -1)
-    if not space.contains(observation):
-        raise ValueError(f"{name} must be one of {space}, got {observation!r}.")
-    return np.asarray(spaces.flatten(space, observation), np.float32)[None]
+        array = _numbers(observation, name)
+        if array.shape != space.shape:
+            raise ValueError(f"{name} must have the shape {space.shape}, got {array.shape}.")
+        return _image_rows(space, array[None]) if is_image(space) else array.astype(np.float32).reshape(1, -1)
+    if isinstance(space, _COMPOSITE):
+        return np.concatenate([observation_row(*part) for part in _parts(space, observation, name)], axis=1)
+    return np.asarray(spaces.flatten(space, _choice(space, observation, name)), np.float32)[None]
+
+
+def checked_rows(space: gym.Space[Any], observations: Any, name: str = "observation") -> NDArray[Any]:
+    """Return what ``observation_rows`` does of a batch that may have any form; ``name`` is as in ``observation_row``.
+
+    Raises:
+        ValueError: it does not have the form of a batch.
+    """
+    if isinstance(space, _COMPOSITE):
+        parts = list(_parts(space, observations, name))
+        rows = [checked_rows(*part) for part in parts]
+        for (_, _, place), found in zip(parts, rows, strict=True):
+            if len(found) != len(rows[0]):
+                raise ValueError(f"{place} has {len(found)} rows, {parts[0][2]} has {len(rows[0])}.")
+        return np.concatenate(rows, axis=1)
+    array, shape = _numbers(observations, name), space.shape or ()
+    if array.ndim == 0 or array.shape[1:] != shape:
+        raise ValueError(f"{name} must have the shape {shape} or (row, …) with that of each, got {array.shape}.")
+    if not isinstance(space, spaces.Box):
+        observations = [_choice(space, row, name) for row in array]
+    return observation_rows(space, observations) if len(array) else np.zeros((0, spaces.flatdim(space)), np.float32)
 
 
 def is_single(space: gym.Space[Any], observation: Any) -> bool:
-    """Whether an observation is one of the space, not a batch of them."""
+    """Whether an observation is one of the space, not a batch of them; also where it lacks what would tell."""
     if isinstance(space, spaces.Dict):
-        name = next(iter(space.spaces))
-        return is_single(space.spaces[name], observation[name])
+        name, part = next(iter(space.spaces.items()))
+        return not isinstance(observation, Mapping) or name not in observation or is_single(part, observation[name])
     if isinstance(space, spaces.Tuple):
-        return is_single(space.spaces[0], observation[0])
+        return (
+            not isinstance(observation, tuple | list) or not observation or is_single(space.spaces[0], observation[0])
+        )
     return bool(np.ndim(observation) == len(space.shape or ()))
+
+
+def part_of(space: gym.Space[Any], column: int, name: str = "observation") -> tuple[str, slice]:
+    """Return which part of an observation a column of its row holds: its place, as ``name['arm'][0]``, and its columns.
+
+    Args:
+        space: of one observation.
+        column: from 0.
+        name: of the observation.
+    """
+    if not isinstance(space, _COMPOSITE):
+        return name, slice(0, spaces.flatdim(space))
+    start = 0
+    for key, part in _named(space):
+        width = spaces.flatdim(part)
+        if column < start + width:
+            place, columns = part_of(part, column - start, f"{name}[{key!r}]")
+            return place, slice(start + columns.start, start + columns.stop)
+        start += width
+    raise IndexError(f"An observation of {space} has {start} columns, got {column}.")
 
 
 def action_rows(space: gym.Space[Any], actions: Any) -> NDArray[np.float32]:
@@ -176,6 +221,49 @@ def _image_rows(space: spaces.Box[np.uint8], observations: Any) -> NDArray[np.ui
 def _spans_bytes(space: spaces.Box[np.uint8]) -> bool:
     # The first entry's bounds alone: to read each one takes longer than to copy an image. _check_observations does.
     return bool(space.high.item(0) == 255 and space.low.item(0) == 0)
+
+
+def _named(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[Any, gym.Space[Any]]]:
+    return list(space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces))
+
+
+def _parts(
+    space: spaces.Dict | spaces.Tuple[Any], observation: Any, name: str
+) -> Iterator[tuple[gym.Space[Any], Any, str]]:
+    """Return each part's space, what an observation has there, and its place."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observation, Mapping):
+            raise ValueError(f"{name} must be a mapping with the keys {list(space.spaces)}, got {observation!r}.")
+        for key in [*space.spaces, *observation]:
+            if key not in observation or key not in space.spaces:
+                problem = "lacks the key" if key in space.spaces else "has no place for the key"
+                raise ValueError(
+                    f"{name} must have the keys {list(space.spaces)}, got {list(observation)}: it {problem} {key!r}."
+                )
+    elif not isinstance(observation, tuple | list) or len(observation) != len(space.spaces):
+        raise ValueError(f"{name} must be a tuple of {len(space.spaces)} parts, got {observation!r}.")
+    return ((part, observation[key], f"{name}[{key!r}]") for key, part in _named(space))
+
+
+def _numbers(values: Any, name: str) -> NDArray[Any]:
+    """Return values as an array of numbers of whatever type."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers, got {values!r}.") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be an array of numbers, got {values!r}.")
+    return array
+
+
+def _choice(space: gym.Space[Any], value: Any, name: str) -> Any:
+    """Return a value of a finite set as the set has it; any type will do that holds the same numbers."""
+    array = _numbers(value, name)
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(space.dtype)
+    if array.shape != (space.shape or ()) or (whole != array).any() or not space.contains(whole[()]):
+        raise ValueError(f"{name} must be one of {space}, got {value!r}.")
+    return whole[()]
 
 
 def _check_observations(space: gym.Space[Any], where: str) -> None:

@@ -78,10 +78,9 @@ class CausalTransformer(SequenceModel):
 
     def begin(self, n_tasks: int) -> AttentionState:
         """Return the state before any transition."""
-        nothing = torch.zeros(n_tasks, len(self.blocks), self.window, self.width)
-        return AttentionState(
-            nothing, nothing, torch.zeros(n_tasks, dtype=torch.int64), torch.zeros(n_tasks, self.width)
-        )
+        nothing = torch.zeros(n_tasks, len(self.blocks), self.window, self.width, dtype=torch.float32)
+        seen = torch.zeros(n_tasks, dtype=torch.int64)
+        return AttentionState(nothing, nothing, seen, torch.zeros(n_tasks, self.width, dtype=torch.float32))
 
     def step(self, state: AttentionState, transition: Tensor) -> AttentionState:
         """Return the state after one more transition of each task, (task, input_dim)."""

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from agents.base import NetworkAgent
 from agents.features import ImageFeatures, VectorFeatures
-from agents.memories import where_rows
+from agents.finite import check_memory
+from agents.memories import leaves, where_rows
 from agents.sequence_models import SequenceModel
 from agents.types import Transitions, check_transitions
 
@@ -42,7 +43,7 @@ class TrialMemoryAgent(NetworkAgent):
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> TrialMemory:
         """Start ``n_tasks`` trials: nothing is remembered."""
-        return TrialMemory(self.memory.begin(n_tasks), torch.ones(n_tasks, 1))
+        return TrialMemory(self.memory.begin(n_tasks), torch.ones(n_tasks, 1, dtype=torch.float32))
 
     @torch.no_grad()
     def observe(self, memory: TrialMemory, transition: Transitions, active: Tensor) -> TrialMemory:
@@ -50,15 +51,19 @@ class TrialMemoryAgent(NetworkAgent):
 
         Raises:
             ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
+            NonFiniteError: the memory would not be finite.
         """
         if active.dtype != torch.bool:
             raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
-        row = active.unsqueeze(-1)
-        present = Transitions(*(torch.where(row if field.dim() == 2 else active, field, 0.0) for field in transition))
+        row, everyone = active.unsqueeze(-1), bool(active.all())
+        present = transition if everyone else _only(active, transition)
         features, action = self.features(present.observation), self.actions.encode(present.action)
-        after = self.memory.step(memory.state, self.as_read(features, action, present.reward, memory.begins))
-        return TrialMemory(where_rows(active, after, memory.state), torch.where(row, 0.0, memory.begins))
+        state = self.memory.step(memory.state, self.as_read(features, action, present.reward, memory.begins))
+        if not everyone:
+            state = where_rows(active, state, memory.state)
+        check_memory("The memory", leaves(state), present)
+        return TrialMemory(state, torch.where(row, 0.0, memory.begins))
 
     def end_episode(self, memory: TrialMemory, ended: Tensor, rng: torch.Generator) -> TrialMemory:
         """Note that the next step begins an episode, for each task whose last one ended; all else is kept."""
@@ -74,3 +79,9 @@ class TrialMemoryAgent(NetworkAgent):
             begins: 1.0 where an episode begins with the step, (task, …, 1).
         """
         return torch.cat([features, action, self.config.reward_scale * reward.unsqueeze(-1), begins], dim=-1)
+
+
+def _only(active: Tensor, transition: Transitions) -> Transitions:
+    """Return a transition of each task with zeros where ``active`` (task,) is False."""
+    row = active.unsqueeze(-1)
+    return Transitions(*(torch.where(row if field.dim() == 2 else active, field, 0.0) for field in transition))

@@ -137,6 +137,8 @@ def check_trial_batch(batch: TrialBatch, observation_dim: int, action_dim: int) 
 
 
 def _check_shapes(given: Transitions | TrialBatch, expected: tuple[tuple[int, ...], ...]) -> None:
+    if [field.shape for field in given] == [*expected]:
+        return
     for field, found, shape in zip(given._fields, given, expected, strict=True):
         if found.shape != shape:
             raise ValueError(f"{type(given).__name__}.{field} must have the shape {shape}, got {tuple(found.shape)}.")

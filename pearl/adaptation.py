@@ -3,20 +3,20 @@
 from typing import Any, TypeGuard
 
 import gymnasium as gym
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
 from agents import Deployable, PEARLAgent, Transitions
 from agents.memories import repeat
-from agents.spaces import action_rows, check_action, env_actions, is_single, observation_row, observation_rows
-from pearl.rollout import NonFiniteError, Trajectories, is_finite, rollout
+from agents.spaces import is_single
+from pearl.checked_values import TransitionReader, chosen, flag, observed
+from pearl.rollout import Trajectories, rollout
 from pearl.tasks import own_time_limit
 from pearl.tasks.vector_env import TaskVectorEnv
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
-_ZERO, _ONE = torch.zeros(1), torch.ones(1)
+_ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
 
 
 class AdaptedPolicy:
@@ -62,10 +62,11 @@ class AdaptedPolicy:
             neither ``state`` nor ``episode_start`` is given: z then stays as the trial left it).
 
         Raises:
-            ValueError: the observation has the wrong shape or is not finite.
+            ValueError: the observation, or a part of it, has the wrong shape or is not finite.
+            NonFiniteError: the action would not be finite.
         """
         space, single = self.agent.observation_space, is_single(self.agent.observation_space, observation)
-        rows = _observations(space, observation, single=single)
+        rows = observed(space, observation, single=single)
         memory = repeat(self.memory, len(rows)) if state is None else state
         if episode_start is not None:
             if state is None:  # Rows, and evaluations, must not all play the trial's next sample.
@@ -73,7 +74,7 @@ class AdaptedPolicy:
             memory = self.agent.end_episode(memory, torch.as_tensor(episode_start, dtype=torch.bool), self._rng)
         flags = torch.full((len(rows),), deterministic)
         choice = self.agent.act(torch.from_numpy(rows), memory, flags, self._rng)
-        action = env_actions(self.agent.action_space, choice.action.numpy(force=True))
+        action = chosen(self.agent.action_space, choice.action.numpy(force=True))
         return (action[0] if single else action), (None if state is None and episode_start is None else memory)
 
 
@@ -88,6 +89,7 @@ class Session:
     def __init__(self, agent: Deployable[Any], rng: torch.Generator) -> None:
         self.agent = agent
         self._rng = rng
+        self._rows = TransitionReader(agent.observation_space, agent.action_space)
         self.memory = agent.begin(1, rng)
 
     @property
@@ -103,12 +105,13 @@ class Session:
             deterministic: act on the posterior mean at the episode's start, with the policy mean.
 
         Raises:
-            ValueError: the observation has the wrong shape or is not finite.
+            ValueError: the observation, or a part of it, has the wrong shape or is not finite.
+            NonFiniteError: the action would not be finite.
         """
-        row = _observations(self.agent.observation_space, observation, single=True)
-        flag = _ONE_TRUE if deterministic else _ONE_FALSE
-        choice = self.agent.act(torch.from_numpy(row), self.memory, flag, self._rng)
-        action: NDArray[Any] = env_actions(self.agent.action_space, choice.action.numpy(force=True))[0]
+        row = observed(self.agent.observation_space, observation)
+        greedy = _ONE_TRUE if deterministic else _ONE_FALSE
+        choice = self.agent.act(torch.from_numpy(row), self.memory, greedy, self._rng)
+        action: NDArray[Any] = chosen(self.agent.action_space, choice.action.numpy(force=True))[0]
         return action
 
     def observe(
@@ -122,31 +125,43 @@ class Session:
     ) -> None:
         """Fold one transition into the belief; where the episode ends with it, z is drawn anew.
 
-        The transition may come from any policy, not only from ``act``.
+        The transition may come from any policy, not only from ``act``. Where anything is raised, the belief and the
+        draws to come stay as they were.
+
+        Args:
+            observation: of the observation space, of numbers of any type.
+            action: of the action space, as the environment carried it out.
+            reward: one finite real number.
+            next_observation: of the observation space.
+            terminated: whether the MDP ended: True or False, or 1 or 0.
+            truncated: whether the episode was cut.
 
         Raises:
-            ValueError: a value has the wrong shape or is not finite; the belief stays as it was.
+            ValueError: a value has the wrong shape or type, is not of its space, or is not finite.
+            NonFiniteError: the belief would not be finite.
         """
-        space, action_space = self.agent.observation_space, self.agent.action_space
-        check_action(action_space, action)
-        rows = (
-            observation_row(space, observation),
-            action_rows(action_space, np.array(action)[None]),
-            np.array([reward], np.float32),
-            observation_row(space, next_observation, "next_observation"),
-        )
-        if not is_finite(*rows):  # all at once takes half as long
-            for name, row in zip(Transitions._fields, rows, strict=False):
-                _finite(name, row)
-        before, chosen, earned, after = map(torch.from_numpy, rows)
-        transition = Transitions(before, chosen, earned, after, _ONE if terminated else _ZERO)
-        self.memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
-        if terminated or truncated:
-            self.memory = self.agent.end_episode(self.memory, _ONE_TRUE, self._rng)
+        terminal, cut = flag("terminated", terminated), flag("truncated", truncated)
+        rows, ordinary = self._rows(observation, action, reward, next_observation)
+        before, done, earned, after = map(torch.from_numpy, rows)
+        transition = Transitions(before, done, earned, after, _ONE if terminal else _ZERO)
+        memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
+        if not ordinary:  # Read at once what might overflow, and see what it would make of the next episode.
+            memory = self.agent.read(memory)
+            self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
+        self.memory = self._after_episode(memory) if terminal or cut else memory
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy for what was observed so far; later observations do not change it."""
         return AdaptedPolicy(self.agent, self.memory, self._rng)
+
+    def _after_episode(self, memory: Any) -> Any:
+        """Return the memory at the start of the next episode."""
+        draws = self._rng.get_state()
+        try:
+            return self.agent.end_episode(memory, _ONE_TRUE, self._rng)
+        except BaseException:
+            self._rng.set_state(draws)
+            raise
 
 
 def adapt(
@@ -207,24 +222,3 @@ def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
         raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {kind}.")
     posterior = agent.posterior(memory)
     return Normal(posterior.mean[0], posterior.stddev[0], validate_args=False)
-
-
-def _observations(space: gym.Space[Any], observation: Any, *, single: bool, name: str = "observation") -> NDArray[Any]:
-    """Return one observation, or a batch of them, as rows (row, observation_dim).
-
-    Raises:
-        ValueError: wrong shape, or a value that is not finite.
-    """
-    if single:
-        return _finite(name, observation_row(space, observation, name))
-    if isinstance(space, gym.spaces.Box) and np.shape(observation)[1:] != space.shape:
-        raise ValueError(
-            f"{name} must have the shape {space.shape} or (row, …) with that of each, got {np.shape(observation)}."
-        )
-    return _finite(name, observation_rows(space, observation))
-
-
-def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    if not is_finite(values):
-        raise NonFiniteError(f"{name} must be finite in float32, got {values} there; the belief was left as it was.")
-    return values

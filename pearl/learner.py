@@ -107,7 +107,7 @@ class TwinLearner:
         self._device_rng = torch.Generator(device)
         self._sampler = make_sampler(self._device_rng)
         self._twin = deepcopy(agent).to(device)
-        learning_rate = torch.tensor(agent.config.learning_rate, device=device)
+        learning_rate = torch.tensor(agent.config.learning_rate, dtype=torch.float32, device=device)
         self._twin.optimizer = self._twin.make_optimizer(learning_rate, capturable=captured)
         self._sums: dict[str, Tensor] = {}
         self._captured_step = CapturedStep(self._step, self._device_rng) if captured else None

@@ -89,7 +89,7 @@ class MetaworldAgent:
             observations: (environment, observation_dim).
 
         Raises:
-            NonFiniteError: an observation is NaN or infinite.
+            NonFiniteError: an observation or an action is NaN or infinite.
             ValueError: wrong shape.
         """
         return self._act(observations, deterministic=False), {}
@@ -98,7 +98,7 @@ class MetaworldAgent:
         """Fold a step of every environment into its belief; where an episode ends, z is drawn anew.
 
         Raises:
-            NonFiniteError: an observation or a reward is NaN or infinite.
+            NonFiniteError: an observation, a reward or a belief that they make is NaN or infinite.
             ValueError: wrong shape.
         """
         observation = self._observations(timestep.observation)
@@ -113,8 +113,9 @@ class MetaworldAgent:
             terminated=torch.from_numpy(np.asarray(timestep.terminated, np.float32)),
         )
         memory = self._memory_of(len(observation))
-        self._memory = self._agent.observe(memory, transition, torch.ones(len(observation), dtype=torch.bool))
-        self.reset(np.logical_or(timestep.terminated, timestep.truncated))
+        ended = torch.from_numpy(np.logical_or(timestep.terminated, timestep.truncated))
+        memory = self._agent.observe(memory, transition, torch.ones(len(observation), dtype=torch.bool))
+        self._memory = self._agent.end_episode(memory, ended, self._rng)
 
     def adapt(self) -> None:
         """Do nothing: beliefs have grown with each step already, and no gradient is taken."""
@@ -126,7 +127,7 @@ class MetaworldAgent:
             observations: (environment, observation_dim).
 
         Raises:
-            NonFiniteError: an observation is NaN or infinite.
+            NonFiniteError: an observation or an action is NaN or infinite.
             ValueError: wrong shape.
         """
         return self._act(observations, deterministic=True)
@@ -141,6 +142,7 @@ class MetaworldAgent:
         flags = torch.full((len(rows),), deterministic)
         choice = self._agent.act(rows, self._memory_of(len(rows)), flags, self._rng)
         action: NDArray[np.float32] = choice.action.numpy(force=True)
+        _check_finite("actions", action)
         return action
 
     def _memory_of(self, n_environments: int) -> PEARLMemory:

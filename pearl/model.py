@@ -249,6 +249,7 @@ class MetaLearner(SB3Interface):
 
         Raises:
             CheckpointError: the disk is full or the folder not writable; a checkpoint that is there stands.
+            NonFiniteError: a weight is NaN or infinite; a checkpoint that is there stands.
             ValueError: ``path`` is empty.
         """
         from pearl.persistence import save

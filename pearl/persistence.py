@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.finite import NonFiniteError
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import converted
 from pearl.arguments import folder_path
@@ -17,6 +18,7 @@ from pearl.checkpoint_reading import Outline
 from pearl.checkpoint_shapes import check_weights
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import ConfigError, to_mapping
+from pearl.finite_tensors import first_fault
 from pearl.learner import learning_device
 from pearl.model import MetaLearner, learner_of
 from pearl.random_state import random_state_to_json, restore_random_state
@@ -32,10 +34,21 @@ CHECKPOINT = "checkpoint"
 
 
 def save(model: MetaLearner, path: Path, *, training_state: bool = True) -> None:
-    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone."""
+    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
+
+    Raises:
+        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
+        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+    """
     groups = {"weights": dict(model.agent.state_dict())}
     if training_state:
         groups |= model.training.tensors()
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise NonFiniteError(
+            f"The model cannot be saved to {path}: {fault}. Nothing was written. Go on from an earlier checkpoint, "
+            "with a lower agent.learning_rate or agent.reward_scale."
+        )
     document = {
         "family": model.family,
         "system": model.config.system,
@@ -89,7 +102,7 @@ def load(
         ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system;
             a system without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
-            was trained on a family that is not registered, or on other spaces.
+            was trained on a family that is not registered, or on other spaces; a weight is NaN or infinite.
         ImportError: the family needs a package that is not installed.
         TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
     """
@@ -152,6 +165,10 @@ def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDo
         raise CheckpointError(f"{path} is not the document of a model: {error}. {_REMEDY}") from error
 
 
+def _is_without_temperature(config: Config) -> bool:
+    return getattr(config.agent, "temperature", None) == 0
+
+
 def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
     """Check that a checkpoint's model is one of the family, and its weights those of its settings."""
     family = described.family
@@ -205,6 +222,9 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
 
 def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocument) -> None:
     groups, paths = checkpoint.groups, checkpoint.paths
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise CheckpointError(f"{paths[fault.group]}: {fault}. Load an earlier checkpoint, or train anew.")
     model.agent.load_state_dict(groups["weights"])
     try:
         if groups.keys() != {"weights"}:

@@ -29,7 +29,7 @@ class RandomAgent(MemorylessAgent):
         """Draw a uniform action for each task."""
         if self._choices is not None:
             return ActionChoice(self._choices[torch.randint(len(self._choices), (len(observation),), generator=rng)])
-        uniform = torch.rand((len(observation), len(self._low)), generator=rng)
+        uniform = torch.rand((len(observation), len(self._low)), generator=rng, dtype=torch.float32)
         return ActionChoice(self._low + uniform * (self._high - self._low))
 
 

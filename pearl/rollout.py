@@ -1,6 +1,5 @@
 """The one code path by which agents act: collection, evaluation and deployment."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +12,13 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
+from agents.finite import NonFiniteError as NonFiniteError
+from agents.finite import is_finite
 from agents.spaces import env_actions, observation_rows
 from pearl.tasks.infos import TRAINING_REWARD, by_task, read_numbers, read_success
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-
-
-class NonFiniteError(ValueError):
-    """An environment returned a NaN or an infinite value."""
 
 
 class Trajectories(NamedTuple):
@@ -125,7 +122,8 @@ def rollout(
         The trajectories and the agent's memory after them.
 
     Raises:
-        NonFiniteError: a NaN or infinite observation or reward; names the task, the step and the value.
+        NonFiniteError: a NaN or infinite observation, reward or action; names the task, the step and the value. Or
+            what the agent knows of a task would become so.
         EnvError: an environment failed, or an info that is read is no number; names the task and the key.
     """
     n_tasks = envs.num_envs
@@ -143,6 +141,8 @@ def rollout(
             active, deterministic = episode < episodes, torch.from_numpy(episode >= deterministic_from)
         choice = agent.act(observation, memory, deterministic, rng)
         action = choice.action.numpy(force=True)
+        if not is_finite(action):
+            raise NonFiniteError(_of_agent(action, len(steps) + 1, labels))
         next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
         reward = _float32(rewards)
         success = read_success(infos, n_tasks, labels) if infos else None
@@ -170,12 +170,17 @@ def rollout(
         tells_success = tells_success or success is not None
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
-        memory = agent.observe(memory, transition, torch.from_numpy(active))
+        try:
+            memory = agent.observe(memory, transition, torch.from_numpy(active))
+            ended = terminated | truncated
+            begins = bool(ended.any())
+            if begins:
+                memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
+        except NonFiniteError as error:
+            tasks = "; ".join(_label(row, labels) for row in error.tasks)
+            raise NonFiniteError(f"At step {len(steps)} of the trial of task {tasks}: {error}") from error
         observation = transition.next_observation
-        ended = terminated | truncated
-        begins = bool(ended.any())
         if begins:
-            memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
             episode = episode + (ended & active)
         going_on = on_step is None or on_step(
             StepEvent(
@@ -229,21 +234,26 @@ def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence
     return reward if numbers is None else _float32(np.where(numbers.given, numbers.values, reward))
 
 
-def is_finite(*arrays: NDArray[Any]) -> bool:
-    """Whether no number is a NaN or infinite."""
-    # Either reaches the product, which is cheaper than a flag for each number. A finite one may overflow in it.
-    return all(map(math.isfinite, map(np.vdot, arrays, arrays))) or all(np.isfinite(values).all() for values in arrays)
+def _of_agent(action: FloatArray, step: int, labels: Sequence[object] | None) -> str:
+    row = int(np.nonzero(~np.isfinite(action).all(1))[0][0])
+    return (
+        f"The agent chose the action {action[row]} for task {_label(row, labels)} at step {step} of the trial. "
+        "Observations or a belief are too large for its networks, or its weights are broken: load an older checkpoint."
+    )
+
+
+def _label(row: int, labels: Sequence[object] | None) -> str:
+    return f"{row}" if labels is None else f"{row} ({labels[row]})"
 
 
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
     if is_finite(values):
         return
     row = int(np.nonzero(~np.isfinite(values))[0][0])
-    label = f" ({labels[row]})" if labels is not None else ""
     finite = "finite"
     if np.isinf(values[row]).any():
         finite += f" in float32, which ends at {np.finfo(np.float32).max:.2g}; scale them to about one in make_env"
     raise NonFiniteError(
-        f"The environment of task {row}{label} returned {name} {values[row]} at step {step} of the trial; "
+        f"The environment of task {_label(row, labels)} returned {name} {values[row]} at step {step} of the trial; "
         f"observations and rewards must be {finite}. Nothing of this trial was learnt."
     )

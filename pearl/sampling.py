@@ -91,7 +91,7 @@ class MetaSampler:
         reward, _ = self._relabel(task_ids, *(field.transpose(0, 1).expand(len(task_ids), -1, -1) for field in fields))
         rewarded = reward != 0
         informed = rewarded.any(1).sort(descending=True, stable=True).indices[: training.meta_batch]
-        preference = rewarded[informed] + torch.rand(len(informed), len(owners), generator=rng)
+        preference = rewarded[informed] + torch.rand(len(informed), len(owners), generator=rng, dtype=torch.float32)
         chosen, task_ids = preference.argmax(1), task_ids[informed]
 
         context, transitions, _ = replay.sample(

@@ -66,7 +66,7 @@ class TrialReplay:
                 "training.replay_capacity or lower training.tasks_per_iteration."
             )
         terminated, truncated = torch.from_numpy(trajectories.terminated), torch.from_numpy(trajectories.truncated)
-        ending = torch.where(terminated, TERMINATED, torch.where(truncated, TRUNCATED, GOES_ON))
+        ending = torch.where(terminated, TERMINATED, torch.where(truncated, TRUNCATED, GOES_ON)).float()
         columns = [
             torch.from_numpy(trajectories.action)[mask],
             torch.from_numpy(trajectories.reward)[mask].unsqueeze(1),

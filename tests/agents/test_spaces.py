@@ -151,8 +151,8 @@ def test_rows_do_not_share_memory_with_the_observations(name: str) -> None:
         ("vector", np.zeros((1, 3)), r"^next must have the shape \(3,\), got \(1, 3\)"),
         ("image", np.zeros((3, 17, 16), np.uint8), r"^next must have the shape \(17, 16, 3\), got \(3, 17, 16\)"),
         ("discrete", 2, r"^next must be one of Discrete\(4, start=-2\), got 2"),
-        ("dict", {"goal": np.zeros(2, np.float32)}, r"^next must be one of Dict\(.*, got \{"),
-        ("tuple", (4, np.zeros(2, np.float32)), r"^next must be one of Tuple\(Discrete\(2, start=5\)"),
+        ("dict", {"goal": np.zeros(2, np.float32)}, r"^next must have the keys .*: it lacks the key "),
+        ("tuple", (4, np.zeros(2, np.float32)), r"^next\[0\] must be one of Discrete\(2, start=5\), got 4"),
     ],
 )
 def test_an_observation_of_another_form_is_refused_by_its_name(name: str, wrong: Any, message: str) -> None:

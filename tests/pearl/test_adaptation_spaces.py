@@ -161,14 +161,24 @@ def test_the_checker_accepts_every_space(model):
     check_task_distribution(model.tasks)
 
 
+PARTS = {"arm": np.zeros(3), "gear": 1, "doors": np.zeros(2)}
 WRONG = [
     ("vector", np.zeros(4), r"must have the shape \(3,\), got \(4,\)"),
     ("vector", np.array([0.0, np.nan, 0.0]), "must be finite"),
     ("matrix", np.zeros(4), r"must have the shape \(2, 2\), got \(4,\)"),
     ("discrete", 9, r"must be one of Discrete\(7, start=-3\), got 9"),
-    ("dict", {"arm": np.zeros(3, np.float32), "gear": 1}, "must be one of Dict"),
-    ("dict", {"arm": np.zeros(4, np.float32), "gear": 1, "doors": np.zeros(2, np.int8)}, "must be one of Dict"),
-    ("tuple", (np.zeros(2, np.int64),), "must be one of Tuple"),
+    ("dict", {"arm": np.zeros(3), "gear": 1}, r"must have the keys \['arm', .*: it lacks the key 'doors'"),
+    ("dict", {**PARTS, "extra": 1}, r"must have the keys .*: it has no place for the key 'extra'"),
+    ("dict", np.zeros(3), r"must be a mapping with the keys \['arm', 'doors', 'gear'\], got array"),
+    ("dict", {**PARTS, "arm": np.zeros(4)}, r"\['arm'\] must have the shape \(3,\), got \(4,\)"),
+    ("dict", {**PARTS, "arm": np.array([0, np.nan, 0])}, r"\['arm'\] must be finite in single precision, got .* nan"),
+    ("dict", {**PARTS, "arm": None}, r"\['arm'\] must be an array of numbers, got None"),
+    ("dict", {**PARTS, "gear": 3}, r"\['gear'\] must be one of Discrete\(3\), got 3"),
+    ("dict", {**PARTS, "gear": 1.5}, r"\['gear'\] must be one of Discrete\(3\), got 1.5"),
+    ("dict", {**PARTS, "doors": [0, 2]}, r"\['doors'\] must be one of MultiBinary\(2\), got \[0, 2\]"),
+    ("tuple", (np.zeros(2, np.int64),), r"must be a tuple of 2 parts, got \(array"),
+    ("tuple", ([1, 3], np.zeros(3)), r"\[0\] must be one of MultiDiscrete\(\[2 3\]\), got \[1, 3\]"),
+    ("tuple", ([1, 2], np.full(3, np.inf)), r"\[1\] must be finite in single precision, got .*inf"),
     ("image", np.zeros((3, 16, 18), np.uint8), r"must have the shape \(16, 18, 3\), got \(3, 16, 18\)"),
     ("image", np.zeros((1, 16, 18, 3), np.uint8), r"must have the shape \(16, 18, 3\), got \(1, 16, 18, 3\)"),
 ]
@@ -179,13 +189,75 @@ def test_a_session_refuses_an_observation_that_is_not_of_the_space_and_keeps_its
     model = model_of(name, "discrete")
     session = model.session(seed=0)
     right, before = batch(model.observation_space, 1)[1][0], session.memory
-    with pytest.raises(ValueError, match=f"^observation {message}"):
+    with pytest.raises(ValueError, match=f"^observation ?{message}"):
         session.act(wrong)
-    with pytest.raises(ValueError, match=f"^observation {message}"):
+    with pytest.raises(ValueError, match=f"^observation ?{message}"):
         session.observe(wrong, 2, 0.0, right, False, False)
-    with pytest.raises(ValueError, match=f"^next_observation {message}"):
+    with pytest.raises(ValueError, match=f"^next_observation ?{message}"):
         session.observe(right, 2, 0.0, wrong, False, False)
     assert session.memory is before
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"), [case for case in WRONG if case[0] in ("discrete", "dict", "tuple")]
+)
+def test_predict_refuses_one_observation_that_is_not_of_the_space(name, wrong, message):
+    with pytest.raises(ValueError, match=f"^observation ?{message}"):
+        model_of(name, "discrete").predict(wrong)
+
+
+def of_other_types(observation):
+    """The same numbers in double precision, as lists, and past a Box's bounds by a little."""
+    if isinstance(observation, dict):
+        return {name: of_other_types(part) for name, part in observation.items()}
+    if isinstance(observation, tuple):
+        return [of_other_types(part) for part in observation]
+    array = np.asarray(observation)
+    return array.astype(np.float64) + 9.001 if array.dtype == np.float32 else array.astype(np.float64)
+
+
+@pytest.mark.parametrize("name", ["vector", "matrix", "discrete", "dict", "tuple"])
+def test_numbers_of_any_type_and_a_little_past_their_bounds_are_read_as_in_training(name):
+    model = model_of(name, "discrete")
+    session = model.session(seed=0)
+    together, single = batch(model.observation_space, 2)
+    other = [of_other_types(observation) for observation in single]
+    for one in other:
+        action = session.act(one)
+        session.observe(one, action, np.float32(0.5), other[0], np.False_, np.bool_(one is other[-1]))
+    assert model.action_space.contains(model.predict(other[0], deterministic=True)[0])
+    rows = model.predict(of_other_types(together), deterministic=True)[0]
+    alone = [model.predict(one, deterministic=True)[0] for one in other]
+    assert np.array_equal(rows, alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        (
+            "dict",
+            {"arm": np.zeros((2, 3)), "gear": np.zeros(3), "doors": np.zeros((2, 2))},
+            r"\['gear'\] has 3 rows, obs",
+        ),
+        (
+            "dict",
+            {"arm": np.zeros((2, 4)), "gear": [0, 0], "doors": np.zeros((2, 2))},
+            r"\['arm'\] must have the shape",
+        ),
+        (
+            "dict",
+            {"arm": np.zeros((2, 3)), "gear": [0, 3], "doors": np.zeros((2, 2))},
+            r"\['gear'\] must be one of .*got",
+        ),
+        ("dict", {"arm": np.zeros((2, 3)), "gear": [0, 0]}, r" must have the keys .* lacks the key 'doors'"),
+        ("dict", {"arm": np.full((2, 3), np.nan), "gear": [0, 0], "doors": np.zeros((2, 2))}, r"\['arm'\] must be fin"),
+        ("tuple", (np.zeros((2, 2)), np.zeros((3, 3))), r"\[1\] has 3 rows, observation\[0\] has 2"),
+        ("discrete", np.array([0, 4]), r" must be one of Discrete\(7, start=-3\), got np.int64\(4\)"),
+    ],
+)
+def test_predict_names_the_part_of_a_batch_that_is_at_fault(name, wrong, message):
+    with pytest.raises(ValueError, match=f"^observation{message}"):
+        model_of(name, "discrete").predict(wrong)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +271,8 @@ def test_a_session_refuses_an_observation_that_is_not_of_the_space_and_keeps_its
         ("discrete", 2.5, "^action must"),
         ("multi-discrete", [4, 0], "^action must"),
         ("multi-binary", [2, 0], "^action must"),
+        ("matrix", np.full((2, 2), 1.1), r"(?s)^action must lie in Box\(-1.0, 1.0.*environment carried out"),
+        ("matrix", np.full((2, 2), -np.inf), "^action must be finite"),
     ],
 )
 def test_a_session_refuses_an_action_that_is_not_of_the_space_and_keeps_its_belief(name, wrong, message):

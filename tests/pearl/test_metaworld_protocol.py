@@ -58,7 +58,12 @@ def test_a_step_teaches_what_a_session_learns_from_it():
     for timestep in timesteps(1, ends=(1,)):
         agent.step(timestep)
         session.observe(
-            timestep.observation[0], timestep.action[0], timestep.reward[0], np.zeros(WIDTH), False, timestep.truncated
+            timestep.observation[0],
+            timestep.action[0],
+            timestep.reward[0],
+            np.zeros(WIDTH),
+            False,
+            timestep.truncated[0],
         )
     torch.testing.assert_close(posterior(agent)[0, 0], session.posterior.mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(posterior(agent)[1, 0], session.posterior.stddev, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,143 @@
+"""Values from a loop that the user owns, checked where they enter: none is taken over that is not as in training."""
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.finite import NonFiniteError, is_finite
+from agents.spaces import check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
+
+ORDINARY = 1e10
+"""Magnitude up to which networks take every value; what is larger may overflow in them"""
+ROUNDING = 1e-3
+"""Share of an action's range by which it may pass a bound"""
+
+_FLOATS = (float, np.floating)
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def observed(space: gym.Space[Any], observation: Any, *, single: bool = True) -> NDArray[Any]:
+    """Return one observation, or a batch of them, as rows (row, observation_dim).
+
+    Raises:
+        NonFiniteError: a number is NaN or infinite.
+        ValueError: it does not have the space's form.
+    """
+    rows = observation_row(space, observation) if single else checked_rows(space, observation)
+    if not math.isfinite(np.vdot(rows, rows)) and not is_finite(rows):
+        raise _not_finite("observation", rows, space)
+    return rows
+
+
+def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
+    """Return an agent's actions (row, action_dim) as an environment takes them, one per row.
+
+    Raises:
+        NonFiniteError: a number is NaN or infinite.
+    """
+    if not math.isfinite(sum(rows.ravel().tolist())):  # the fastest for as few numbers
+        raise NonFiniteError(
+            f"The agent's action is {rows}, which is not finite. The observation or the belief is too large for its "
+            "networks, or its weights are broken: load an earlier checkpoint."
+        )
+    return env_actions(space, rows)
+
+
+class TransitionReader:
+    """Reads transitions as rows.
+
+    Args:
+        observation_space: of an observation.
+        action_space: of an action; one that is no finite set is a bounded Box.
+    """
+
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        self._space = observation_space
+        self._action_space = action_space
+        self._is_discrete = is_discrete(action_space)
+        self._bounds: list[tuple[float, float]] = []
+        if isinstance(action_space, gym.spaces.Box):
+            low, high = (bound.ravel().astype(np.float64) for bound in (action_space.low, action_space.high))
+            beyond = ROUNDING * (high - low)
+            self._bounds = list(zip((low - beyond).tolist(), (high + beyond).tolist(), strict=True))
+        self._small_actions = all(low > -ORDINARY and high < ORDINARY for low, high in self._bounds)
+
+    def __call__(
+        self, observation: Any, action: ArrayLike, reward: Any, next_observation: Any
+    ) -> tuple[tuple[NDArray[Any], ...], bool]:
+        """Return the rows (1, dim) of each, the reward's (1,), and whether all numbers are of ordinary size.
+
+        Raises:
+            NonFiniteError: a number is NaN or infinite.
+            ValueError: a value does not have its space's form, or the reward is not one real number.
+        """
+        row, earned = self._action(action), _real(reward)
+        before = observation_row(self._space, observation)
+        after = observation_row(self._space, next_observation, "next_observation")
+        # One sum of squares tells both NaN and large numbers, and takes less than flags would.
+        ordinary = (
+            self._small_actions
+            and -ORDINARY < earned < ORDINARY
+            and math.fsum(map(np.vdot, (before, after), (before, after))) < ORDINARY**2
+        )
+        if not ordinary:
+            for name, observed in (("observation", before), ("next_observation", after)):
+                if not is_finite(observed):
+                    raise _not_finite(name, observed, self._space)
+        return (before, row, np.array([earned], np.float32), after), ordinary
+
+    def _action(self, action: ArrayLike) -> NDArray[np.float32]:
+        if self._is_discrete or np.shape(action) != self._action_space.shape:
+            check_action(self._action_space, action)
+        row = np.array(action, np.float32).reshape(1, -1)
+        # A few numbers are compared faster one by one than as an array.
+        for (low, high), number in zip(self._bounds, row[0].tolist(), strict=False):
+            if not low <= number <= high:
+                if not is_finite(row):
+                    raise _not_finite("action", row)
+                raise ValueError(
+                    f"action must lie in {self._action_space}, got {action!r}. Give the action that the environment "
+                    "carried out."
+                )
+        return row
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return whether a flag is set, of any type of one truth value.
+
+    Raises:
+        ValueError: it is not one truth value.
+    """
+    if value is True or value is False:
+        return bool(value)
+    array = np.asarray(value)
+    if array.shape == () and (array.dtype.kind == "b" or (array.dtype.kind in "iu" and value in (0, 1))):
+        return bool(value)
+    remedy = f" Give {name}[i] of each environment i to a session of its own." if array.ndim else ""
+    raise ValueError(f"{name} must be True or False, got {value!r}; the belief was left as it was.{remedy}")
+
+
+def _real(reward: Any) -> float:
+    """Return a reward as a float that single precision holds, of any type of one real number."""
+    if not isinstance(reward, _FLOATS):
+        array = np.asarray(reward)
+        whole = isinstance(reward, int) and not isinstance(reward, bool)  # a long one is an object to NumPy
+        if array.shape != () or not (whole or array.dtype.kind in "fiu"):
+            remedy = " Give reward[i] of each environment i to a session of its own." if array.ndim else ""
+            raise ValueError(f"reward must be one real number, got {reward!r}; the belief was left as it was.{remedy}")
+    if not -_LARGEST <= reward <= _LARGEST:
+        raise NonFiniteError(f"reward must be finite in single precision, got {reward}; the belief was left as it was.")
+    return float(reward)
+
+
+def _not_finite(name: str, row: NDArray[Any], space: gym.Space[Any] | None = None) -> NonFiniteError:
+    """Return the error of a value that is not finite, which names the part of it that is at fault."""
+    place, columns = name, slice(None)
+    if space is not None:
+        place, columns = part_of(space, int(np.nonzero(~np.isfinite(row))[-1][0]), name)
+    return NonFiniteError(
+        f"{place} must be finite in single precision, got {row[..., columns]}; the belief was left as it was."
+    )

@@ -1,0 +1,42 @@
+"""A checkpoint's numbers are finite, when it is written and when it is read."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Fault(NamedTuple):
+    """A tensor that is not finite."""
+
+    group: str
+    tensor: str
+    n_bad: int
+    """Numbers that are NaN or infinite"""
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.tensor!r} of the {self.group} holds {self.n_bad} NaN or infinite numbers of {self.n}"
+
+
+def first_fault(groups: Mapping[str, Mapping[str, Tensor]], *, without_temperature: bool = False) -> Fault | None:
+    """Return the first tensor that is not finite; None where all are.
+
+    Args:
+        groups: tensors by group and name, as a checkpoint has them.
+        without_temperature: whether soft actor-critic's temperature is fixed to 0, whose logarithm is not finite.
+    """
+    for group, tensors in groups.items():
+        for name, tensor in tensors.items():
+            if _is_finite(tensor) or (without_temperature and name == "log_temperature" and tensor == -math.inf):
+                continue
+            return Fault(group, name, int((~tensor.isfinite()).sum()), tensor.numel())
+    return None
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    return all(math.isfinite(bound) for bound in torch.stack(tensor.aminmax()).tolist())  # without a flag for each
