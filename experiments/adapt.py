@@ -15,12 +15,12 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.adaptation import infers_task
-from pearl.evaluation import measure_references
-from pearl.files import folder_in
-from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.report import draw_adaptation, posterior_path
-from pearl.run import output_folder
+from pearl.adaptation.session import infers_task
+from pearl.evaluation.protocol import measure_references
+from pearl.files.access import folder_in
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.runs.report import draw_adaptation, posterior_path
+from pearl.runs.run import output_folder
 from pearl.tasks import find, parse_task
 
 

@@ -32,11 +32,11 @@ from reproduce import commit
 from rich.table import Table
 from rich.text import Text
 
-from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.persistence import versions
+from pearl.model.loading import versions
 from pearl.plots.style import PALETTE, add_header, png
-from pearl.run import write_json
-from pearl.threads import use_threads
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.process.threads import use_threads
+from pearl.runs.run import write_json
 
 Section = Literal[
     "step",

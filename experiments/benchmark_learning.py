@@ -19,11 +19,11 @@ from torch import nn
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
 from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
-from pearl.config import load_preset
-from pearl.learner import TwinLearner
-from pearl.replay import MIB, TaskReplay
-from pearl.rollout import Trajectories
-from pearl.sampling import MetaSampler
+from pearl.collection.rollout import Trajectories
+from pearl.config.run import load_preset
+from pearl.replay.sampling import MetaSampler
+from pearl.replay.transitions import MIB, TaskReplay
+from pearl.training.learner import TwinLearner
 
 TASKS, BATCH, OBSERVATION, ACTION = 16, 256, 20, 6
 ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=5, hidden_sizes=(200, 200, 200))

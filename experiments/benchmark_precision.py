@@ -13,8 +13,8 @@ from torch import Tensor
 
 import pearl
 from agents import MetaBatch, PEARLAgent
-from pearl.rollout import rollout
-from pearl.sampling import MetaSampler
+from pearl.collection.rollout import rollout
+from pearl.replay.sampling import MetaSampler
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 PARTS = ("encoder", "actor", "critics")

@@ -30,11 +30,11 @@ from torch import Tensor
 import pearl
 from agents import PEARLAgent
 from agents.spaces import env_actions
-from pearl.adaptation import Session
-from pearl.config import load_preset
-from pearl.evaluation import References, evaluate
-from pearl.replay import MIB, TaskReplay
-from pearl.rollout import rollout
+from pearl.adaptation.session import Session
+from pearl.collection.rollout import rollout
+from pearl.config.run import load_preset
+from pearl.evaluation.protocol import References, evaluate
+from pearl.replay.transitions import MIB, TaskReplay
 
 HAS_MUJOCO = importlib.util.find_spec("mujoco") is not None
 TRAIN = Path(__file__).parent / "train.py"
@@ -43,7 +43,7 @@ EPISODE = 200
 # Tells on standard output, by the clock, when the environments of a call of rollout have taken their first step.
 _WATCHED_TRAINING = r"""
 import os, runpy, sys, time
-import pearl.evaluation, pearl.training
+import pearl.evaluation.protocol, pearl.training.base
 
 def watch(module, word, last):
     play = module.rollout
@@ -61,8 +61,8 @@ def watch(module, word, last):
         return play(envs, *arguments, **named)
     module.rollout = watched
 
-watch(pearl.evaluation, "evaluation", False)
-watch(pearl.training, "training", True)
+watch(pearl.evaluation.protocol, "evaluation", False)
+watch(pearl.training.base, "training", True)
 """
 
 

@@ -12,9 +12,9 @@ from tyro.constructors import PrimitiveConstructorSpec
 import agents
 import encoders
 import pearl
-from pearl.arguments import folder_path
-from pearl.output import make_console
-from pearl.run import RunError
+from pearl.model.arguments import folder_path
+from pearl.process.output import make_console
+from pearl.runs.run import RunError
 
 Arguments = ParamSpec("Arguments")
 OURS = [Path(file).parent for file in (encoders.__file__, agents.__file__, pearl.__file__, __file__)]

@@ -26,16 +26,16 @@ from reproduce import commit
 from tyro.conf import Positional
 
 from pearl import plots
-from pearl.comparison import Runs, compared, is_scored, last_episode, measure, row, thresholds_of, train
-from pearl.config import Config, preset
-from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, to_mapping
-from pearl.files import read_text, write_text
-from pearl.output import make_console, protect_output, warn_on_failure
+from pearl.algorithms import SYSTEMS, find_system
+from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, to_mapping
+from pearl.config.run import Config, preset
+from pearl.files.access import read_text, write_text
 from pearl.plots.comparison import Estimate, looks
-from pearl.run import differences, read_json, write_json
-from pearl.systems import SYSTEMS, find_system
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.process.threads import use_threads
+from pearl.runs.run import differences, read_json, write_json
+from pearl.studies.comparison import Runs, compared, is_scored, last_episode, measure, row, thresholds_of, train
 from pearl.tasks import make
-from pearl.threads import use_threads
 
 PICTURE = "comparison.png"
 

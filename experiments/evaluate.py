@@ -14,11 +14,11 @@ from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
-from pearl.evaluation import check_disjoint
-from pearl.files import folder_in
-from pearl.output import make_console, protect_output
-from pearl.report import draw_evaluation, evaluation_summary, evaluation_table, headline
-from pearl.run import output_folder, write_json
+from pearl.evaluation.protocol import check_disjoint
+from pearl.files.access import folder_in
+from pearl.process.output import make_console, protect_output
+from pearl.runs.report import draw_evaluation, evaluation_summary, evaluation_table, headline
+from pearl.runs.run import output_folder, write_json
 from pearl.tasks import find
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from pearl.config_reading import ConfigError
+from pearl.config.reading import ConfigError
 
 
 def with_table(text: str, family: str, table: str) -> str:

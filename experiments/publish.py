@@ -13,10 +13,10 @@ from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
-from pearl.config_reading import beyond_defaults
-from pearl.files import write_text
-from pearl.output import make_console, protect_output
-from pearl.run import read_json
+from pearl.config.reading import beyond_defaults
+from pearl.files.access import write_text
+from pearl.process.output import make_console, protect_output
+from pearl.runs.run import read_json
 
 CARD = """# {family}
 

@@ -26,14 +26,14 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.config import load_preset
-from pearl.console import TrainingProgress
-from pearl.files import copy
-from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.probes import calibration, probe
-from pearl.run import Run, RunError, read_json, read_progress, write_json
+from pearl.config.run import load_preset
+from pearl.files.access import copy
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.process.threads import use_threads
+from pearl.runs.console import TrainingProgress
+from pearl.runs.run import Run, RunError, read_json, read_progress, write_json
+from pearl.studies.probes import calibration, probe
 from pearl.tasks import make
-from pearl.threads import use_threads
 
 KEPT = ("config.json", "tasks.json", "progress.csv", "result.json")
 

@@ -28,13 +28,13 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import pearl
 from agents.spaces import is_discrete
 from pearl import plots
-from pearl.callbacks import silent_logger
-from pearl.config_reading import ConfigError
-from pearl.evaluation import check_disjoint
-from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.run import read_json, write_json
+from pearl.config.reading import ConfigError
+from pearl.evaluation.protocol import check_disjoint
+from pearl.model.callbacks import silent_logger
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.process.threads import use_threads
+from pearl.runs.run import read_json, write_json
 from pearl.tasks import Task, TaskDistribution, find
-from pearl.threads import use_threads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,14 +25,14 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.config import PEARLConfig, load_preset
-from pearl.config_reading import ConfigError, beyond_defaults, from_mapping, read_yaml_file
-from pearl.evaluation import Evaluation
-from pearl.files import read_text, write_text
-from pearl.output import make_console, protect_output, warn_on_failure
-from pearl.run import read_json, write_json
+from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml_file
+from pearl.config.run import PEARLConfig, load_preset
+from pearl.evaluation.protocol import Evaluation
+from pearl.files.access import read_text, write_text
+from pearl.process.output import make_console, protect_output, warn_on_failure
+from pearl.process.threads import use_threads
+from pearl.runs.run import read_json, write_json
 from pearl.tasks import make
-from pearl.threads import use_threads
 
 PLAIN = "plain"
 """The variant that changes nothing"""

@@ -20,19 +20,19 @@ from command_line import EXPECTED, FAILED, path_argument, report
 from rich.table import Table
 
 import pearl
-from pearl.checkpoint import has_checkpoint
-from pearl.config import Config, PEARLConfig, preset
-from pearl.config_reading import ConfigError, load_yaml
-from pearl.console import TrainingProgress
-from pearl.model import learner_of
-from pearl.output import make_console, protect_output
-from pearl.persistence import CHECKPOINT
-from pearl.report import evaluation_table, headline
-from pearl.run import Run, check_unused, resume, run_name, saved_config
-from pearl.systems import SYSTEMS, find_system
+from pearl.algorithms import SYSTEMS, find_system
+from pearl.checkpoint.store import has_checkpoint
+from pearl.config.reading import ConfigError, load_yaml
+from pearl.config.run import Config, PEARLConfig, preset
+from pearl.model.loading import CHECKPOINT
+from pearl.model.meta_learner import learner_of
+from pearl.process.output import make_console, protect_output
+from pearl.process.threads import use_threads
+from pearl.runs.console import TrainingProgress
+from pearl.runs.report import evaluation_table, headline
+from pearl.runs.run import Run, check_unused, resume, run_name, saved_config
+from pearl.runs.wandb_mode import WandbMode
 from pearl.tasks import TaskDistribution, family_name, find
-from pearl.threads import use_threads
-from pearl.wandb_mode import WandbMode
 
 Objective = Literal["critics", "reconstruction", "both"]
 

@@ -1,14 +1,16 @@
 """PEARL: context-based meta-reinforcement learning that adapts to new tasks without a gradient."""
 
 from pearl.floors import check_floors
-from pearl.garbage import uncollected
+from pearl.process.garbage import uncollected
 
 with uncollected():
     check_floors()
 
-    from pearl.adaptation import AdaptedPolicy, Session
-    from pearl.checkpoint import CheckpointError
-    from pearl.config import (
+    from pearl.adaptation.session import AdaptedPolicy, Session
+    from pearl.checkpoint.store import CheckpointError
+    from pearl.collection.rollout import NonFiniteError
+    from pearl.config.reading import ConfigError
+    from pearl.config.run import (
         EvaluationConfig,
         FOMAMLConfig,
         MAMLConfig,
@@ -22,12 +24,10 @@ with uncollected():
         load_preset,
         preset,
     )
-    from pearl.config_reading import ConfigError
-    from pearl.divergence import DivergedError
-    from pearl.evaluation import Evaluation
-    from pearl.model import PEARL, MetaLearner
-    from pearl.persistence import load
-    from pearl.rollout import NonFiniteError
+    from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig
+    from pearl.evaluation.protocol import Evaluation
+    from pearl.model.loading import load
+    from pearl.model.meta_learner import PEARL, MetaLearner
     from pearl.tasks import (
         Categorical,
         EnvError,
@@ -40,13 +40,13 @@ with uncollected():
         Uniform,
         UnknownFamilyError,
         check_task_distribution,
-        families,
         mirrored,
         perturbed,
         register,
         told,
     )
-    from pearl.training_config import CollectionConfig, TrainingConfig, TrialReplayConfig
+    from pearl.tasks.registry import families
+    from pearl.training.divergence import DivergedError
     from pearl.version import __version__
 
 __all__ = [

@@ -9,8 +9,8 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import pearl
-from pearl.probes import calibration, probe
-from pearl.report import posterior_path
+from pearl.runs.report import posterior_path
+from pearl.studies.probes import calibration, probe
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 FAMILIES = ("point-robot", "sparse-point-robot")

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("metaworld")
 
 import pearl
-from pearl.probes import OtherZ
+from pearl.studies.probes import OtherZ
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 import pearl
-from pearl.probes import OtherZ
+from pearl.studies.probes import OtherZ
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # Mean return of the last episode that an agent keeps to with room to spare, and of what it gets without its z.

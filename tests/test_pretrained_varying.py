@@ -7,7 +7,7 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import pearl
-from pearl.probes import OtherZ
+from pearl.studies.probes import OtherZ
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # Mean return of the last episode that the agents keep to with room to spare, and of what a policy without z gets.

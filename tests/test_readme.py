@@ -25,7 +25,7 @@ def test_the_adaptation_example_runs(capsys):
 
 
 def test_the_own_task_example_runs(monkeypatch):
-    monkeypatch.setattr("pearl.evaluation.REFERENCE_EPISODES", 1)
+    monkeypatch.setattr("pearl.evaluation.protocol.REFERENCE_EPISODES", 1)
     learnt = {}
     cut = EXAMPLES[1].replace("learn(20_000", "learn(4_001")
     exec(cut.replace("max_context=400", "max_context=400, gradient_steps_per_env_step=0.005"), learnt)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pearl.config import PEARLConfig
-from pearl.config_reading import from_mapping
+from pearl.config.reading import from_mapping
+from pearl.config.run import PEARLConfig
 from pearl.tasks import Task, make
 
 RESULTS = Path(__file__).parent.parent / "results"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pearl.files import replacing
+from pearl.files.access import replacing
 from pearl.plots.style import with_suffix
 
 FASTEST_FPS = 50  # viewers slow a GIF down whose frames last less than 20 ms

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from pearl.files import replacing
+from pearl.files.access import replacing
 
 WIDTH = 8.0  # inches; at DPI that is 1200 pixels
 DPI = 150

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import train
-from pearl.run import Run
+from pearl.runs.run import Run
 from tests.experiments.runs import SHORT, environment
 
 

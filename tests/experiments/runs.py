@@ -13,8 +13,8 @@ import tyro
 
 import pearl
 from experiments import train
-from pearl.checkpoint_manifest import read_manifest
-from pearl.run import Run
+from pearl.checkpoint.manifest import read_manifest
+from pearl.runs.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = [

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from experiments import compare
-from pearl import evaluation
-from pearl.comparison import normalised
-from pearl.config import PEARLConfig, RL2Config
-from pearl.config_reading import ConfigError, from_mapping
-from pearl.model import MetaLearner
-from pearl.run import Run, RunError, write_json
-from pearl.systems import SYSTEMS
+from pearl.algorithms import SYSTEMS
+from pearl.config.reading import ConfigError, from_mapping
+from pearl.config.run import PEARLConfig, RL2Config
+from pearl.evaluation import protocol as evaluation
+from pearl.model.meta_learner import MetaLearner
+from pearl.runs.run import Run, RunError, write_json
+from pearl.studies.comparison import normalised
 from tests.pearl.pictures import pixels
 
 ROOT = Path(compare.__file__).parents[1]

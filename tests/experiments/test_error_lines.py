@@ -190,7 +190,7 @@ def test_a_study_of_no_such_family_is_refused(script):
 def without_mujoco(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] in ("mujoco", "metaworld")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "pearl.tasks.mujoco_envs", raising=False)
+    monkeypatch.delitem(sys.modules, "pearl.tasks.families.mujoco_envs", raising=False)
     monkeypatch.setitem(sys.modules, "mujoco", None)
     monkeypatch.setitem(sys.modules, "metaworld", None)
 

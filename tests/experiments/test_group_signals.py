@@ -16,7 +16,7 @@ ARGUMENTS = ["point-robot", *SETTINGS, "--training.workers", "2", "--evaluation.
 SCRIPT = """
 import os, runpy, signal, sys
 from multiprocessing import forkserver, process
-import pearl.model, pearl.run, pearl.training
+import pearl.model.meta_learner, pearl.runs.run, pearl.training.base
 
 def signalling(owner, name, after=1, then=True):
     function, calls = getattr(owner, name), []
@@ -32,9 +32,9 @@ places = {
     "the server starts": (forkserver, "ensure_running", 1, True),
     "a worker starts": (process.BaseProcess, "start", 1, True),
     "the last worker starts": (process.BaseProcess, "start", 2, True),
-    "training": (pearl.training, "rollout", 2, False),
-    "evaluating": (pearl.model, "evaluate", 2, False),
-    "drawing": (pearl.run.Run, "draw", 1, False),
+    "training": (pearl.training.base, "rollout", 2, False),
+    "evaluating": (pearl.model.meta_learner, "evaluate", 2, False),
+    "drawing": (pearl.runs.run.Run, "draw", 1, False),
 }
 if __name__ == "__main__":
     signalling(*places[os.environ["PLACE"]])

@@ -15,7 +15,7 @@ import pytest
 
 import pearl
 from experiments import train
-from pearl.run import Run
+from pearl.runs.run import Run
 from tests.experiments.runs import (
     REPOSITORY,
     SHORT,

@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     (folder / "my_pendulum.py").write_text(MODULE)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        patch.setattr("pearl.evaluation.REFERENCE_EPISODES", 1)
+        patch.setattr("pearl.evaluation.protocol.REFERENCE_EPISODES", 1)
         assert train.main([NAME, *FLAGS, "--total-steps", "200", "--run-dir", str(folder / "run")]) == 0
         yield folder / "run"
 

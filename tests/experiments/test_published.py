@@ -12,9 +12,9 @@ from stable_baselines3 import PPO
 import pearl
 from experiments import publish, reproduce, specialists
 from pearl import PEARLConfig, TrainingConfig
-from pearl.config import EvaluationConfig
-from pearl.config_reading import ConfigError
-from pearl.run import RunError
+from pearl.config.reading import ConfigError
+from pearl.config.run import EvaluationConfig
+from pearl.runs.run import RunError
 from pearl.tasks import make
 from tests.pearl.pictures import pixels
 

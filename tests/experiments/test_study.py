@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from experiments import study
-from pearl.config import PEARLConfig, load_preset
-from pearl.config_reading import ConfigError, from_mapping
+from pearl.config.reading import ConfigError, from_mapping
+from pearl.config.run import PEARLConfig, load_preset
 
 ROOT = study.Path(study.__file__).parents[1]
 SMALL = """

@@ -9,8 +9,8 @@ from PIL import Image
 
 import pearl
 from experiments import train
-from pearl.config import load_preset
-from pearl.config_reading import to_mapping
+from pearl.config.reading import to_mapping
+from pearl.config.run import load_preset
 from tests.experiments.runs import SHORT, checkpoints, rows
 
 

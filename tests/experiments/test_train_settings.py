@@ -5,8 +5,8 @@ import yaml
 
 import pearl
 from experiments import train
-from pearl.config import load_preset
-from pearl.config_reading import ConfigError, to_mapping
+from pearl.config.reading import ConfigError, to_mapping
+from pearl.config.run import load_preset
 from tests.experiments.runs import printed_by
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from pearl.checkpoint import read_checkpoint, write_checkpoint
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 
 
 def example(value):

@@ -10,7 +10,7 @@ from agents import (
 )
 from encoders import EncoderConfig
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import (
+from pearl.config.run import (
     FOMAMLConfig,
     MAMLConfig,
     MultitaskSACConfig,
@@ -20,7 +20,7 @@ from pearl.config import (
     RL2Config,
     TransformerConfig,
 )
-from pearl.training_config import CollectionConfig, TrialReplayConfig
+from pearl.config.training import CollectionConfig, TrialReplayConfig
 
 RUNS = {
     PEARLConfig: {"config", "model"},

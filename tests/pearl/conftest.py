@@ -7,8 +7,8 @@ import pytest
 def quickly():
     """Let runs draw nothing and measure a random policy briefly: these take longer than all else in a small run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pearl.evaluation.REFERENCE_EPISODES", 2)
-        patch.setattr("pearl.run.Run.draw", lambda run, evaluation: [])
+        patch.setattr("pearl.evaluation.protocol.REFERENCE_EPISODES", 2)
+        patch.setattr("pearl.runs.run.Run.draw", lambda run, evaluation: [])
         yield
 
 

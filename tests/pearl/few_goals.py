@@ -3,7 +3,7 @@
 import metaworld
 import pytest
 
-from pearl.tasks import metaworld as families_of_metaworld
+from pearl.tasks.families import metaworld as families_of_metaworld
 
 
 @pytest.fixture(scope="module")

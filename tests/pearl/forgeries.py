@@ -3,7 +3,7 @@
 import json
 from hashlib import sha256
 
-from pearl.checkpoint_manifest import own_checksum, read_manifest
+from pearl.checkpoint.manifest import own_checksum, read_manifest
 
 
 def put_and_seal(folder, group, content):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pearl.tasks.mujoco import (
+from pearl.tasks.families.mujoco import (
     AntDir,
     AntForwardBackward,
     AntGoal,

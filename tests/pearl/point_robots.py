@@ -3,7 +3,7 @@
 import numpy as np
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.point_robot import PointRobot, SparsePointRobot
+from pearl.tasks.families.point_robot import PointRobot, SparsePointRobot
 
 FAMILIES = [PointRobot, SparsePointRobot]
 

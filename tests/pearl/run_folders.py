@@ -2,7 +2,7 @@
 
 import csv
 
-from pearl.run import Run, resume
+from pearl.runs.run import Run, resume
 from tests.pearl.small import Counting, small_model
 
 INTERVAL = 32

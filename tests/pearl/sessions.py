@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pearl.tasks.point_robot_env import EPISODE_STEPS, PointRobotEnv
+from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.pearl.small import small_model
 
 GOAL = (0.5, -0.25)

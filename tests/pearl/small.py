@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from agents import PEARLAgentConfig
 from encoders import EncoderConfig
 from pearl import PEARL, EvaluationConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
-from pearl.optimizer_state import optimizer_tensors
-from pearl.training import OffPolicyTraining
+from pearl.checkpoint.optimizer_state import optimizer_tensors
+from pearl.training.base import OffPolicyTraining
 
 LENGTH = 4
 HORIZON = 10

@@ -12,7 +12,7 @@ import torch
 
 from agents.pearl import READ_TOGETHER
 from pearl import NonFiniteError, Task
-from pearl.tasks.point_robot_env import EPISODE_STEPS, PointRobotEnv
+from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.pearl.sessions import (
     GOAL,
     observe_at_random,

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import pearl
 from agents.spaces import is_image
 from pearl import Task, TaskDistribution, check_task_distribution, told
-from pearl.model import learner_of
+from pearl.model.meta_learner import learner_of
 from tests.pearl.sessions import play_by_hand, same
 from tests.pearl.small import differences, everything_learnt, small_model
 from tests.pearl.test_systems import CONFIGS

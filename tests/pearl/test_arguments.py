@@ -9,9 +9,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
 from pearl import PEARL, ConfigError, PEARLConfig, Task, TrainingConfig
-from pearl.config import RL2Config
-from pearl.persistence import load_config
-from pearl.run import Run
+from pearl.config.run import RL2Config
+from pearl.model.loading import load_config
+from pearl.runs.run import Run
 from tests.pearl.small import Counting, CountingEnv, small_config, small_model, together
 
 NAN, INF = float("nan"), float("inf")

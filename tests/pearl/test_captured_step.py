@@ -10,8 +10,8 @@ import torch
 import pearl
 from agents import MetaBatch
 from encoders import static_shapes
-from pearl.captured_step import WARM_UP, CapturedStep
-from pearl.learner import TwinLearner
+from pearl.training.captured_step import WARM_UP, CapturedStep
+from pearl.training.learner import TwinLearner
 from tests.pearl.small import LENGTH, Counting, everything_learnt, small_config, small_model
 from tests.pearl.twins import INITIAL, ITERATION, VARIANTS, own_sampler
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from pearl import checkpoint_reading
-from pearl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from pearl.checkpoint import reading as checkpoint_reading
+from pearl.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
 from tests.pearl.checkpoints import (
     assert_holds,
     assert_same_groups,

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pearl import checkpoint, files
-from pearl.checkpoint import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from tests.pearl.checkpoints import assert_holds, contents, example, save_example
 
 
@@ -136,7 +136,7 @@ KILLED_WRITER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from pearl.checkpoint import read_checkpoint, write_checkpoint, has_checkpoint
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint, has_checkpoint
 
 folder, value = Path(sys.argv[1]), 0
 for _ in range(12):
@@ -262,7 +262,7 @@ LIMITED_WRITER = """
 import resource, sys
 from pathlib import Path
 import torch
-from pearl.checkpoint import CheckpointError, write_checkpoint
+from pearl.checkpoint.store import CheckpointError, write_checkpoint
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -324,7 +324,7 @@ def test_a_manifest_that_may_not_be_read_is_named_and_nothing_is_written(saved, 
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("pearl.checkpoint_manifest.read_bytes", refuse)
+        patch.setattr("pearl.checkpoint.manifest.read_bytes", refuse)
         with pytest.raises(CheckpointError, match=r"manifest\.json.*Permission denied"):
             write_checkpoint(saved, *example(2))
     assert contents(saved) == before

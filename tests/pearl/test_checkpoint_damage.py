@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pearl import checkpoint_reading
-from pearl.checkpoint import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from pearl.checkpoint_manifest import own_checksum
+from pearl.checkpoint import reading as checkpoint_reading
+from pearl.checkpoint.manifest import own_checksum
+from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from tests.pearl.checkpoints import assert_holds, contents, example, save_example
 from tests.pearl.forgeries import put_and_seal
 

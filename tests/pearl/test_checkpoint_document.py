@@ -11,11 +11,11 @@ import torch
 
 import pearl
 from pearl import CheckpointError, persistence
-from pearl.checkpoint import read_checkpoint, write_checkpoint
-from pearl.checkpoint_shapes import check_weights
-from pearl.config_reading import ConfigError
-from pearl.model import learner_of
-from pearl.safetensors_header import Form
+from pearl.checkpoint.safetensors_header import Form
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint
+from pearl.config.reading import ConfigError
+from pearl.model.meta_learner import learner_of
+from pearl.model.shapes import check_weights
 from tests.pearl.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
 from tests.pearl.small import LENGTH, Counting, small_model
 from tests.pearl.test_systems import CONFIGS

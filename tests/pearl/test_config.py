@@ -10,9 +10,9 @@ import pytest
 from agents import PEARLAgentConfig, RecurrentSACAgentConfig, RL2AgentConfig, TransformerAgentConfig
 from encoders import EncoderConfig
 from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config import RecurrentSACConfig, RL2Config, TransformerConfig
-from pearl.config_reading import from_mapping, read_yaml
-from pearl.training_config import CollectionConfig, TrialReplayConfig
+from pearl.config.reading import from_mapping, read_yaml
+from pearl.config.run import RecurrentSACConfig, RL2Config, TransformerConfig
+from pearl.config.training import CollectionConfig, TrialReplayConfig
 from tests.pearl.configs import RUNS, SECTIONS
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from pearl import ConfigError, PEARLConfig, families, load_preset
-from pearl.config import preset
-from pearl.config_reading import from_mapping, load_yaml, to_mapping
+from pearl.config.reading import from_mapping, load_yaml, to_mapping
+from pearl.config.run import preset
 from tests.pearl.configs import RUNS
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pearl
-from pearl.model import learner_of
+from pearl.model.meta_learner import learner_of
 from tests.agents.agent_tester import KINDS
 from tests.pearl.small import Counting, differences, everything_learnt, small_config
 from tests.pearl.test_adaptation_spaces import env_of, model_of

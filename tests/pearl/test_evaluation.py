@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from pearl import PEARL, Task
-from pearl.evaluation import References, bootstrap_interval, check_disjoint, evaluate, measure_references
-from pearl.references import OracleAgent, RandomAgent
+from pearl.collection.references import OracleAgent, RandomAgent
+from pearl.evaluation.protocol import References, bootstrap_interval, check_disjoint, evaluate, measure_references
 from pearl.tasks import make
-from pearl.tasks.point_robot_env import EPISODE_STEPS, STEP_LENGTH
+from pearl.tasks.families.point_robot_env import EPISODE_STEPS, STEP_LENGTH
 from tests.pearl.small import Counting, small_config, small_model
 
 NONE_KNOWN = References(random=0.0, oracle=None)

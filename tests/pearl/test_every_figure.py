@@ -216,5 +216,5 @@ def test_no_module_of_plots_imports_pyplot_torch_or_the_rest_of_the_library():
     roots = {name if name.startswith("pearl") else name.split(".")[0] for name in imported}
     assert not roots & {"torch", "agents", "encoders", "stable_baselines3"}
     assert {root for root in roots if root.startswith("pearl") and not root.startswith("pearl.plots")} == {
-        "pearl.files"
+        "pearl.files.access"
     }

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pearl.files import (
+from pearl.files.access import (
     FileError,
     append_to,
     copy,
@@ -22,7 +22,7 @@ from pearl.files import (
     write_text,
 )
 from pearl.plots import style
-from pearl.run import read_json, write_json
+from pearl.runs.run import read_json, write_json
 from tests.pearl.processes import ROOT
 
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and links")
@@ -94,7 +94,7 @@ def test_a_file_gets_the_rights_that_any_new_file_gets(folder):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pearl.files import replacing
+from pearl.files.access import replacing
 with replacing(Path(sys.argv[1]) / "a.png") as stream:
     stream.write(b"half")
     stream.flush()
@@ -233,16 +233,20 @@ def test_no_other_module_opens_a_file_to_write():
         for path in sorted((ROOT / package).rglob("*.py")):
             calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             found += [(path.relative_to(ROOT).as_posix(), ast.unparse(call)) for call in calls if writes(call)]
-    theirs = ("pearl/files.py", "pearl/folder_lock.py", "pearl/output.py")  # The last one opens no path but null.
+    theirs = (
+        "pearl/files/access.py",
+        "pearl/files/lock.py",
+        "pearl/process/output.py",
+    )  # The last one opens no path but null.
     elsewhere = [entry for entry in found if entry[0] not in theirs]
     assert elsewhere == [
-        ("pearl/checkpoint.py", "os.open(folder, os.O_RDONLY)"),
+        ("pearl/checkpoint/store.py", "os.open(folder, os.O_RDONLY)"),
         (
-            "pearl/tracking.py",
+            "pearl/runs/tracker.py",
             """path.rename(path.with_name(f"{match['kind']}{first + number:010d}{match['rest']}"))""",
         ),
     ]
-    assert ("pearl/files.py", "open(path, 'xb')") in found
+    assert ("pearl/files/access.py", "open(path, 'xb')") in found
 
 
 @pytest.mark.parametrize(

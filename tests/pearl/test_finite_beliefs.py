@@ -9,9 +9,9 @@ import torch
 from agents import Transitions
 from agents.memories import leaves
 from pearl import NonFiniteError, Task
-from pearl.evaluation import evaluate
-from pearl.metaworld_protocol import MetaworldAgent
-from pearl.model import learner_of
+from pearl.evaluation.protocol import evaluate
+from pearl.model.meta_learner import learner_of
+from pearl.studies.metaworld import MetaworldAgent
 from tests.agents.agent_tester import KINDS
 from tests.pearl.small import Counting, CountingEnv, small_config, small_model
 from tests.pearl.test_adaptation_spaces import model_of

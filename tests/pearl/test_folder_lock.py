@@ -9,10 +9,10 @@ import sys
 import pytest
 import torch
 
-from pearl import folder_lock
-from pearl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from pearl.files import FileError
-from pearl.folder_lock import FolderInUseError, FolderLock
+from pearl.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
+from pearl.files import lock as folder_lock
+from pearl.files.access import FileError
+from pearl.files.lock import FolderInUseError, FolderLock
 from tests.pearl.processes import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills, forks and links")
@@ -50,7 +50,7 @@ def test_releasing_leaves_the_lock_of_a_folder_that_was_made_anew(tmp_path):
 HOLDER = """
 import multiprocessing, os, sys, time
 from pathlib import Path
-from pearl.folder_lock import FolderLock
+from pearl.files.lock import FolderLock
 
 if __name__ == "__main__":
     lock = FolderLock(Path(sys.argv[1]))

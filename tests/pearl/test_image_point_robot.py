@@ -15,10 +15,15 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_env_for_stable_baselines3
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.image_point_robot import ImagePointRobot
-from pearl.tasks.image_point_robot_env import ImagePointRobotEnv, ImagePointRobotVectorEnv, draw_pictures, locate
-from pearl.tasks.point_robot import PointRobot
-from pearl.tasks.point_robot_env import PointRobotEnv
+from pearl.tasks.families.image_point_robot import ImagePointRobot
+from pearl.tasks.families.image_point_robot_env import (
+    ImagePointRobotEnv,
+    ImagePointRobotVectorEnv,
+    draw_pictures,
+    locate,
+)
+from pearl.tasks.families.point_robot import PointRobot
+from pearl.tasks.families.point_robot_env import PointRobotEnv
 from pearl.tasks.registry import families, make
 
 ROBOT = (31, 90, 150)

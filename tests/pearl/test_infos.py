@@ -9,9 +9,9 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from pearl import EnvError, Task, TaskDistribution
+from pearl.collection.workers import make_envs
+from pearl.tasks.families.point_robot_env import PointRobotVectorEnv
 from pearl.tasks.infos import by_task
-from pearl.tasks.point_robot_env import PointRobotVectorEnv
-from pearl.workers import make_envs
 from tests.pearl.small import CountingEnv, small_model
 from tests.pearl.test_rollout import play
 

@@ -8,8 +8,8 @@ import torch
 
 import pearl
 from pearl import PEARL, NonFiniteError
-from pearl.model import learner_of
-from pearl.workers import WorkerError
+from pearl.collection.workers import WorkerError
+from pearl.model.meta_learner import learner_of
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 from tests.pearl.test_systems import CONFIGS
 from tests.pearl.twins import twin_model

@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import given
 
-from pearl import json_reading
-from pearl.json_reading import MOST_LEVELS, check_depth, parse_json, read_json_file
-from pearl.run import RunError, read_json
+from pearl.files import json_reading
+from pearl.files.json_reading import MOST_LEVELS, check_depth, parse_json, read_json_file
+from pearl.runs.run import RunError, read_json
 from tests.pearl.test_checkpoint import json_values
 
 

@@ -10,11 +10,11 @@ from agents import PEARLAgent
 from agents.spaces import is_image
 from encoders import static_shapes
 from pearl import ConfigError
-from pearl.checkpoint import read_checkpoint
-from pearl.checkpoint_document import read_document
-from pearl.learner import TwinLearner, copy_parameters
-from pearl.replay import TaskReplay
-from pearl.run import resume, saved_config
+from pearl.checkpoint.store import read_checkpoint
+from pearl.model.document import read_document
+from pearl.replay.transitions import TaskReplay
+from pearl.runs.run import resume, saved_config
+from pearl.training.learner import TwinLearner, copy_parameters
 from tests.pearl.small import Counting, differences, everything_learnt, small_config, small_model
 from tests.pearl.twins import INITIAL, ITERATION, VARIANTS, OneDevice, own_sampler, twin_model, without_autocast
 
@@ -119,7 +119,7 @@ def learnt(model):
 
 def restore(model, folder, monkeypatch):
     """Bring a twin's model to where a saved one stood."""
-    from pearl.persistence import _restore
+    from pearl.model.loading import _restore
 
     checkpoint = read_checkpoint(folder)
     _restore(model, checkpoint, read_document(checkpoint.document))

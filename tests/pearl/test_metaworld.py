@@ -9,11 +9,11 @@ pytest.importorskip("metaworld")
 
 import metaworld
 
-from pearl.config import PEARLConfig, load_preset
-from pearl.tasks import families, make
-from pearl.tasks import metaworld as families_of_metaworld
-from pearl.tasks.metaworld import ENVIRONMENTS, ML1, ML10, ML45
-from pearl.tasks.registry import UnknownFamilyError, register, register_pattern
+from pearl.config.run import PEARLConfig, load_preset
+from pearl.tasks import make
+from pearl.tasks.families import metaworld as families_of_metaworld
+from pearl.tasks.families.metaworld import ENVIRONMENTS, ML1, ML10, ML45
+from pearl.tasks.registry import UnknownFamilyError, families, register, register_pattern
 from tests.pearl.few_goals import few_goals  # noqa: F401  (a fixture)
 
 

@@ -13,7 +13,7 @@ from metaworld.policies import ENV_POLICY_MAP
 import pearl
 from pearl import Task
 from pearl.tasks import parse_task, time_limit
-from pearl.tasks.metaworld import ENVIRONMENTS, ML1, ML10, ML45
+from pearl.tasks.families.metaworld import ENVIRONMENTS, ML1, ML10, ML45
 from tests.pearl.few_goals import few_goals  # noqa: F401  (a fixture)
 from tests.pearl.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
 
@@ -181,7 +181,7 @@ PLAY = """
 import logging, sys
 import numpy as np
 import pearl
-from pearl.tasks.metaworld import ML1
+from pearl.tasks.families.metaworld import ML1
 assert "metaworld" not in sys.modules, "imported without need"
 task = pearl.Task({"env": "reach-v3", "rand_vec": [0.05, 0.65, 0.02, 0.05, 0.85, 0.2]})
 env = ML1("reach-v3").make_env(task)
@@ -217,7 +217,7 @@ def test_an_environment_renders_frames_the_right_way_up(tmp_path):
     # The floor lies below the arm: what is empty above it has one colour.
     assert_renders(
         "import pearl\n"
-        "from pearl.tasks.metaworld import ML1\n"
+        "from pearl.tasks.families.metaworld import ML1\n"
         f"env = ML1('reach-v3').make_env(pearl.Task({REACH}), render_mode='rgb_array')",
         tmp_path,
         shows="frame[:100].std() < frame[-100:].std()",

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pearl import PEARL, NonFiniteError, Task
-from pearl.metaworld_protocol import MetaworldAgent
-from pearl.tasks.metaworld import ML1
+from pearl.studies.metaworld import MetaworldAgent
+from pearl.tasks.families.metaworld import ML1
 from tests.pearl.small import small_config, small_model
 
 WIDTH, ACTIONS = 3, 2

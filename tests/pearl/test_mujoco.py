@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl import Scale, Uniform, mirrored, perturbed
-from pearl.config import PEARLConfig, load_preset
-from pearl.persistence import versions
-from pearl.report import draw_evaluation
-from pearl.tasks.check import check_task_distribution
+from pearl.config.run import PEARLConfig, load_preset
+from pearl.model.loading import versions
+from pearl.runs.report import draw_evaluation
+from pearl.tasks.check.distribution import check_task_distribution
 from pearl.tasks.distribution import Task
-from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
+from pearl.tasks.families.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
 from pearl.tasks.registry import families, make
 from tests.pearl.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
 from tests.pearl.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
@@ -139,7 +139,7 @@ def test_environments_step_together_and_a_masked_one_resets_alone(family):
 PLAY = """
 import logging, os, sys
 import numpy as np
-import pearl, pearl.tasks.mujoco as families
+import pearl, pearl.tasks.families.mujoco as families
 assert "mujoco" not in sys.modules, "imported without need"
 for name in ("CheetahVel", "CheetahDir", "AntForwardBackward", "AntDir", "AntGoal", "HumanoidDir", "WalkerRandParams",
              "HopperRandParams"):
@@ -165,7 +165,7 @@ def test_playing_says_nothing_on_stderr_and_leaves_no_log_file(tmp_path):
 def test_without_mujoco_the_families_are_listed_and_building_one_says_what_to_install(tmp_path):
     assert_names_what_to_install(
         "import sys; sys.modules['mujoco'] = None\n"
-        "import pearl.tasks.mujoco as families\n"
+        "import pearl.tasks.families.mujoco as families\n"
         "print(families.CheetahVel.name)\n"
         "families.CheetahVel().make_env(families.Task({'velocity': 1.0}))",
         tmp_path,
@@ -177,7 +177,7 @@ def test_without_mujoco_the_families_are_listed_and_building_one_says_what_to_in
 @can_render
 def test_an_environment_renders_frames(tmp_path):
     assert_renders(
-        "import pearl.tasks.mujoco as families\n"
+        "import pearl.tasks.families.mujoco as families\n"
         "env = families.CheetahVel().make_env(families.Task({'velocity': 1.0}), render_mode='rgb_array')",
         tmp_path,
         shows="frame.std() > 0",

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.mujoco import FACTOR_BASES, HopperRandParams
-from pearl.tasks.mujoco_envs import HopperRandParamsEnv
+from pearl.tasks.families.mujoco import FACTOR_BASES, HopperRandParams
+from pearl.tasks.families.mujoco_envs import HopperRandParamsEnv
 from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
 
 

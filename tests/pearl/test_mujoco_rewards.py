@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pearl.tasks.distribution import Task
-from pearl.tasks.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahDir, CheetahVel, HumanoidDir
+from pearl.tasks.families.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahDir, CheetahVel, HumanoidDir
 from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
 
 NEVER_TERMINATE = [CheetahVel, CheetahDir, AntGoal]

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from pearl.checkpoint import read_checkpoint, write_checkpoint
-from pearl.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from pearl.checkpoint.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 
 OPTIMIZERS = {
     "Adam": lambda parameters: torch.optim.Adam(parameters, lr=3e-4),

@@ -7,12 +7,12 @@ import sys
 import pytest
 from rich.table import Table
 
-from pearl.output import brief, make_console, warn_on_failure
+from pearl.process.output import brief, make_console, warn_on_failure
 from tests.pearl.processes import ROOT, run_python
 
 PRINTING = """
 import os, sys, warnings
-from pearl.output import protect_output, make_console
+from pearl.process.output import protect_output, make_console
 protect_output()
 make_console().print("−1.5 → 2 … ½ \\udcff", soft_wrap=True)
 for stream in (sys.stdout, sys.stderr):
@@ -64,7 +64,9 @@ def test_output_that_nobody_takes_does_not_end_the_process(tmp_path, redirection
 
 
 def test_what_is_printed_never_lands_in_a_file_that_got_a_closed_descriptor(tmp_path):
-    code = "import os; from pearl.output import protect_output; protect_output(); print(os.open('f', os.O_CREAT))"
+    code = (
+        "import os; from pearl.process.output import protect_output; protect_output(); print(os.open('f', os.O_CREAT))"
+    )
     (tmp_path / "opening.py").write_text(code.replace("print", "assert 2 < "))
     for redirection in (">&-", "2>&-", "<&- >&- 2>&-"):
         subprocess.run(

@@ -12,9 +12,9 @@ import torch
 import pearl
 from agents import RL2AgentConfig
 from pearl import PEARL, CheckpointError, MetaLearner, Task
-from pearl.checkpoint import read_checkpoint, write_checkpoint
-from pearl.config_reading import ConfigError, to_mapping
-from pearl.persistence import describe, find_checkpoint
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint
+from pearl.config.reading import ConfigError, to_mapping
+from pearl.model.loading import describe, find_checkpoint
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 
 INITIAL = 4 * LENGTH

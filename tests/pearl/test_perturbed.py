@@ -9,9 +9,9 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from pearl import PEARL, Task
-from pearl.tasks.check import check_task_distribution
-from pearl.tasks.perturbation import Perturbed, perturbed
+from pearl.tasks.check.distribution import check_task_distribution
 from pearl.tasks.samplers import Categorical, LogUniform, Scale, Uniform
+from pearl.tasks.transforms.perturbation import Perturbed, perturbed
 from tests.pearl.small import small_config
 
 PENDULUM = {"g": Uniform(5.0, 15.0), "m": LogUniform(0.5, 2.0)}

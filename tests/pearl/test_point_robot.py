@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from pearl.tasks.point_robot import PointRobot
-from pearl.tasks.point_robot_env import PointRobotEnv, PointRobotVectorEnv
+from pearl.tasks.families.point_robot import PointRobot
+from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
 from tests.pearl.point_robots import FAMILIES, actions_of, task_at
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pearl.tasks.point_robot import PointRobot, SparsePointRobot
+from pearl.tasks.families.point_robot import PointRobot, SparsePointRobot
 from pearl.tasks.registry import families, make
 from tests.pearl.point_robots import FAMILIES, task_at
 

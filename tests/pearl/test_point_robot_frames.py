@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pearl.tasks.point_robot_env import PointRobotEnv, PointRobotVectorEnv
+from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
 from tests.pearl.point_robots import FAMILIES, actions_of, task_at
 
 

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from pearl.tasks.point_robot_env import EPISODE_STEPS, PointRobotEnv
+from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.pearl.sessions import (
     GOAL,
     observe_at_random,

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearl.random_state import random_state_to_json, restore_random_state
+from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
 
 
 def through_json(value):

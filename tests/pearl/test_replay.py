@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pearl.replay import MIB, TaskReplay
-from pearl.rollout import Trajectories
+from pearl.collection.rollout import Trajectories
+from pearl.replay.transitions import MIB, TaskReplay
 
 TRAINING_OFFSET = 1000.0
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pearl.replay import MIB, TaskReplay
-from pearl.rollout import Trajectories
+from pearl.collection.rollout import Trajectories
+from pearl.replay.transitions import MIB, TaskReplay
 
 PIXELS = 4 * 3 * 2
 

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from encoders import Context
 from pearl import PEARL, Task, evaluation
-from pearl.evaluation import Evaluation, References, bootstrap_interval
-from pearl.report import (
+from pearl.collection.rollout import Trajectories
+from pearl.evaluation.protocol import Evaluation, References, bootstrap_interval
+from pearl.runs.report import (
     draw_adaptation,
     draw_evaluation,
     episode_positions,
@@ -22,7 +23,6 @@ from pearl.report import (
     posterior_path,
     task_values,
 )
-from pearl.rollout import Trajectories
 from tests.pearl.small import Counting, small_config, small_model
 
 

@@ -8,8 +8,8 @@ from gymnasium import spaces
 
 from agents import ActionChoice, MemorylessAgent
 from agents.spaces import action_rows
-from pearl.evaluation import Evaluation, References
-from pearl.rollout import rollout
+from pearl.collection.rollout import rollout
+from pearl.evaluation.protocol import Evaluation, References
 from tests.pearl.small import CountingEnv, together
 
 LENGTH = 3

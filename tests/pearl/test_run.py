@@ -10,8 +10,8 @@ import torch
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
 from pearl import CheckpointError
-from pearl.checkpoint import has_checkpoint
-from pearl.run import Run, RunError, differences, output_folder, read_json, read_progress, resume, write_json
+from pearl.checkpoint.store import has_checkpoint
+from pearl.runs.run import Run, RunError, differences, output_folder, read_json, read_progress, resume, write_json
 from pearl.tasks import make
 from tests.pearl import small
 from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of, stop_at

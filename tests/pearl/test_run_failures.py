@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint
-from pearl.run import Run, RunError, resume
+from pearl.runs.run import Run, RunError, resume
 from tests.pearl import small
 from tests.pearl.run_folders import go_on, model_of, rows, run_in, steps_of
 from tests.pearl.small import Counting, everything_learnt
@@ -147,7 +147,7 @@ def raising(*_, **__):
 
 
 @pytest.mark.parametrize(
-    "broken", ["pearl.run.read_progress", "pearl.plots.learning_curve", "matplotlib.figure.Figure.savefig"]
+    "broken", ["pearl.runs.run.read_progress", "pearl.plots.learning_curve", "matplotlib.figure.Figure.savefig"]
 )
 def test_a_picture_that_fails_is_a_line_on_stderr_and_the_run_has_its_result(tmp_path, monkeypatch, capsys, broken):
     run = run_in(tmp_path)
@@ -183,7 +183,7 @@ def test_a_result_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     def full(path, value):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pearl.run.write_json", full)
+    monkeypatch.setattr("pearl.runs.run.write_json", full)
     with pytest.raises(OSError, match="No space left"):
         run.train()
     assert not (tmp_path / "result.json").exists()
@@ -191,6 +191,6 @@ def test_a_result_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wandb", ["offline", "online"])
 def test_wandb_that_was_asked_for_and_cannot_start_is_told_before_training(tmp_path, monkeypatch, wandb):
-    monkeypatch.setattr("pearl.wandb_writer._wandb_settings", raising)
+    monkeypatch.setattr("pearl.runs.wandb_writer._wandb_settings", raising)
     with pytest.raises(RunError, match=r"W&B cannot start .*a font is missing.*--wandb disabled"):
         Run(model_of(), tmp_path, wandb=wandb)

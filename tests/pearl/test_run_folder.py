@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from pearl import CheckpointError
-from pearl import model as model_module
-from pearl.files import FileError
-from pearl.run import Run, RunError, check_unused, read_progress
-from pearl.tracking import Tracker
-from pearl.wandb_writer import WandbWriter
+from pearl.files.access import FileError
+from pearl.model import meta_learner as model_module
+from pearl.runs.run import Run, RunError, check_unused, read_progress
+from pearl.runs.tracker import Tracker
+from pearl.runs.wandb_writer import WandbWriter
 from tests.pearl import small
 from tests.pearl.processes import ROOT
 from tests.pearl.run_folders import go_on, model_of, rows, run_in, stop_at

@@ -17,8 +17,8 @@ from encoders import ConfigError, EncoderConfig, Settings
 from encoders.abbreviation import abbreviated
 from encoders.settings import setting_types
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
-from pearl.config import MultitaskSACConfig, RL2Config
-from pearl.config_reading import from_mapping, to_mapping
+from pearl.config.reading import from_mapping, to_mapping
+from pearl.config.run import MultitaskSACConfig, RL2Config
 from tests.pearl.configs import RUNS, SECTIONS
 from tests.pearl.small import small_config, small_model
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pearl.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
+from pearl.evaluation.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():

@@ -14,7 +14,9 @@ from agents import (
 )
 from encoders import EncoderConfig
 from pearl import plots
-from pearl.config import (
+from pearl.algorithms import SYSTEMS, find_system
+from pearl.config.reading import ConfigError, to_mapping
+from pearl.config.run import (
     EvaluationConfig,
     FOMAMLConfig,
     MAMLConfig,
@@ -27,13 +29,11 @@ from pearl.config import (
     load_preset,
     preset,
 )
-from pearl.config_reading import ConfigError, to_mapping
-from pearl.evaluation import Evaluation
-from pearl.model import MetaLearner, learner_of
-from pearl.report import draw_adaptation, draw_evaluation
-from pearl.run import Run, RunError, resume, run_name
-from pearl.systems import SYSTEMS, find_system
-from pearl.training_config import CollectionConfig, TrialReplayConfig
+from pearl.config.training import CollectionConfig, TrialReplayConfig
+from pearl.evaluation.protocol import Evaluation
+from pearl.model.meta_learner import MetaLearner, learner_of
+from pearl.runs.report import draw_adaptation, draw_evaluation
+from pearl.runs.run import Run, RunError, resume, run_name
 from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)

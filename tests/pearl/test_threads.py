@@ -4,7 +4,7 @@ from tests.pearl.processes import run_python
 
 CODE = """
 import numpy, threadpoolctl, torch
-from pearl.threads import use_threads
+from pearl.process.threads import use_threads
 
 for count in (2, 1):
     use_threads(count)

@@ -8,11 +8,11 @@ from gymnasium import spaces
 import pearl
 from agents.spaces import observation_rows
 from pearl import Task, TaskDistribution, check_task_distribution
-from pearl.config_reading import ConfigError
-from pearl.evaluation import measure_references
+from pearl.collection.workers import make_envs
+from pearl.config.reading import ConfigError
+from pearl.evaluation.protocol import measure_references
 from pearl.tasks import make
-from pearl.tasks.told import TaskNumbers, Told, told
-from pearl.workers import make_envs
+from pearl.tasks.transforms.told import TaskNumbers, Told, told
 from tests.pearl.small import HORIZON, Counting, small_config, small_model
 
 

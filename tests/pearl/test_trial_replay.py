@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 import pearl
 from agents import RecurrentSACAgentConfig
-from pearl.config import EvaluationConfig, RecurrentSACConfig, load_preset, preset
-from pearl.model import MetaLearner
-from pearl.replay import MIB
-from pearl.rollout import Trajectories
-from pearl.training_config import TrialReplayConfig
-from pearl.trial_replay import TrialReplay
+from pearl.collection.rollout import Trajectories
+from pearl.config.run import EvaluationConfig, RecurrentSACConfig, load_preset, preset
+from pearl.config.training import TrialReplayConfig
+from pearl.model.meta_learner import MetaLearner
+from pearl.replay.transitions import MIB
+from pearl.replay.trials import TrialReplay
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt
 
 TRAINING_OFFSET = 1000.0

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from pearl import EnvError, Task, TaskDistributionError, check_task_distribution
-from pearl.workers import make_envs
+from pearl.collection.workers import make_envs
 from tests.pearl.small import Counting, CountingEnv, small_model
 from tests.pearl.walks import HORIZON, Walk, Walks
 from tests.pearl.worker_envs import FailingTasks, MixedTasks

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pearl.wandb_mode import WandbError
-from pearl.wandb_writer import WandbWriter, has_wandb_key
+from pearl.runs.wandb_mode import WandbError
+from pearl.runs.wandb_writer import WandbWriter, has_wandb_key
 from tests.pearl.trackers import (
     FakeRun,
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
@@ -31,7 +31,7 @@ def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, c
 
 def test_a_run_that_raises_ends_as_failed(tmp_path, monkeypatch):
     run = FakeRun()
-    monkeypatch.setattr("pearl.tracking.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))  # type: ignore[arg-type]
+    monkeypatch.setattr("pearl.runs.tracker.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt), local_tracker(tmp_path):
         raise KeyboardInterrupt
     assert run.exit_codes == [1]

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from stable_baselines3.common.logger import HParam
 
-from pearl import wandb_writer
-from pearl.wandb_mode import resolve_wandb_mode
-from pearl.wandb_writer import has_wandb_key
+from pearl.runs import wandb_writer
+from pearl.runs.wandb_mode import resolve_wandb_mode
+from pearl.runs.wandb_writer import has_wandb_key
 from tests.pearl.trackers import (
     CONFIG,
     REPOSITORY,
@@ -163,14 +163,14 @@ def test_closing_ends_the_wandb_run_with_its_exit_code(offline_run):
 
 START_WITHOUT_NETWORK = """
 import json, pathlib, sys, time
-import pearl.tracking
+import pearl.runs.tracker
 run_dir = pathlib.Path(sys.argv[1])
-facts = {"imported by pearl.tracking": "wandb" in sys.modules}
-with pearl.tracking.Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False) as tracker:
+facts = {"imported by pearl.runs.tracker": "wandb" in sys.modules}
+with pearl.runs.tracker.Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False) as tracker:
     tracker.log(1, {"test/score": 1.0})
 facts["imported where disabled"] = "wandb" in sys.modules
 start = time.monotonic()
-with pearl.tracking.Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False) as tracker:
+with pearl.runs.tracker.Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False) as tracker:
     facts["seconds"] = time.monotonic() - start
     tracker.log(1, {"test/score": 1.0})
     facts.update(mode=tracker.wandb_mode, sync_command=tracker.sync_command)
@@ -217,7 +217,7 @@ def unreachable(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def test_wandb_is_imported_only_where_a_run_starts(unreachable):
-    assert not unreachable.facts["imported by pearl.tracking"]
+    assert not unreachable.facts["imported by pearl.runs.tracker"]
     assert not unreachable.facts["imported where disabled"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pearl.workers import WorkerError, WorkerVectorEnv
+from pearl.collection.workers import WorkerError, WorkerVectorEnv
 from tests.pearl.small import small_model
 from tests.pearl.worker_envs import (
     DrawnTasks,
@@ -72,8 +72,8 @@ def test_workers_leave_stopping_to_the_parent(started, number):
 # A fresh process, so that the server is ours; a file, which the server's processes import.
 OTHERS = """
 import multiprocessing, os, signal, subprocess, sys, time
-from pearl.worker_process import _leave_stopping_to_the_parent
-from pearl.workers import WorkerVectorEnv
+from pearl.collection.worker_process import _leave_stopping_to_the_parent
+from pearl.collection.workers import WorkerVectorEnv
 from tests.pearl.worker_envs import DrawnTasks
 
 def child_of_a_worker():
@@ -105,7 +105,7 @@ if __name__ == "__main__":
 
 CHATTY = """
 import os, sys
-from pearl.workers import WorkerVectorEnv
+from pearl.collection.workers import WorkerVectorEnv
 from tests.pearl.worker_envs import Drawn, DrawnTasks
 
 class Chatty(Drawn):
@@ -158,7 +158,7 @@ def test_processes_of_others_end_by_sigterm_as_ever(tmp_path):
 NOTEBOOK = """
 import sys
 sys.path.insert(0, "")
-from pearl.workers import WorkerVectorEnv
+from pearl.collection.workers import WorkerVectorEnv
 from tests.pearl.worker_envs import FailingTasks
 class Mine(FailingTasks):
     pass
@@ -222,7 +222,7 @@ def test_a_worker_that_was_killed_between_two_steps_is_noticed(started):
 
 
 def test_a_death_is_noticed_while_another_worker_hangs_and_that_one_is_killed(started, monkeypatch):
-    monkeypatch.setattr("pearl.workers.GRACE_S", 0.5)
+    monkeypatch.setattr("pearl.collection.workers.GRACE_S", 0.5)
     envs, pids = started(FailingTasks("step", "hang", failing=(10,)))
     envs.reset(seed=0)
     os.kill(pids[1], signal.SIGKILL)
@@ -255,7 +255,7 @@ def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
 
 @pytest.mark.parametrize("timeout_s", [None, 10])
 def test_an_environment_that_hangs_when_it_is_closed_is_killed(timeout_s, started, monkeypatch):
-    monkeypatch.setattr("pearl.workers.GRACE_S", 0.5)
+    monkeypatch.setattr("pearl.collection.workers.GRACE_S", 0.5)
     monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", timeout_s)
     envs, pids = started(FailingTasks("close", "hang"))
     envs.close()
@@ -320,7 +320,7 @@ def test_however_the_parent_ends_no_worker_is_left(then, number, code):
 
 SCRIPT = """
 import signal
-from pearl.workers import WorkerVectorEnv
+from pearl.collection.workers import WorkerVectorEnv
 from tests.pearl.worker_envs import FailingTasks
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from pearl.workers import WorkerError, WorkerVectorEnv
+from pearl.collection.workers import WorkerError, WorkerVectorEnv
 from tests.pearl.worker_envs import DrawnTasks, GymTasks
 from tests.pearl.worker_processes import (
     alive,

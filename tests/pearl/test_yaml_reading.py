@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pearl import ConfigError, PEARLConfig
-from pearl.config_reading import load_yaml, read_yaml_file
-from pearl.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
+from pearl.config.reading import load_yaml, read_yaml_file
+from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
 NINES = "\n".join(
     ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]

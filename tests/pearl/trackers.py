@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pearl.tracking import Tracker
+from pearl.runs.tracker import Tracker
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = {"family": "cheetah-vel", "agent": {"latent_dim": 5, "hidden": [300, 300]}}

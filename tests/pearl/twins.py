@@ -8,9 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pearl import PEARL
-from pearl.learner import TwinLearner
-from pearl.sampling import MetaSampler
-from pearl.training import MetaTraining
+from pearl.replay.sampling import MetaSampler
+from pearl.training.base import MetaTraining
+from pearl.training.learner import TwinLearner
 from tests.pearl.small import LENGTH, small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return TwinLearner(agent, make_sampler, rng, torch.device(device), captured=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pearl.training.make_learner", make_learner)
+        patch.setattr("pearl.training.base.make_learner", make_learner)
         return small_model(sections.pop("family", None), **sections)
 
 

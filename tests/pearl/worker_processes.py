@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pearl.workers import WorkerVectorEnv
+from pearl.collection.workers import WorkerVectorEnv
 
 PATIENCE_S = 30.0
 TIMEOUT_S = None

@@ -1,0 +1,1 @@
+"""Adaptation to one task: step by step, and as a policy."""

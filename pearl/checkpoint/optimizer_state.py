@@ -1,0 +1,115 @@
+"""An optimizer's state as flat named tensors, so that a resumed optimizer takes bit-identical steps."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from encoders.abbreviation import shortened
+
+_NEVER_NEGATIVE = (".step", ".exp_avg_sq", ".max_exp_avg_sq")
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimizer's state by name: "<parameter>.<quantity>", and each group's learning rate as "lr.<group>".
+
+    Parameters count from 0 through all groups, as in `state_dict()`. The tensors are the optimizer's own, not copies.
+    The other hyperparameters are the configuration's.
+
+    Returns:
+        For Adam "0.step" () and "0.exp_avg", "0.exp_avg_sq" (of the parameter's shape); "lr.0" () in float64.
+    """
+    state = optimizer.state_dict()["state"]
+    expected = _expected_names(optimizer)
+    tensors = {
+        f"lr.{index}": torch.tensor(float(group["lr"]), dtype=torch.float64)
+        for index, group in enumerate(optimizer.param_groups)
+    }
+    for index, quantities in state.items():
+        for name in expected[index]:
+            if name in quantities:
+                tensors[f"{index}.{name}"] = quantities[name]
+    return tensors
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put an optimizer, made as the saved one was, into the state that `optimizer_tensors` described.
+
+    Args:
+        optimizer: its parameters must have the saved one's number, order and shapes.
+        tensors: what `optimizer_tensors` gave; they are copied.
+
+    Raises:
+        ValueError: the tensors do not fit this optimizer; it is unchanged.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    remaining = dict(tensors)
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for index, (parameter, names) in enumerate(zip(parameters, _expected_names(optimizer), strict=True)):
+        found = {name: remaining.pop(f"{index}.{name}") for name in names if f"{index}.{name}" in remaining}
+        if found and len(found) < len(names):
+            raise _mismatch(f"parameter {index} has {sorted(found)}, where {sorted(names)} belong together")
+        for name, tensor in found.items():
+            _check_form(f"{index}.{name}", tensor, parameter)
+            _check_values(f"{index}.{name}", tensor)
+        if found:
+            state[index] = {name: tensor.clone() for name, tensor in found.items()}
+    loaded: dict[str, Any] = {**optimizer.state_dict(), "state": state}
+    for index, group in enumerate(loaded["param_groups"]):
+        group["lr"] = _learning_rate(remaining.pop(f"lr.{index}", None), index, group["lr"])
+    if remaining:
+        raise _mismatch(
+            f"it has {len(parameters)} parameters in {len(optimizer.param_groups)} groups and no place for "
+            f"{shortened(', '.join(sorted(remaining)), 200)}"
+        )
+    optimizer.load_state_dict(loaded)
+
+
+def _expected_names(optimizer: torch.optim.Optimizer) -> list[tuple[str, ...]]:
+    """For each parameter the quantities that the optimizer keeps once it has taken a step."""
+    names: list[tuple[str, ...]] = []
+    for group in optimizer.param_groups:
+        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+            quantities: tuple[str, ...] = ("step", "exp_avg", "exp_avg_sq")
+            quantities += ("max_exp_avg_sq",) if group["amsgrad"] else ()
+        elif isinstance(optimizer, torch.optim.SGD):
+            quantities = ("momentum_buffer",) if group["momentum"] else ()
+        else:
+            raise ValueError(
+                f"cannot save or restore the state of {type(optimizer).__name__}; Adam, AdamW and SGD are known. "
+                "Use one of these, or add what yours keeps to pearl/checkpoint/optimizer_state.py."
+            )
+        names.extend(quantities for _ in group["params"])
+    return names
+
+
+def _check_form(name: str, tensor: torch.Tensor, parameter: torch.Tensor) -> None:
+    is_step = name.endswith(".step")
+    shape, dtype = (torch.Size(()), torch.float32) if is_step else (parameter.shape, parameter.dtype)
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise _mismatch(f"{name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {tuple(shape)} belongs")
+    if not bool(tensor.isfinite().all()) or (name.endswith(_NEVER_NEGATIVE) and bool((tensor < 0).any())):
+        raise _mismatch(f"{name!r} holds numbers that no step leaves behind: they are not finite, or negative")
+
+
+def _check_values(name: str, tensor: torch.Tensor) -> None:
+    if name.endswith(".step") and not (math.isfinite(float(tensor)) and float(tensor) >= 0 and float(tensor) % 1 == 0):
+        raise _mismatch(f"{name!r} is {float(tensor)}, where a number of gradient steps belongs")
+    if name.endswith("_sq") and bool((tensor < 0).any()):
+        raise _mismatch(f"{name!r} holds negative numbers, where squares belong")
+
+
+def _learning_rate(tensor: torch.Tensor | None, index: int, current: float | torch.Tensor) -> float | torch.Tensor:
+    if tensor is None or tensor.shape != () or not math.isfinite(float(tensor)) or float(tensor) < 0:
+        raise _mismatch(
+            f"'lr.{index}' is {shortened(format(tensor), 100)}, where group {index}'s learning rate belongs"
+        )
+    return torch.full_like(current, float(tensor)) if isinstance(current, torch.Tensor) else float(tensor)
+
+
+def _mismatch(finding: str) -> ValueError:
+    return ValueError(
+        f"the saved state does not fit this optimizer: {finding}. Make the optimizer with the configuration, network "
+        "sizes and parameter order of the run that was saved."
+    )

@@ -1,0 +1,133 @@
+"""Reading a checkpoint: nothing is handed out unless all that was asked for is sound."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from encoders.abbreviation import abbreviated
+from pearl.checkpoint.manifest import STATE, CheckpointError, Manifest, read_manifest, verify_file
+from pearl.checkpoint.safetensors_header import Form, read_header
+from pearl.files.json_reading import read_json_file
+
+
+class Outline(NamedTuple):
+    """What a checkpoint says of itself, before any of its tensors is read.
+
+    Attributes:
+        document: the JSON document.
+        forms: each tensor's form by group and name.
+        paths: each group's file, and under "state" the document's.
+    """
+
+    document: dict[str, Any]
+    forms: Mapping[str, Mapping[str, Form]]
+    paths: Mapping[str, Path]
+
+
+class Checkpoint(NamedTuple):
+    """What `read_checkpoint` found.
+
+    Attributes:
+        groups: tensors by group and name, in the order in which they were written.
+        document: the JSON document written beside them.
+        generation: which write to the folder this is, from 1.
+        paths: each group's file, and under "state" the document's.
+    """
+
+    groups: dict[str, dict[str, torch.Tensor]]
+    document: dict[str, Any]
+    generation: int
+    paths: Mapping[str, Path]
+
+
+def read_checkpoint(
+    folder: Path,
+    groups: Collection[str] | None = None,
+    device: str | torch.device = "cpu",
+    check: Callable[[Outline], None] | None = None,
+) -> Checkpoint:
+    """Verify and load the folder's checkpoint; nothing is handed out unless all that was asked for is sound.
+
+    Args:
+        folder: one that `write_checkpoint` wrote, possibly still being written to by a running training.
+        groups: which groups to verify and load; all of them by default. The others may even be missing.
+        device: where the tensors shall be.
+        check: called before any tensor is read; raises a CheckpointError where the outline is not as it should be.
+
+    Raises:
+        CheckpointError: no checkpoint, a foreign, newer, damaged or pickle-carrying one, or a group it lacks.
+    """
+    manifest = read_manifest(folder)
+    while True:
+        try:
+            return _read_generation(folder, manifest, groups, device, check)
+        except CheckpointError:
+            # A training that saves meanwhile removes the generation being read: the newer one is as good.
+            newer = read_manifest(folder)
+            if newer.generation == manifest.generation:
+                raise
+            manifest = newer
+
+
+def _read_generation(
+    folder: Path,
+    manifest: Manifest,
+    groups: Collection[str] | None,
+    device: str | torch.device,
+    check: Callable[[Outline], None] | None,
+) -> Checkpoint:
+    present = [group for group in manifest.files if group != STATE]
+    absent = sorted(set(groups or ()) - set(present))
+    if absent:
+        raise CheckpointError(
+            f"the checkpoint in {folder} has no {', '.join(map(repr, absent))}; it has "
+            f"{', '.join(map(repr, present)) or 'no tensors'}. Ask for what is there, or load a checkpoint that was "
+            "saved with what you need."
+        )
+    wanted = [group for group in present if groups is None or group in groups]
+    paths = {group: verify_file(folder, manifest.files[group], sealed=manifest.sealed) for group in [*wanted, STATE]}
+    document = _load_document(paths[STATE])
+    forms = {group: _load_forms(paths[group], manifest.files[group].tensors) for group in wanted}
+    if check is not None:
+        check(Outline(document, forms, paths))
+    tensors = {group: _load_tensors(paths[group], manifest.files[group].tensors, device) for group in wanted}
+    return Checkpoint(tensors, document, manifest.generation, paths)
+
+
+def _load_document(path: Path) -> dict[str, Any]:
+    try:
+        document = read_json_file(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}). Load a checkpoint that pearl wrote.") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} holds no JSON object. Load a checkpoint that pearl wrote.")
+    return document
+
+
+def _load_forms(path: Path, names: list[str]) -> dict[str, Form]:
+    try:
+        forms = read_header(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}). Load a checkpoint that pearl wrote."
+        ) from error
+    if sorted(forms) != sorted(names):
+        raise CheckpointError(
+            f"{path} holds the tensors {abbreviated(sorted(forms), 300)}, where the manifest lists "
+            f"{abbreviated(sorted(names), 300)}. Load a checkpoint that pearl wrote."
+        )
+    return forms
+
+
+def _load_tensors(path: Path, names: list[str], device: str | torch.device) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            # safetensors hands out views of the mapped file, which would change if the file did: hence the copy.
+            return {name: file.get_tensor(name).to(device, copy=True) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}). Load a checkpoint that pearl wrote."
+        ) from error

@@ -1,0 +1,97 @@
+"""The head of a safetensors file: which tensors lie in it, read and checked before any of them takes memory."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from encoders.abbreviation import abbreviated
+from pearl.files.access import open_to_read
+from pearl.files.json_reading import MOST_BYTES, parse_json
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""The kinds of numbers that a checkpoint holds, by safetensors' names"""
+
+_SIZES = {name: torch.empty((), dtype=dtype).element_size() for dtype, name in DTYPES.items()}
+_METADATA = "__metadata__"
+
+
+class Form(NamedTuple):
+    """Kind of numbers and shape of a tensor."""
+
+    dtype: str
+    """By safetensors' names, for example F32"""
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> "Form":
+        """Return a tensor's form."""
+        return cls(DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
+
+    @property
+    def n_bytes(self) -> int:
+        """Size in memory."""
+        return math.prod(self.shape) * _SIZES[self.dtype]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {abbreviated(self.shape)}"
+
+
+def read_header(path: Path) -> dict[str, Form]:
+    """Read the forms of a file's tensors, by name.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file does not begin as safetensors files do, or its tensors are not side by side and fill it.
+    """
+    with open_to_read(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= length <= min(size - 8, MOST_BYTES):
+            raise ValueError(f"it gives its header {length:,} bytes, and has {size:,}")
+        header = parse_json(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    places = {name: _place(name, entry) for name, entry in header.items() if name != _METADATA}
+    end = 0
+    for name, (_, (begin, stop)) in sorted(places.items(), key=lambda item: item[1][1]):
+        if begin != end:
+            raise ValueError(f"{abbreviated(name)} begins at byte {abbreviated(begin)}, where {end:,} is next")
+        end = stop
+    if end != size - 8 - length:
+        raise ValueError(f"its tensors take {abbreviated(end)} bytes, and it holds {size - 8 - length:,}")
+    return {name: form for name, (form, _) in places.items()}
+
+
+def _place(name: str, entry: Any) -> tuple[Form, tuple[int, int]]:
+    entry = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in _SIZES:
+        raise ValueError(f"{abbreviated(name)} has the dtype {abbreviated(dtype)}; known are {', '.join(_SIZES)}")
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+        raise ValueError(
+            f"{abbreviated(name)} has the shape {abbreviated(shape)} and lies at {abbreviated(offsets)}, "
+            "where whole numbers from 0 belong"
+        )
+    form = Form(dtype, tuple(shape))
+    if form.n_bytes != offsets[1] - offsets[0]:
+        raise ValueError(f"{abbreviated(name)} is {form}, and lies at {abbreviated(offsets)}, which is another size")
+    return form, (offsets[0], offsets[1])
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)

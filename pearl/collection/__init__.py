@@ -1,0 +1,1 @@
+"""Collection: rollouts, worker processes, and the policies that scores are measured against."""

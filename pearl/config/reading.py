@@ -1,0 +1,113 @@
+"""Strict reading of settings from plain data, and writing them as such."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from encoders.abbreviation import LONGEST, abbreviated, shortened
+from encoders.settings import ConfigError, Settings, setting_types
+from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
+
+__all__ = ["ConfigError", "beyond_defaults", "from_mapping", "load_yaml", "read_yaml", "read_yaml_file", "to_mapping"]
+
+SectionT = TypeVar("SectionT", bound=Settings)
+
+
+def load_yaml(path: Path, base: SectionT) -> SectionT:
+    """Read settings from a YAML file over ``base``.
+
+    Raises:
+        ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
+    """
+    return _laid_over(read_yaml_file(path), str(path), base)
+
+
+def read_yaml(text: str, source: str, base: SectionT) -> SectionT:
+    """Read settings from YAML text over ``base``; ``source`` names the text in errors."""
+    return _laid_over(_parsed(text, source), source, base)
+
+
+def read_yaml_file(path: Path) -> Any:
+    """Read a YAML file as plain data; None where it is empty.
+
+    Raises:
+        ConfigError: the file is not there, or holds what ``parse_yaml`` refuses.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1).decode()
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    except UnicodeError as error:
+        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, source: str) -> Any:
+    try:
+        return parse_yaml(text, source)
+    except YAMLError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _laid_over(data: Any, source: str, base: SectionT) -> SectionT:
+    try:
+        return from_mapping(type(base), {} if data is None else data, base)
+    except ConfigError as error:
+        raise ConfigError(f"In {source}: {shortened(str(error), 1000)}") from error
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Return a config dataclass as nested plain data that ``from_mapping`` reads back."""
+    plain = dataclasses.asdict(config)
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def from_mapping(
+    cls: type[SectionT], data: Mapping[str, Any], base: SectionT | None = None, path: str = ""
+) -> SectionT:
+    """Build a config dataclass from nested plain data; fields that are not given keep ``base``'s value.
+
+    Args:
+        cls: the config dataclass.
+        data: field names and values; mappings for nested configs.
+        base: where absent fields come from; the defaults where None.
+        path: dotted name of this level, for errors.
+
+    Raises:
+        ConfigError: an unknown name (the message suggests the nearest), a wrong type, a value out of range.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'The config'} must be a mapping of settings, got {abbreviated(data)}.")
+    hints = setting_types(cls)
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        shown = shortened(name, LONGEST) if isinstance(name, str) else abbreviated(name)
+        dotted = f"{path}.{shown}" if path else shown
+        if name not in hints:
+            near = difflib.get_close_matches(shown, hints, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
+        if dataclasses.is_dataclass(hints[name]):
+            inner = getattr(base, name) if base is not None else None
+            value = from_mapping(hints[name], value, inner, dotted)
+        values[name] = value
+    return dataclasses.replace(base, **values) if base is not None else cls(**values)
+
+
+def beyond_defaults(config: Any) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
+    found, defaults = to_mapping(config), to_mapping(from_mapping(type(config), {}))
+    differing = {
+        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
+        for section, settings in found.items()
+    }
+    return {section: settings for section, settings in differing.items() if settings}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,246 @@
+"""Settings of a whole run, a class for each system, and the families' presets."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, ClassVar, Self, TypeVar
+
+from agents import (
+    GradientAgentConfig,
+    MAMLAgentConfig,
+    PEARLAgentConfig,
+    RecurrentSACAgentConfig,
+    RL2AgentConfig,
+    TransformerAgentConfig,
+)
+from encoders import ConfigError, EncoderConfig, Settings
+from pearl.config.reading import from_mapping, read_yaml
+from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig, at_least
+from pearl.tasks.registry import preset_sharer
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Settings):
+    """Settings of the few-shot evaluation.
+
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range.
+    """
+
+    section: ClassVar[str] = "evaluation"
+    n_test_tasks: int = 20
+    """Held-out tasks, drawn once from the seed."""
+    exploration_episodes: int = 2
+    """Episodes in which the agent samples z and actions; afterwards it acts deterministically."""
+    episodes: int = 3
+    """Episodes of a test trial, exploration included; the last one gives the score."""
+    interval: int = 10_000
+    """Environment steps between evaluations."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("n_test_tasks", "episodes", "interval"):
+            at_least(1, "evaluation", name, getattr(self, name))
+        at_least(0, "evaluation", "exploration_episodes", self.exploration_episodes)
+        if self.exploration_episodes >= self.episodes:
+            raise ConfigError(
+                f"evaluation.episodes ({self.episodes}) must exceed evaluation.exploration_episodes "
+                f"({self.exploration_episodes}): the last episode is scored."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """Settings of a run, apart from its family and its seed. Each system has its own sections.
+
+    Raises:
+        ConfigError: a section that is not of the class that the system has, here and in every subclass.
+    """
+
+    system: ClassVar[str]
+    """The system's name in ``pearl.algorithms.SYSTEMS``"""
+    agent: Any
+    """The agent's settings."""
+    training: CollectionConfig = field(default_factory=CollectionConfig)
+    """Meta-training."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The few-shot evaluation protocol."""
+
+    @classmethod
+    def beside(cls, pearl: "PEARLConfig") -> Self:
+        """Return this system's settings for the tasks and by the protocol of a PEARL run; the rest are its defaults."""
+        base = from_mapping(cls, {})
+        shared = {name: getattr(pearl.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
+        training = dataclasses.replace(base.training, **shared, episodes_per_trial=pearl.evaluation.episodes)
+        return dataclasses.replace(base, evaluation=pearl.evaluation, training=training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLConfig(Config):
+    """Settings of a PEARL run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "pearl"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The encoder q(z | c)."""
+    agent: PEARLAgentConfig = field(default_factory=PEARLAgentConfig)
+    """The z-conditioned soft actor-critic."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Collection and gradient steps."""
+
+    def longest_context(self, horizon: int) -> int:
+        """Return the most transitions that a belief holds in training or in evaluation.
+
+        Args:
+            horizon: longest episode, in environment steps.
+        """
+        training = self.training
+        in_training = training.max_context + (training.rewarded_context if training.relabel_candidates > 0 else 0)
+        return max(in_training, self.evaluation.episodes * horizon)
+
+
+def _infers_nothing() -> EncoderConfig:
+    return EncoderConfig(kind="blind", latent_dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskSACConfig(PEARLConfig):
+    """Settings of a run of multi-task SAC: PEARL's agent without a task variable, one policy for all tasks.
+
+    Raises:
+        ConfigError: an encoder that infers something.
+    """
+
+    system: ClassVar[str] = "multitask_sac"
+    encoder: EncoderConfig = field(default_factory=_infers_nothing)
+    """The encoder, which has to be blind."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder.kind != "blind":
+            raise ConfigError(
+                f"{self.system} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
+                "What infers is --agent pearl."
+            )
+
+    @classmethod
+    def beside(cls, pearl: PEARLConfig) -> Self:
+        """Return a PEARL run's settings with everything that serves inference left out."""
+        agent = dataclasses.replace(
+            pearl.agent,
+            sweep=0.0,
+            kl_weight=0.0,
+            early_kl_weight=0.0,
+            critics_teach_encoder=True,
+            contrastive_weight=0.0,
+            reconstruction_weight=0.0,
+        )
+        training = dataclasses.replace(
+            pearl.training, max_context=1, random_context_length=False, recent_context=None, relabel_candidates=0
+        )
+        return cls(encoder=_infers_nothing(), agent=agent, training=training, evaluation=pearl.evaluation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleSACConfig(MultitaskSACConfig):
+    """Settings of a run of multi-task SAC whose observations tell the task (``pearl.told``)."""
+
+    system: ClassVar[str] = "oracle_sac"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RL2Config(Config):
+    """Settings of an RL² run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "rl2"
+    agent: RL2AgentConfig = field(default_factory=RL2AgentConfig)
+    """The recurrent policy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(Config):
+    """Settings of a run with transformer memory, apart from its family and its seed."""
+
+    system: ClassVar[str] = "transformer"
+    agent: TransformerAgentConfig = field(default_factory=TransformerAgentConfig)
+    """The policy that attends to its trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSACConfig(Config):
+    """Settings of a run of recurrent soft actor-critic, apart from its family and its seed."""
+
+    system: ClassVar[str] = "recurrent_sac"
+    agent: RecurrentSACAgentConfig = field(default_factory=RecurrentSACAgentConfig)
+    """The recurrent soft actor-critic."""
+    training: TrialReplayConfig = field(default_factory=TrialReplayConfig)
+    """Collection and gradient steps."""
+
+    @classmethod
+    def beside(cls, pearl: PEARLConfig) -> Self:
+        """Return this system's settings for the tasks, by the protocol and with the replay of a PEARL run.
+
+        The initial episodes are a trial as long as the later ones, so that the trials' values compare.
+        """
+        base = super().beside(pearl)
+        training = dataclasses.replace(
+            base.training,
+            initial_episodes=base.training.episodes_per_trial,
+            replay_capacity=pearl.training.replay_capacity * pearl.training.n_train_tasks,
+            replay_budget_mb=pearl.training.replay_budget_mb,
+        )
+        return dataclasses.replace(base, training=training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAMLConfig(Config):
+    """Settings of a MAML run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "maml"
+    agent: MAMLAgentConfig = field(default_factory=MAMLAgentConfig)
+    """The policy that adapts by gradient steps, learnt through them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FOMAMLConfig(MAMLConfig):
+    """Settings of a first-order MAML run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "fomaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReptileConfig(Config):
+    """Settings of a Reptile run, apart from its family and its seed."""
+
+    system: ClassVar[str] = "reptile"
+    agent: GradientAgentConfig = field(default_factory=GradientAgentConfig)
+    """The policy that adapts by gradient steps, and goes where they lead."""
+
+
+def load_preset(family: str) -> PEARLConfig:
+    """Return a family's preset for PEARL, as ``preset`` does."""
+    return preset(PEARLConfig, family)
+
+
+def preset(kind: type[ConfigT], family: str) -> ConfigT:
+    """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
+
+    Tasks and protocol are PEARL's wherever another system's own preset says nothing else, so that results compare;
+    of the references without a task variable so is everything else that means something to them.
+
+    Args:
+        kind: the system's config class; each has presets of its own.
+        family: the family's name.
+    """
+    base = from_mapping(kind, {})
+    folder = resources.files("pearl") / "presets"
+    if kind is not PEARLConfig:
+        base = kind.beside(load_preset(family))
+        folder = folder / kind.system
+    # Not by a look at a path, which a family's name may be no part of.
+    files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+    for name in (family, preset_sharer(family) or family):
+        if f"{name}.yaml" in files:
+            return read_yaml(files[f"{name}.yaml"].read_text(), f"preset {name}", base)
+    return base

@@ -1,0 +1,1 @@
+"""The few-shot protocol and its statistics."""

@@ -1,0 +1,216 @@
+"""The few-shot evaluation protocol: what an agent makes of tasks it has never seen, episode by episode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents import MetaAgent
+from pearl.collection.references import OracleAgent, RandomAgent
+from pearl.collection.rollout import Trajectories, observed, rollout
+from pearl.collection.workers import make_envs
+from pearl.tasks import Task, TaskDistribution
+
+REFERENCE_EPISODES = 50
+"""Episodes per task behind each end of the score"""
+RANDOM_EPISODES = 5
+"""Episodes per task behind the random policy's line in pictures, where there is no score for it to be an end of"""
+BOOTSTRAP_SAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """Mean episode returns that normalise a score: 0 for the random policy, 1 for the policy that knows the task."""
+
+    random: float
+    oracle: float | None
+    """None where the family knows no such policy; scores are None then"""
+    random_by_task: tuple[float, ...] = ()
+    """Of each task, where they were measured"""
+    oracle_by_task: tuple[float, ...] = ()
+    """Of each task, where they were measured and the family knows such a policy"""
+
+    def lines(self) -> dict[str, float]:
+        """Return the references that are known, by the name that pictures and tables give them."""
+        lines = {"random policy": self.random}
+        return lines if self.oracle is None else lines | {"task known": self.oracle}
+
+    def score(self, returns: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return (return - random) / (oracle - random), elementwise."""
+        if self.oracle is None:
+            return None
+        scores: NDArray[np.float64] = (returns - self.random) / (self.oracle - self.random)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Outcome of the few-shot protocol."""
+
+    returns: NDArray[np.float64]
+    """Undiscounted true return, (task, episode)"""
+    trajectories: Trajectories
+    """Every task's whole trial"""
+    memory: Any
+    """The agent's memory after the trial, one row per task"""
+    references: References
+    exploration_episodes: int
+    same_tasks: bool = False
+    """Whether the tasks are the training tasks"""
+
+    @property
+    def tasks_label(self) -> str:
+        """How many tasks, and whether training saw them."""
+        n = len(self.returns)
+        return f"{n} tasks, the same as in training" if self.same_tasks else f"{n} held-out tasks"
+
+    @property
+    def return_per_episode(self) -> NDArray[np.float64]:
+        """Mean over tasks, (episode,)."""
+        means: NDArray[np.float64] = self.returns.mean(0)
+        return means
+
+    @property
+    def success_per_episode(self) -> NDArray[np.float64] | None:
+        """Share of tasks that succeeded, (episode,); None where the environments do not say."""
+        successes = self.trajectories.episode_successes(self.returns.shape[1])
+        if successes is None:
+            return None
+        rates: NDArray[np.float64] = successes.mean(0)
+        return rates
+
+    @property
+    def score(self) -> float | None:
+        """Normalised score of the last episode, mean over tasks."""
+        scores = self.references.score(self.returns[:, -1])
+        return None if scores is None else float(scores.mean())
+
+    @property
+    def score_ci95(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval over tasks of the last episode's normalised score."""
+        scores = self.references.score(self.returns[:, -1])
+        return None if scores is None else bootstrap_interval(scores)
+
+    def figures(self) -> dict[str, float]:
+        """Return what is logged of it: means over tasks, each episode's by its number from 1."""
+        values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
+        if self.score is not None and self.score_ci95 is not None:
+            values["test/score"] = self.score
+            values["test/score_low"], values["test/score_high"] = self.score_ci95
+        if self.success_per_episode is not None:
+            values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(self.success_per_episode, 1)}
+        return values
+
+
+def evaluate(
+    agent: MetaAgent[Any],
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    *,
+    episodes: int,
+    exploration_episodes: int,
+    seed: int,
+    references: References | None = None,
+    workers: int = 0,
+    worker_timeout_s: float | None = None,
+) -> Evaluation:
+    """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
+
+    In the first ``exploration_episodes`` the agent samples (z and actions); afterwards it acts deterministically.
+    Nothing that was learnt changes. The same seed gives the same environment starts and the same draws.
+
+    Args:
+        agent: any meta-learner.
+        distribution: builds the tasks' environments.
+        tasks: the tasks; of a held-out evaluation none may be a training task.
+        episodes: episodes per trial.
+        exploration_episodes: episodes before the agent acts deterministically.
+        seed: of every draw.
+        references: ends of the normalised score; measured where None.
+        workers: processes that step the environments; 0 steps them in this one.
+        worker_timeout_s: seconds after which a worker counts as hanging; none where None.
+    """
+    if references is None:
+        references = measure_references(
+            distribution, tasks, seed=seed, workers=workers, worker_timeout_s=worker_timeout_s
+        )
+    envs = make_envs(distribution, tasks, workers, worker_timeout_s)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        trajectories, memory = rollout(
+            envs,
+            agent,
+            agent.begin(len(tasks), rng),
+            episodes=episodes,
+            seed=seed,
+            rng=rng,
+            deterministic_from=exploration_episodes,
+            labels=tasks,
+        )
+    envs.close()
+    return Evaluation(
+        returns=trajectories.episode_returns(episodes),
+        trajectories=trajectories,
+        memory=memory,
+        references=references,
+        exploration_episodes=exploration_episodes,
+        same_tasks=distribution.same_tasks,
+    )
+
+
+def measure_references(
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    workers: int = 0,
+    worker_timeout_s: float | None = None,
+) -> References:
+    """Measure the random policy's and the goal-known policy's mean return."""
+    envs = make_envs(distribution, tasks, workers, worker_timeout_s)
+    space = envs.single_action_space
+    observation, _ = envs.reset(seed=seed)
+    rows = observed(envs.single_observation_space, observation, 0, tasks)
+    known = distribution.oracle_action(tasks, rows) is not None
+    episodes = REFERENCE_EPISODES if known else min(RANDOM_EPISODES, REFERENCE_EPISODES)
+    agents: list[MetaAgent[None]] = [RandomAgent(space)]
+    if known:
+        agents.append(OracleAgent(distribution, tasks))
+    by_task = []
+    for agent in agents:
+        rng = torch.Generator().manual_seed(seed)
+        trajectories, _ = rollout(envs, agent, None, episodes=episodes, seed=seed, rng=rng, labels=tasks)
+        by_task.append(trajectories.episode_returns(episodes).mean(1))
+    envs.close()
+    means = [float(of_one.mean()) for of_one in by_task]
+    return References(
+        random=means[0],
+        oracle=means[1] if known else None,
+        random_by_task=tuple(by_task[0].tolist()),
+        oracle_by_task=tuple(by_task[1].tolist()) if known else (),
+    )
+
+
+def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (n,)."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(BOOTSTRAP_SAMPLES, len(values)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def check_disjoint(train: Sequence[Task], test: Sequence[Task]) -> None:
+    """Prove that no test task is a training task.
+
+    Raises:
+        ValueError: some are; names the first.
+    """
+    shared = [task for task in test if task in set(train)]
+    if shared:
+        raise ValueError(
+            f"{len(shared)} of {len(test)} test tasks are training tasks too, for example {shared[0]}. "
+            "A held-out evaluation needs tasks that training never saw: draw from a larger family, or fewer of each."
+        )

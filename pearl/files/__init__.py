@@ -1,0 +1,1 @@
+"""Files, written whole and never through a link, read within bounds; and the lock on a folder."""

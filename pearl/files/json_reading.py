@@ -1,0 +1,103 @@
+"""JSON from strangers: bounded in size and depth, without repeated keys and without numbers that are none."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from encoders.abbreviation import abbreviated, shortened
+from pearl.files.access import read_bytes
+
+MOST_BYTES = 64 * 2**20
+"""Size of the largest JSON document"""
+MOST_LEVELS = 50
+"""Levels of objects and lists in each other, at most"""
+_LONGEST_NUMBER = 100
+
+
+def read_json_file(path: Path) -> Any:
+    """Read a file as ``parse_json`` reads its content.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is too large, or ``parse_json`` refuses it.
+    """
+    return parse_json(read_bytes(path, MOST_BYTES))
+
+
+def parse_json(content: bytes) -> Any:
+    """Read JSON strictly.
+
+    Raises:
+        ValueError: the content is too large, not UTF-8, no JSON, nested too deeply, repeats a key of an object, or
+            holds a number that is not finite or longer than 100 characters.
+    """
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes are too large for a JSON document")
+    try:
+        value = json.loads(
+            content.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+    except RecursionError:
+        _refuse_depth()
+    check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """Check that a value of objects (dict) and lists or tuples is no deeper than ``parse_json`` reads.
+
+    Raises:
+        ValueError: it is deeper.
+    """
+    containers, levels = _containers([value]), 0
+    while containers:
+        levels += 1
+        if levels > MOST_LEVELS:
+            _refuse_depth()
+        containers = [
+            inner
+            for container in containers
+            for inner in _containers(container.values() if isinstance(container, dict) else container)
+        ]
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list | tuple)]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {abbreviated(key)} stands twice in one object")
+            seen.add(key)
+    return found
+
+
+def _float(text: str) -> float:
+    number = float(text) if len(text) <= _LONGEST_NUMBER else math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{shortened(text, 30)} is no finite number of at most {_LONGEST_NUMBER} characters")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a whole number has {len(text):,} characters, more than {_LONGEST_NUMBER}")
+    return int(text)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number that JSON knows")
+
+
+def _refuse_depth() -> NoReturn:
+    raise ValueError(f"values lie more than {MOST_LEVELS} levels deep")

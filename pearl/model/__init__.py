@@ -1,0 +1,1 @@
+"""The model: what meta-trains, adapts, saves and loads."""

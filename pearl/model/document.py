@@ -1,0 +1,101 @@
+"""The document of a saved model: what every field of it has to be."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pearl.algorithms import find_system
+from pearl.checkpoint.fields import LARGEST, FieldError, finite_number, mapping, sequence, text, whole_number
+from pearl.config.reading import from_mapping
+from pearl.config.run import Config, PEARLConfig
+from pearl.tasks import Task
+
+
+class ModelDocument(NamedTuple):
+    """A saved model's document, read; the training's counters and the generators' states are read where they belong."""
+
+    family: str
+    """Name of the task distribution"""
+    seed: int
+    config: Config
+    train_tasks: list[Task]
+    test_tasks: list[Task]
+    spaces: dict[str, str]
+    """The observation space and the action space, as Gymnasium writes them"""
+    horizon: int
+    """Steps of an episode"""
+    training: Mapping[str, Any]
+    """State of ``MetaTraining``"""
+    acting_rng: Mapping[str, Any]
+    """State of the generator that acting draws from"""
+    wall_s: float
+    """Seconds of meta-training"""
+    next_evaluation: int
+    """Environment steps"""
+
+
+def read_document(document: Mapping[str, Any]) -> ModelDocument:
+    """Read the document of a saved model.
+
+    Raises:
+        ValueError: a field is missing or is not what it has to be; the message names it.
+    """
+    config = read_config(document)
+    training = mapping(document, "training")
+    spaces = mapping(document, "spaces")
+    for name, version in mapping(document, "versions").items() if "versions" in document else ():
+        if not isinstance(version, str):
+            raise FieldError(f"versions.{name}", version, "a text")
+    train_tasks = _tasks(document, "train_tasks")
+    if not train_tasks:
+        raise FieldError("train_tasks", [], "a list of one task or more")
+    next_evaluation = whole_number(document, "next_evaluation")
+    latest = whole_number(training, "env_steps", "training.") + config.evaluation.interval
+    if next_evaluation > latest:
+        raise FieldError("next_evaluation", next_evaluation, f"a whole number up to {latest}, an interval from now,")
+    return ModelDocument(
+        family=text(document, "family"),
+        seed=_seed(document),
+        config=config,
+        train_tasks=train_tasks,
+        test_tasks=_tasks(document, "test_tasks"),
+        spaces={name: text(spaces, name, "spaces.") for name in ("observation", "action")},
+        horizon=whole_number(document, "horizon", least=1),
+        training=training,
+        acting_rng=mapping(document, "acting_rng"),
+        wall_s=finite_number(document, "wall_s"),
+        next_evaluation=next_evaluation,
+    )
+
+
+def read_config(document: Mapping[str, Any]) -> Config:
+    """Read the settings in the document of a saved model.
+
+    Raises:
+        ConfigError: this version knows no such system or setting.
+        ValueError: a field is missing or is not what it has to be; the message names it.
+    """
+    # Checkpoints of the time when PEARL was the only system do not name it.
+    name = text(document, "system") if "system" in document else PEARLConfig.system
+    settings = mapping(document, "config")
+    for section, values in settings.items():
+        for setting, value in values.items() if isinstance(values, dict) else ():
+            for number in value if isinstance(value, list) else [value]:
+                if type(number) is int and abs(number) > LARGEST:
+                    raise FieldError(f"config.{section}.{setting}", value, "nothing beyond whole numbers of 64 bits")
+    return from_mapping(find_system(name).config, settings)
+
+
+def _seed(document: Mapping[str, Any]) -> int:
+    seed = document.get("seed")
+    if type(seed) is int and seed > 0:
+        return seed  # NumPy takes seeds of any length.
+    return whole_number(document, "seed")
+
+
+def _tasks(document: Mapping[str, Any], name: str) -> list[Task]:
+    tasks = []
+    for index, params in enumerate(sequence(document, name)):
+        if not isinstance(params, dict):
+            raise FieldError(f"{name}[{index}]", params, "a mapping of parameters")
+        tasks.append(Task(params))
+    return tasks

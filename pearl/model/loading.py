@@ -1,0 +1,258 @@
+"""What a saved model consists of, and how it comes back."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from agents.finite import NonFiniteError
+from encoders.abbreviation import abbreviated, shortened
+from encoders.settings import converted
+from pearl.algorithms import find_system
+from pearl.checkpoint.finite_tensors import first_fault
+from pearl.checkpoint.manifest import STATE
+from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
+from pearl.checkpoint.reading import Outline
+from pearl.checkpoint.store import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.config.reading import ConfigError, to_mapping
+from pearl.config.run import Config, PEARLConfig
+from pearl.config.training import TrainingConfig
+from pearl.model.arguments import folder_path
+from pearl.model.document import ModelDocument, read_document
+from pearl.model.meta_learner import MetaLearner, learner_of
+from pearl.model.shapes import check_weights
+from pearl.tasks import TaskDistribution, family_name, make, time_limit
+from pearl.tasks.arguments import check_distribution
+from pearl.tasks.registry import families
+from pearl.training.learner import learning_device
+from pearl.version import __version__
+
+_REMEDY = "Load a checkpoint that pearl wrote."
+CHECKPOINT = "checkpoint"
+"""Name of the checkpoint folder inside a run folder."""
+
+
+def save(model: MetaLearner, path: Path, *, training_state: bool = True) -> None:
+    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
+
+    Raises:
+        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
+        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+    """
+    groups = {"weights": dict(model.agent.state_dict())}
+    if training_state:
+        groups |= model.training.tensors()
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise NonFiniteError(
+            f"The model cannot be saved to {path}: {fault}. Nothing was written. Go on from an earlier checkpoint, "
+            "with a lower agent.learning_rate or agent.reward_scale."
+        )
+    document = {
+        "family": model.family,
+        "system": model.config.system,
+        "seed": model.seed,
+        "config": to_mapping(model.config),
+        "train_tasks": [task.to_json() for task in model.train_tasks],
+        "test_tasks": [task.to_json() for task in model.test_tasks],
+        "spaces": {"observation": str(model.observation_space), "action": str(model.action_space)},
+        "horizon": model.horizon,
+        "training": model.training.state(),
+        "acting_rng": random_state_to_json(model._rng),
+        "wall_s": model.wall_s,
+        "next_evaluation": model.next_evaluation,
+        "versions": versions(model.tasks.simulators),
+    }
+    write_checkpoint(path, groups, document)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read the settings of the model in a checkpoint folder, or in a run folder that holds one, and nothing else of it.
+
+    Raises:
+        CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
+    """
+    folder = find_checkpoint(folder_path(path))
+    checkpoint = read_checkpoint(folder, groups=())
+    return _described(folder, checkpoint.document, checkpoint.paths[STATE]).config
+
+
+def load(
+    path: str | Path,
+    *,
+    distribution: TaskDistribution | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    z_follows_posterior: bool | None = None,
+) -> MetaLearner:
+    """Load a model from a checkpoint folder or from a run folder that holds one.
+
+    Args:
+        path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
+        distribution: the task distribution, where the family is not a registered one.
+        device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
+            it learns, and to act alone "cpu" will do for every model.
+        z_follows_posterior: takes the place of ``agent.z_follows_posterior``: whether acting uses what an episode shows
+            within that episode already. It needs no other training.
+
+    Returns:
+        A ``PEARL``, or a ``MetaLearner`` where another system was trained.
+
+    Raises:
+        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system;
+            a system without z.
+        CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
+            was trained on a family that is not registered, or on other spaces; a weight is NaN or infinite.
+        ImportError: the family needs a package that is not installed.
+        TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
+    """
+    folder = find_checkpoint(folder_path(path))
+    if distribution is not None:
+        check_distribution(distribution, "distribution")
+    if device is not None:
+        device = converted(Literal["cpu", "cuda"], device, "device")
+
+    def check(outline: Outline) -> None:
+        described = _described(folder, outline.document, outline.paths[STATE])
+        _check_fit(folder, described, distribution, outline)
+
+    checkpoint = read_checkpoint(folder, check=check)
+    described = _described(folder, checkpoint.document, checkpoint.paths[STATE])
+    config = described.config
+    if device is not None and isinstance(config.training, TrainingConfig):
+        config = replace(config, training=replace(config.training, device=device))
+    elif device == "cuda":
+        raise ConfigError(f'{config.system} learns on the CPU alone so far; load {folder} with device="cpu" or none.')
+    if z_follows_posterior is not None:
+        if not isinstance(config, PEARLConfig):
+            raise ConfigError(f"{config.system} has no z that could follow a posterior; leave z_follows_posterior out.")
+        config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
+    if isinstance(config.training, TrainingConfig):
+        learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
+    tasks = described.train_tasks, described.test_tasks
+    try:
+        model = learner_of(config)(distribution or described.family, config, seed=described.seed, tasks=tasks)
+    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{checkpoint.paths[STATE]} describes a model that cannot be built: {shortened(str(error), 500)}"
+        ) from error
+    _restore(model, checkpoint, described)
+    return model
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint folder that ``path`` is, or that it holds as a run folder."""
+    inner = path / CHECKPOINT
+    return inner if not has_checkpoint(path) and has_checkpoint(inner) else path
+
+
+def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
+    names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
+    return {"pearl-metarl": __version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in names
+    }
+
+
+def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDocument:
+    try:
+        return read_document(document)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not the document of a model: {error}. {_REMEDY}") from error
+
+
+def _is_without_temperature(config: Config) -> bool:
+    return getattr(config.agent, "temperature", None) == 0
+
+
+def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
+    """Check that a checkpoint's model is one of the family, and its weights those of its settings."""
+    family = described.family
+    if distribution is None and family not in families():
+        raise CheckpointError(
+            f"{folder} was trained on the family {abbreviated(family)}, which is not registered. "
+            "Give its TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    if distribution is not None and family_name(distribution) != family:
+        raise CheckpointError(
+            f"The model in {folder} is of the family {abbreviated(family)}, not {family_name(distribution)!r}. "
+            "Name its own."
+        )
+    config = described.config
+    tasks = find_system(config.system).distribution(distribution or make(family))
+    task = described.train_tasks[0]
+    try:
+        env = tasks.make_env(task)
+    except ImportError:
+        raise
+    except Exception as error:  # A family's own code, which takes what parameters it knows.
+        raise CheckpointError(
+            f"{outline.paths[STATE]} has the training task {abbreviated(task.to_json())}, of which {family} makes no "
+            f"environment ({type(error).__name__}: {shortened(str(error), 300)}). {_REMEDY}"
+        ) from error
+    try:
+        spaces = {"observation": str(env.observation_space), "action": str(env.action_space)}
+        if spaces != described.spaces:
+            raise CheckpointError(
+                f"{folder} was trained on the spaces {shortened(str(described.spaces), 1000)}, the family now has "
+                f"{spaces}."
+            )
+        horizon = time_limit(env, f"The environments of {family!r} have")
+    finally:
+        env.close()
+    if horizon != described.horizon:
+        raise CheckpointError(
+            f"{folder} was trained with episodes of {described.horizon} steps, the family has {horizon}. "
+            "Give its own TaskDistribution: pearl.load(path, distribution=...)."
+        )
+    if "weights" not in outline.forms:
+        raise CheckpointError(f"{folder} holds no weights. {_REMEDY}")
+    try:
+        check_weights(outline.forms["weights"], config, env.observation_space, env.action_space)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{outline.paths['weights']} does not hold what its config describes: {shortened(str(error), 500)}. "
+            f"{_REMEDY}"
+        ) from error
+
+
+def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocument) -> None:
+    groups, paths = checkpoint.groups, checkpoint.paths
+    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    if fault is not None:
+        raise CheckpointError(f"{paths[fault.group]}: {fault}. Load an earlier checkpoint, or train anew.")
+    model.agent.load_state_dict(groups["weights"])
+    try:
+        if groups.keys() != {"weights"}:
+            model.training.load_tensors(groups)
+    except KeyError as error:
+        raise CheckpointError(
+            f"{paths[STATE].parent} does not hold what its config describes: it lacks {error}. {_REMEDY}"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{paths[STATE].parent} does not hold what its config describes: {shortened(str(error), 500)}"
+        ) from error
+    try:
+        model.training.load_state(described.training, model.horizon)
+        restore_random_state(model._rng, described.acting_rng, "acting_rng")
+    except ValueError as error:
+        raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {_REMEDY}") from error
+    model.wall_s = described.wall_s
+    model.next_evaluation = described.next_evaluation
+
+
+def describe(model: MetaLearner) -> dict[str, Any]:
+    """Return what a run's ``config.json`` holds."""
+    return {
+        "family": model.family,
+        "system": model.config.system,
+        "seed": model.seed,
+        **to_mapping(model.config),
+        "versions": versions(model.tasks.simulators),
+    }

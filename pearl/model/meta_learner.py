@@ -1,0 +1,331 @@
+"""The public face: meta-train, save, load, adapt."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from agents import MetaAgent, PEARLAgent
+from pearl.adaptation.session import AdaptedPolicy, Session, adapt
+from pearl.algorithms import find_system
+from pearl.config.run import Config, PEARLConfig, load_preset
+from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
+from pearl.model import arguments
+from pearl.model.sb3_interface import SB3Interface
+from pearl.tasks import Task, TaskDistribution, family_name, time_limit
+from pearl.tasks.arguments import check_tasks, family_of
+from pearl.training.base import MetaTraining, ReplayTraining
+
+if TYPE_CHECKING:
+    from pearl.model.callbacks import Callback
+
+
+class MetaLearner(SB3Interface):
+    """A meta-reinforcement learner: meta-train once, then learn new tasks within a few episodes.
+
+    Args:
+        family: a registered family's name, or a task distribution.
+        config: settings, whose class says which system learns: ``pearl.preset(pearl.RL2Config, "point-robot")``.
+        seed: of the tasks, the weights, and every later draw.
+        tasks: training and test tasks; drawn from the family where None.
+
+    Raises:
+        UnknownFamilyError: no family of this name.
+        TypeError, ValueError: an argument of another kind, no tasks, tasks that cannot be told apart, or spaces that
+            are not supported.
+        ConfigError: the seed is negative, the device to learn on is not there, or the family cannot compute the rewards
+            that are asked for.
+        ImportError: the family needs a package that is not installed.
+        MemoryError: the replay would exceed its budget.
+    """
+
+    def __init__(
+        self,
+        family: str | TaskDistribution,
+        config: Config,
+        *,
+        seed: int = 0,
+        tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
+    ) -> None:
+        super().__init__()
+        distribution = family_of(family)
+        self.family = family_name(distribution)
+        self.config = arguments.check_config(config)
+        self.seed = seed = arguments.model_seed(seed)
+        system = find_system(config.system)
+        self.tasks = system.distribution(distribution)
+        task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
+            int(word) for word in np.random.SeedSequence(seed).generate_state(5)
+        )
+        n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
+        if tasks is None:
+            tasks = self.tasks.split(n_train, n_test, np.random.default_rng(task_seed))
+        self.train_tasks, self.test_tasks = arguments.task_split(tasks)
+        if not self.tasks.same_tasks:
+            check_disjoint(self.train_tasks, self.test_tasks)
+        env = self.tasks.make_env(self.train_tasks[0])
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.horizon = time_limit(env, f"The environments of {self.family!r} have")
+        env.close()
+        weight_rng = torch.Generator().manual_seed(weight_seed)
+        self.agent: Any = system.make_agent(self.observation_space, self.action_space, config, weight_rng)
+        if isinstance(config, PEARLConfig):
+            self.agent.encoder.evidence_limit = config.longest_context(self.horizon)
+        self.training: MetaTraining = system.training(self.agent, self.tasks, self.train_tasks, config, training_seed)
+        self.wall_s = 0.0
+        self.next_evaluation = 0
+        self._rng = torch.Generator().manual_seed(self._acting_seed)
+        self._references: References | None = None
+
+    def learn(
+        self,
+        total_timesteps: int | None = None,
+        callback: "Callback" = None,
+        log_interval: int | None = None,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = False,
+        progress_bar: bool = False,
+        *,
+        on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Self:
+        """Meta-train for ``total_timesteps`` further environment steps, evaluating on held-out tasks on the way.
+
+        Training goes by whole iterations, so it ends at the first iteration's end at or past that many steps.
+
+        Args:
+            total_timesteps: environment steps, also as 1e6; what is left of ``training.total_steps`` where None.
+            callback: stable-baselines3 callbacks; one that returns False ends the running trials there, and training
+                after having learnt from them.
+            log_interval: finished episodes after which ``dump_logs`` is called each time; at evaluations alone where
+                None.
+            tb_log_name: the model's name in callbacks' messages; where TensorBoard's files go is for the logger to say.
+            reset_num_timesteps: whether to count from 0, which only a model can that has not trained.
+            progress_bar: show stable-baselines3's progress bar.
+            on_evaluation: called after each evaluation with it and what was logged.
+            should_stop: asked after each iteration; True ends training.
+
+        Raises:
+            ConfigError: ``total_timesteps`` is no whole number, or negative.
+            NonFiniteError: an environment returned a NaN or infinite value.
+            DivergedError: a loss became NaN or infinite.
+            TypeError: ``log_interval`` is no number.
+            ValueError: a negative number, ``reset_num_timesteps`` on a model that has trained, or a callback that
+                cannot do here what it is set to do.
+        """
+        if total_timesteps is None:
+            total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
+        total_timesteps = arguments.steps_asked(total_timesteps, "total_timesteps")
+        target = self.num_timesteps + total_timesteps
+        from pearl.model.callbacks import TrainingCallbacks
+
+        callbacks = TrainingCallbacks(
+            self,
+            callback,
+            target,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
+        begun, wall_before = time.perf_counter(), self.wall_s
+        metrics: dict[str, float] = {}
+        while True:
+            self.wall_s = wall_before + time.perf_counter() - begun
+            ending = callbacks.stopped or self.num_timesteps >= target
+            if self.num_timesteps >= self.next_evaluation or (ending and total_timesteps > 0):
+                due, interval = self.next_evaluation, self.config.evaluation.interval
+                self.next_evaluation = (self.num_timesteps // interval + 1) * interval
+                try:
+                    self._log_evaluation(metrics, on_evaluation)
+                except BaseException:  # Ctrl-C too: the evaluation is still to be made.
+                    self.next_evaluation = due
+                    raise
+            if ending or (should_stop is not None and should_stop()):
+                break
+            callbacks.start_rollout()
+            metrics = self.training.iterate(callbacks.step) or metrics
+            callbacks.end_rollout()
+        self.wall_s = wall_before + time.perf_counter() - begun
+        callbacks.end()
+        return self
+
+    def evaluate(
+        self,
+        tasks: Sequence[Task] | None = None,
+        *,
+        episodes: int | None = None,
+        exploration_episodes: int | None = None,
+        seed: int | None = None,
+        agent: MetaAgent[Any] | None = None,
+    ) -> Evaluation:
+        """Run the few-shot protocol: a fresh belief per task, the return of episode 1 to ``episodes``.
+
+        Args:
+            tasks: the held-out test tasks where None.
+            episodes: per trial; the config's where None.
+            exploration_episodes: episodes before the agent acts deterministically; the config's where None.
+            seed: of the protocol's draws; one fixed by the model's seed where None, so that evaluations compare.
+            agent: another agent under the same protocol; the model's own where None.
+
+        Raises:
+            TypeError, ValueError: no tasks, an argument of another kind, or a number out of its range.
+        """
+        settings = self.config.evaluation
+        seed = arguments.whole_number(seed, "seed", default=self._evaluation_seed)
+        workers, timeout_s = self.config.training.workers, self.config.training.worker_timeout_s
+        if tasks is not self.test_tasks:  # By which its references are kept.
+            tasks = self.test_tasks if tasks is None else check_tasks(tasks, "tasks")
+        if tasks is self.test_tasks and self._references is None:
+            self._references = measure_references(
+                self.tasks, tasks, seed=self._evaluation_seed, workers=workers, worker_timeout_s=timeout_s
+            )
+        return evaluate(
+            self.agent if agent is None else arguments.check_agent(agent),
+            self.tasks,
+            tasks,
+            episodes=arguments.whole_number(episodes, "episodes", least=1, default=settings.episodes),
+            exploration_episodes=arguments.whole_number(
+                exploration_episodes, "exploration_episodes", default=settings.exploration_episodes
+            ),
+            seed=seed,
+            references=self._references if tasks is self.test_tasks else None,
+            workers=workers,
+            worker_timeout_s=timeout_s,
+        )
+
+    def adapt(
+        self,
+        env: gym.Env[Any, Any],
+        episodes: int = 2,
+        *,
+        exploration_episodes: int | None = None,
+        seed: int | None = None,
+    ) -> AdaptedPolicy:
+        """Play ``episodes`` episodes of a new task and return the policy that comes of them.
+
+        No gradient is taken but by the systems whose way of adapting it is (``agent.gradient_steps_per_trial``).
+
+        Args:
+            env: one task's environment, with the spaces of training. It is left open.
+            episodes: episodes to play.
+            exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
+                where None.
+            seed: of the draws; the next of the model's own where None.
+
+        Raises:
+            TypeError: ``env`` is not the environment of one task.
+            ValueError: the spaces differ, a number out of its range, or a value that is not finite.
+        """
+        arguments.check_env(env, self.family, self.observation_space, self.action_space)
+        remedy = " model.session() adapts step by step."
+        episodes = arguments.whole_number(episodes, "episodes", least=1, remedy=remedy)
+        exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
+        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
+        return adapt(
+            self.agent,
+            env,
+            episodes=episodes,
+            horizon=self.horizon,
+            seed=seed,
+            exploration_episodes=exploring,
+        )
+
+    def session(self, *, seed: int | None = None) -> Session:
+        """Start adapting one step at a time, for a loop that the user owns."""
+        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
+        return Session(self.agent, torch.Generator().manual_seed(seed))
+
+    def save(self, path: str | Path, *, training_state: bool = True) -> None:
+        """Write a checkpoint folder: safetensors and JSON, atomically.
+
+        Args:
+            path: the folder, ``~`` for the home; an older checkpoint in it is replaced.
+            training_state: also keep optimizer states and replay, so that learning can go on exactly.
+
+        Raises:
+            CheckpointError: the disk is full or the folder not writable; a checkpoint that is there stands.
+            NonFiniteError: a weight is NaN or infinite; a checkpoint that is there stands.
+            ValueError: ``path`` is empty.
+        """
+        from pearl.model.loading import save
+
+        save(self, arguments.folder_path(path), training_state=training_state)
+
+    def _drawn_seed(self) -> int:
+        return int(torch.randint(2**31, (1,), generator=self._rng))
+
+    def _log_evaluation(
+        self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
+    ) -> None:
+        evaluation = self.evaluate()
+        values = {
+            "env_steps": float(self.num_timesteps),
+            "gradient_steps": float(self.training.gradient_steps),
+            "wall_s": self.wall_s,
+        }
+        values |= evaluation.figures()
+        values |= self._posterior_figures(evaluation.memory)
+        values |= {f"train/{name}": value for name, value in metrics.items()}
+        if self.training.collection_s > 0:
+            values["time/env_steps_per_s"] = self.num_timesteps / self.training.collection_s
+        if self.training.learning_s > 0:
+            values["time/gradient_steps_per_s"] = self.training.gradient_steps / self.training.learning_s
+        for name, value in values.items():
+            self.logger.record(name, value)
+        self.logger.dump(self.num_timesteps)
+        if on_evaluation is not None:
+            on_evaluation(evaluation, values)
+
+    def _posterior_figures(self, memory: Any) -> dict[str, float]:
+        """Return what is logged of the test trials' posteriors; nothing where the agent has none."""
+        return {}
+
+
+class PEARL(MetaLearner):
+    """A context-based meta-reinforcement learner: meta-train once, adapt to new tasks without a gradient.
+
+    Args:
+        family: a registered family's name, or a task distribution.
+        config: settings; the family's preset where None.
+        seed: of the tasks, the weights, and every later draw.
+        tasks: training and test tasks; drawn from the family where None.
+
+    Raises:
+        TypeError: the settings are another system's.
+        Exception: as from ``MetaLearner``.
+    """
+
+    config: PEARLConfig
+    agent: PEARLAgent
+    training: ReplayTraining
+
+    def __init__(
+        self,
+        family: str | TaskDistribution,
+        config: PEARLConfig | None = None,
+        *,
+        seed: int = 0,
+        tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
+    ) -> None:
+        if isinstance(config, Config) and learner_of(config) is not PEARL:
+            raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}, which pearl.MetaLearner takes.")
+        family = family_of(family)
+        super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)
+
+    def _posterior_figures(self, memory: Any) -> dict[str, float]:
+        with torch.no_grad():
+            posterior = self.agent.posterior(memory)
+        return {
+            "test/posterior_stddev": float(posterior.stddev.mean()),
+            "test/posterior_mean_spread": float(posterior.mean.std(0, correction=0).mean()),
+        }
+
+
+def learner_of(config: Config) -> Callable[..., MetaLearner]:
+    """Return the class of models with such settings."""
+    return PEARL if config.system == PEARLConfig.system else MetaLearner

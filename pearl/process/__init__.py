@@ -1,0 +1,1 @@
+"""The process that runs: its output, signals, threads, and start."""

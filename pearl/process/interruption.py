@@ -1,0 +1,35 @@
+"""How a run is asked to stop: by Ctrl-C, or by SIGTERM, which batch systems send."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pearl.process.output import say_in_signal_handler
+
+
+@contextmanager
+def stop_on_signal(wish: Callable[[], str]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM within into a wish to stop, and say so at once; the second acts as usual.
+
+    Args:
+        wish: takes note of the wish, and returns what follows from it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone.
+        yield
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, usual[signal.Signals(number)])
+        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        say_in_signal_handler(f"{name}: {wish()} A second {name} ends the run at once.")
+
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Replays of transitions and of trials, and what gradient steps draw from them."""

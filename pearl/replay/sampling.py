@@ -1,0 +1,130 @@
+"""Meta-batches for a gradient step: of each task's own trials, or of any trial relabelled."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from agents import MetaBatch
+from encoders import Context
+from pearl.config.reading import ConfigError
+from pearl.config.run import PEARLConfig
+from pearl.replay.transitions import TaskReplay
+from pearl.tasks import Task, TaskDistribution
+
+TASKS_TRIED = 4
+"""Tasks for which relabelling seeks a rewarded context, per task of the meta-batch"""
+
+
+class MetaSampler:
+    """Draws meta-batches from a replay.
+
+    Args:
+        replay: what was collected, by task.
+        distribution: relabels, where ``training.relabel_candidates`` asks for it.
+        tasks: the training tasks.
+        config: the run's settings.
+        rng: the source of every draw, on the replay's device.
+
+    Raises:
+        ConfigError: relabelling is asked for and the family cannot compute its rewards.
+    """
+
+    def __init__(
+        self,
+        replay: TaskReplay,
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: PEARLConfig,
+        rng: torch.Generator,
+    ) -> None:
+        self._replay = replay
+        self._distribution = distribution
+        self._tasks = tasks
+        self._config = config
+        self._rng = rng
+        if config.training.relabel_candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
+            raise ConfigError(
+                "training.relabel_candidates needs a family that can compute its rewards (TaskDistribution.relabel); "
+                "this one cannot. Set it to 0."
+            )
+
+    def sample(self) -> MetaBatch:
+        """Draw one gradient step's meta-batch; with an early context where ``agent.early_kl_weight`` needs one."""
+        return self._own_trials() if self._config.training.relabel_candidates == 0 else self._relabelled_trials()
+
+    @property
+    def shapes_stand(self) -> bool:
+        """Whether every meta-batch from now on has the same shapes and is drawn without asking the host."""
+        return self._config.training.relabel_candidates == 0 and self._replay.every_task_holds_some
+
+    def _own_trials(self) -> MetaBatch:
+        training, device = self._config.training, self._replay.device
+        filled = self._filled()
+        task_ids = torch.randperm(len(filled), generator=self._rng, device=device)[: training.meta_batch]
+        if len(filled) < len(self._tasks):
+            task_ids = filled.to(device)[task_ids]
+        batch = self._replay.sample(
+            task_ids,
+            training.batch_size,
+            training.max_context,
+            self._rng,
+            recent=training.recent_context,
+            random_length=training.random_context_length,
+        )
+        return batch._replace(early_context=self._early_context(task_ids))
+
+    def _relabelled_trials(self) -> MetaBatch:
+        """Give trials of any task the rewards of other tasks (hindsight relabelling, Wan et al. 2021).
+
+        Where rewards are rare most contexts say nothing, and a z that says nothing teaches critics that goals do not
+        matter. So each context ends at a transition that its task rewards; tasks for which none of the candidates will
+        do are taken only where there are not enough others.
+        """
+        training, replay, rng = self._config.training, self._replay, self._rng
+        filled = self._filled()
+        task_ids = torch.randperm(len(self._tasks), generator=rng)[: TASKS_TRIED * training.meta_batch]
+        owners = filled[torch.randint(len(filled), (training.relabel_candidates,), generator=rng)]
+        ends = replay.draw_rows(owners, 1, rng, recent=training.recent_context)
+        drawn = replay.rows(owners, ends)
+        fields = (drawn.observation, drawn.action, drawn.next_observation)
+        reward, _ = self._relabel(task_ids, *(field.transpose(0, 1).expand(len(task_ids), -1, -1) for field in fields))
+        rewarded = reward != 0
+        informed = rewarded.any(1).sort(descending=True, stable=True).indices[: training.meta_batch]
+        preference = rewarded[informed] + torch.rand(len(informed), len(owners), generator=rng, dtype=torch.float32)
+        chosen, task_ids = preference.argmax(1), task_ids[informed]
+
+        context, transitions, _ = replay.sample(
+            owners[chosen], training.batch_size, training.rewarded_context, rng, context_ends=ends[chosen, 0]
+        )
+        _, training_reward = self._relabel(
+            task_ids, transitions.observation, transitions.action, transitions.next_observation
+        )
+        early = self._early_context(filled[torch.randint(len(filled), (len(task_ids),), generator=rng)])
+        return MetaBatch(
+            context=self._relabel_context(task_ids, context),
+            transitions=transitions._replace(reward=training_reward),
+            early_context=None if early is None else self._relabel_context(task_ids, early),
+        )
+
+    def _early_context(self, task_ids: Tensor) -> Context | None:
+        if self._config.agent.early_kl_weight == 0:
+            return None
+        training = self._config.training
+        ends = self._replay.draw_rows(task_ids, 1, self._rng, recent=training.recent_context)[:, 0]
+        return self._replay.context(task_ids, ends, training.max_context)
+
+    def _filled(self) -> Tensor:
+        return torch.nonzero(self._replay.n_added).squeeze(1)
+
+    def _relabel_context(self, task_ids: Tensor, context: Context) -> Context:
+        reward, _ = self._relabel(task_ids, context.observation, context.action, context.next_observation)
+        return context._replace(reward=reward)
+
+    def _relabel(
+        self, task_ids: Tensor, observation: Tensor, action: Tensor, next_observation: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        tasks = [self._tasks[index] for index in task_ids.tolist()]
+        rewards = self._distribution.relabel(tasks, observation.numpy(), action.numpy(), next_observation.numpy())
+        assert rewards is not None
+        return torch.from_numpy(rewards[0]).float(), torch.from_numpy(rewards[1]).float()

@@ -1,0 +1,338 @@
+"""Every task's transitions in one store, and whole meta-batches drawn from it in one indexing operation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents import MetaBatch, Transitions
+from encoders import Context
+from pearl.collection.rollout import Trajectories
+
+MIB = 2**20
+
+
+class Rows(NamedTuple):
+    """Transitions as the store holds them."""
+
+    observation: Tensor
+    """(task, n, observation_dim), float32; uint8 where observations are images"""
+    action: Tensor
+    """(task, n, action_dim)"""
+    next_observation: Tensor
+    """(task, n, observation_dim)"""
+    reward: Tensor
+    """(task, n), the true reward"""
+    training_reward: Tensor
+    """(task, n)"""
+    terminated: Tensor
+    """(task, n)"""
+
+
+class TaskReplay:
+    """A store indexed by task; each task keeps its newest ``capacity`` transitions, trial by trial.
+
+    Everything is float32, side by side, so that one indexing operation fetches it all; images are kept as uint8 apart.
+
+    A context is what an agent had seen of a trial at some moment: the transitions from the trial's start up to a
+    transition drawn uniformly. So no transition repeats, lengths are random, and contexts in training look like
+    contexts at test time.
+
+    Args:
+        n_tasks: number of tasks.
+        capacity: transitions kept per task.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        budget_mb: memory the store may take, in MiB.
+        images: whether observations are images.
+        device: where the store lies and where draws are made; ``n_added`` is on the CPU whatever it is.
+
+    Raises:
+        MemoryError: the store would exceed the budget; says how much it needs.
+    """
+
+    def __init__(
+        self,
+        n_tasks: int,
+        capacity: int,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        budget_mb: int,
+        images: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        vector, image = (0, observation_dim) if images else (observation_dim, 0)
+        self._widths = [vector, action_dim, vector, 1, 1, 1]
+        n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 2 * image + 8)
+        check_budget(f"{n_tasks} tasks x {capacity} transitions", n_bytes, budget_mb)
+        self.capacity = capacity
+        self.n_bytes = n_bytes
+        self.device = torch.device("cpu") if device is None else device
+        self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
+        self._n_added = self.n_added.to(self.device)  # the same tensor on the CPU
+        self._store = untouched_zeros((n_tasks, capacity, sum(self._widths)), np.float32, self.device)
+        self._images = untouched_zeros((n_tasks, capacity, 2, image), np.uint8, self.device) if images else None
+        self._trial_start = untouched_zeros((n_tasks, capacity), np.int64, self.device)
+
+    @property
+    def every_task_holds_some(self) -> bool:
+        """Whether there are transitions of every task."""
+        return int(self.n_added.min()) > 0
+
+    def size(self) -> Tensor:
+        """Return how many transitions each task holds, (task,)."""
+        return self.n_added.clamp(max=self.capacity)
+
+    def add(self, task_ids: Sequence[int] | NDArray[np.int64], trajectories: Trajectories) -> None:
+        """Append one trial of each task; ``trajectories`` has one row per id.
+
+        Raises:
+            ValueError: a trial is longer than the store's capacity per task.
+        """
+        ids = torch.as_tensor(task_ids, dtype=torch.int64)
+        mask = torch.from_numpy(trajectories.mask)
+        lengths = mask.sum(1)
+        if int(lengths.max()) > self.capacity:
+            raise ValueError(
+                f"A trial of {int(lengths.max())} transitions does not fit into a replay of {self.capacity} per task; "
+                "raise training.replay_capacity."
+            )
+        observations = trajectories.observation, trajectories.next_observation
+        nothing = np.zeros((*trajectories.mask.shape, 0), np.float32)
+        before, after = observations if self._images is None else (nothing, nothing)
+        columns = (
+            before,
+            trajectories.action,
+            after,
+            trajectories.reward[..., None],
+            trajectories.training_reward[..., None],
+            trajectories.terminated[..., None].astype(np.float32),
+        )
+        rows = torch.cat([torch.from_numpy(column) for column in columns], dim=-1)
+        start = self.n_added[ids].unsqueeze(1)
+        slots = (start + mask.cumsum(1) - 1) % self.capacity
+        owners = ids.unsqueeze(1).expand_as(slots)
+        places = owners[mask].to(self.device), slots[mask].to(self.device)
+        self._store[places] = rows[mask].to(self.device)
+        if self._images is not None:
+            for side, images in enumerate(observations):
+                self._images[(*places, side)] = torch.from_numpy(images)[mask].to(self.device)
+        self._trial_start[places] = start.expand_as(slots)[mask].to(self.device)
+        self.n_added[ids] += lengths
+        self._n_added.copy_(self.n_added)
+
+    def draw_rows(self, task_ids: Tensor, n: int, rng: torch.Generator, *, recent: int | None = None) -> Tensor:
+        """Draw ``n`` transitions of each task uniformly, as absolute numbers (task, n) that count from its first.
+
+        Args:
+            task_ids: (task,) int64, on the replay's device.
+            n: transitions per task.
+            rng: the source of the draws.
+            recent: draw from each task's newest ``recent`` transitions; from everything it holds where None.
+
+        Raises:
+            ValueError: a task holds nothing.
+        """
+        added = self._n_added[task_ids]
+        window = added.clamp(max=self.capacity)
+        if not self.every_task_holds_some and int(window.min()) == 0:  # The first is known without asking a device.
+            raise ValueError(f"Tasks {task_ids[window == 0].tolist()} hold no transitions; collect from them first.")
+        if recent is not None:
+            window = window.clamp(max=recent)
+        uniform = torch.rand(len(task_ids), n, generator=rng, dtype=torch.float64, device=self.device)
+        return (added - window).unsqueeze(1) + (uniform * window.unsqueeze(1)).long()
+
+    def sample(
+        self,
+        task_ids: Tensor,
+        batch_size: int,
+        max_context: int,
+        rng: torch.Generator,
+        *,
+        recent: int | None = None,
+        context_ends: Tensor | None = None,
+        random_length: bool = False,
+    ) -> MetaBatch:
+        """Draw a meta-batch: context and transitions of each task, drawn apart.
+
+        Args:
+            task_ids: (task,) int64, on the replay's device.
+            batch_size: transitions per task for actor and critics, uniform over everything the task holds.
+            max_context: longest context, in transitions; of a longer one the newest are taken.
+            rng: the source of every draw.
+            recent: contexts end in each task's newest ``recent`` transitions; anywhere where None.
+            context_ends: (task,), each context's last transition by its absolute number; drawn where None.
+            random_length: cut each context to its newest transitions, as many as a log-uniform draw from 1 to
+                ``max_context`` says, so that there are as many short contexts as long ones however long trials are.
+
+        Returns:
+            Context (task, max_context, …), padded, and transitions (task, batch_size, …) with the training reward.
+
+        Raises:
+            ValueError: a task holds nothing.
+        """
+        if context_ends is None:
+            context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
+        longest = torch.full((len(task_ids),), max_context, device=self.device)
+        if random_length:
+            uniform = torch.rand(len(task_ids), generator=rng, dtype=torch.float64, device=self.device)
+            longest = torch.exp(uniform * math.log(max_context + 1)).long()
+        context_rows, mask = self._context_rows(task_ids, context_ends, longest, max_context)
+        rows = torch.cat([context_rows, self.draw_rows(task_ids, batch_size, rng)], dim=1)
+        drawn = self.rows(task_ids, rows)
+        context, batch = (
+            Rows(*parts) for parts in zip(*(field.split([max_context, batch_size], 1) for field in drawn), strict=True)
+        )
+        return MetaBatch(
+            context=Context(context.observation, context.action, context.reward, context.next_observation, mask),
+            transitions=Transitions(
+                observation=batch.observation,
+                action=batch.action,
+                reward=batch.training_reward,
+                next_observation=batch.next_observation,
+                terminated=batch.terminated,
+            ),
+        )
+
+    def context(self, task_ids: Tensor, ends: Tensor, max_context: int) -> Context:
+        """Return what had been seen of a trial at each of its transitions ``ends``.
+
+        Args:
+            task_ids: (task,) int64, on the replay's device.
+            ends: (task,), each context's last transition by its absolute number.
+            max_context: longest context, in transitions; of a longer one the newest are taken.
+        """
+        longest = torch.full((len(task_ids),), max_context, device=self.device)
+        rows, mask = self._context_rows(task_ids, ends, longest, max_context)
+        drawn = self.rows(task_ids, rows)
+        return Context(drawn.observation, drawn.action, drawn.reward, drawn.next_observation, mask)
+
+    def _context_rows(self, task_ids: Tensor, ends: Tensor, longest: Tensor, max_context: int) -> tuple[Tensor, Tensor]:
+        added = self._n_added[task_ids]
+        oldest = added - added.clamp(max=self.capacity)
+        first = self._trial_start[task_ids, ends % self.capacity]
+        first = torch.maximum(torch.maximum(first, oldest), ends + 1 - longest)
+        rows = first.unsqueeze(1) + torch.arange(max_context, device=self.device)
+        return rows, rows <= ends.unsqueeze(1)
+
+    def rows(self, task_ids: Tensor, rows: Tensor) -> Rows:
+        """Return the transitions of absolute numbers ``rows`` (task, n) in one indexing operation.
+
+        Args:
+            task_ids: (task,) int64, on the replay's device.
+            rows: (task, n) int64; numbers of transitions that are no longer held give others.
+        """
+        slots = task_ids.unsqueeze(1), rows % self.capacity
+        drawn = self._store[slots].split(self._widths, dim=-1)
+        found = Rows(*drawn[:3], *(column.squeeze(-1) for column in drawn[3:]))
+        if self._images is None:
+            return found
+        before, after = self._images[slots].unbind(2)
+        return found._replace(observation=before, next_observation=after)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs: the filled part of the store."""
+        filled = int(self.size().max())
+        tensors = {
+            "n_added": self.n_added,
+            "store": self._store[:, :filled].contiguous(),
+            "trial_start": self._trial_start[:, :filled].contiguous(),
+        }
+        return tensors if self._images is None else tensors | {"images": self._images[:, :filled].contiguous()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of another replay of the same shape.
+
+        Raises:
+            KeyError: one of them is missing.
+            ValueError: the number of tasks, the widths or the capacity do not fit, or a tensor holds what no replay
+                does; nothing is changed.
+        """
+        n_added, store, trial_start = tensors["n_added"], tensors["store"], tensors["trial_start"]
+        check_form("n_added", n_added, tuple(self.n_added.shape), torch.int64)
+        filled = int(n_added.clamp(max=self.capacity).max())
+        # A ring that had gone round at another capacity has its rows elsewhere.
+        if store.shape != (len(n_added), filled, sum(self._widths)):
+            raise ValueError(
+                f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
+                f"{tuple(self._store.shape)}; tasks, spaces and replay_capacity must be those of the saved run."
+            )
+        check_form("store", store, tuple(store.shape), torch.float32)
+        check_form("trial_start", trial_start, (len(n_added), filled), torch.int64)
+        slots, added = torch.arange(filled), n_added.unsqueeze(1)
+        newest = slots + self.capacity * torch.div(added - 1 - slots, self.capacity, rounding_mode="floor")
+        held = slots < added
+        check_content("trial_start", ((trial_start >= 0) & (trial_start <= newest))[held])
+        check_content("n_added", (n_added >= 0) & (n_added < 2**53))
+        check_content("store", store.isfinite())
+        images = tensors.get("images")
+        if (images is None) != (self._images is None):
+            raise ValueError(
+                "Either the saved replay or this one is of images. Give the saved run's task distribution."
+            )
+        if images is not None and self._images is not None:
+            check_form("images", images, (len(n_added), filled, *self._images.shape[2:]), torch.uint8)
+            self._images[:, :filled] = images
+        self.n_added.copy_(n_added)
+        self._n_added.copy_(self.n_added)
+        self._store[:, :filled] = store
+        self._trial_start[:, :filled] = trial_start
+
+
+def check_form(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Check a tensor of a saved replay.
+
+    Raises:
+        ValueError: it has another shape or dtype.
+    """
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(
+            f"The saved replay's {name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {shape} belongs; "
+            "tasks, spaces and replay_capacity must be those of the saved run."
+        )
+
+
+def check_content(name: str, sound: Tensor) -> None:
+    """Check that all of ``sound``, which says where a saved replay's tensor is as it has to be, is True.
+
+    Raises:
+        ValueError: some of it is not.
+    """
+    if not bool(sound.all()):
+        raise ValueError(f"The saved replay's {name!r} holds values that no replay has. Restore the checkpoint.")
+
+
+def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic], device: torch.device) -> Tensor:
+    """Return zeros that take memory only where something is written, on systems that give memory so.
+
+    A model that is loaded to act takes none for its replay.
+
+    Raises:
+        MemoryError, ValueError: the system cannot have so many.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape, dtype))
+    return torch.zeros(shape, dtype=torch.from_numpy(np.zeros(0, dtype)).dtype, device=device)
+
+
+def check_budget(size: str, n_bytes: int, budget_mb: int) -> None:
+    """Refuse a replay before its memory is taken.
+
+    Args:
+        size: what it would hold, in words.
+        n_bytes: memory that it would take.
+        budget_mb: memory that it may take, in MiB.
+
+    Raises:
+        MemoryError: it would take more.
+    """
+    if n_bytes > budget_mb * MIB:
+        raise MemoryError(
+            f"A replay of {size} needs {n_bytes / MIB:.0f} MiB, the budget (training.replay_budget_mb) is {budget_mb} "
+            "MiB. Lower training.replay_capacity or raise the budget."
+        )

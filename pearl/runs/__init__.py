@@ -1,0 +1,1 @@
+"""Runs: folders in which models are trained, tracked and drawn."""

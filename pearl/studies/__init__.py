@@ -1,0 +1,1 @@
+"""Studies over trained models: comparisons, probes of z, Meta-World's own protocol."""

@@ -1,0 +1,1 @@
+"""Examining a task distribution before meta-training."""

@@ -1,0 +1,1 @@
+"""The task families that come with pearl."""

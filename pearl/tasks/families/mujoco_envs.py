@@ -1,0 +1,248 @@
+"""MuJoCo environments of the families in `pearl.tasks.families.mujoco`, on Gymnasium's v5 models; importing it needs MuJoCo.
+
+Dynamics, observations and starts are the v5 models'; velocities are a position's change over a step divided by its
+duration, as in their ``info``. The reward is the sum of the ``reward_...`` terms in ``info``.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import cache
+from typing import Any
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+try:
+    import mujoco
+    from gymnasium.envs.mujoco import MujocoEnv
+    from gymnasium.envs.mujoco.ant_v5 import AntEnv
+    from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
+    from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+    from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv
+    from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
+except (ImportError, DependencyNotInstalled) as error:
+    raise ImportError(
+        f"The MuJoCo families need MuJoCo, which cannot be imported ({error}): pip install pearl-metarl[mujoco]"
+    ) from error
+
+SCALED_PARAMETERS = ("body_mass", "body_inertia", "dof_damping", "geom_friction")
+
+Step = tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]
+
+_logger = logging.getLogger(__name__)
+
+
+class _Rewarded(MujocoEnv):
+    """Replaces terms of a v5 environment's reward; goes before that environment among the bases."""
+
+    def step(self, action: NDArray[np.float32]) -> Step:
+        """Apply an action, (action_dim,)."""
+        observation, _, terminated, truncated, info = super().step(action)
+        terms: dict[str, Any] = {**info, **self._reward_terms(info)}
+        reward = np.float64(sum(value for name, value in terms.items() if name.startswith("reward_")))
+        return observation, reward, terminated, truncated, terms
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """As the v5 environment's, from a copy of the parsed model: reading the XML takes longer than all the rest."""
+        model = copy(_parsed(self.fullpath, os.stat(self.fullpath).st_mtime_ns))
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
+        return model, mujoco.MjData(model)
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        """Return the ``reward_...`` terms that differ from the v5 environment's; none where a robot has none."""
+        return {}
+
+
+class CheetahVelEnv(_Rewarded, HalfCheetahEnv):
+    """HalfCheetah-v5 rewarded with -|v - velocity| - 0.05 |action|²; it never terminates.
+
+    Args:
+        velocity: forward velocity to run at, in metres per second.
+        kwargs: for HalfCheetah-v5.
+    """
+
+    def __init__(self, velocity: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(ctrl_cost_weight=0.05, **kwargs)
+        EzPickle.__init__(self, velocity, **kwargs)
+        self.velocity = velocity
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        return {"reward_forward": -abs(info["x_velocity"] - self.velocity)}
+
+
+class CheetahDirEnv(_Rewarded, HalfCheetahEnv):
+    """HalfCheetah-v5 rewarded with direction · v - 0.05 |action|²; it never terminates.
+
+    Args:
+        direction: 1 for forward, -1 for backward.
+        kwargs: for HalfCheetah-v5.
+    """
+
+    def __init__(self, direction: float = 1, **kwargs: Any) -> None:
+        super().__init__(ctrl_cost_weight=0.05, **kwargs)
+        EzPickle.__init__(self, direction, **kwargs)
+        self.direction = direction
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        return {"reward_forward": self.direction * info["x_velocity"]}
+
+
+class AntDirEnv(_Rewarded, AntEnv):
+    """Ant-v5 rewarded with v · heading - 0.5 |action|² - 0.0005 |contact forces, clipped to ±1|² + 1.
+
+    It terminates when the torso's height leaves [0.2, 1], or a state is not finite, as in the reference
+    implementation of PEARL.
+
+    Args:
+        heading: (x, y) of length 1.
+        contact_forces: whether the observation holds them: 105 numbers, 27 without.
+        kwargs: for Ant-v5.
+    """
+
+    def __init__(
+        self, heading: tuple[float, float] = (1.0, 0.0), *, contact_forces: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(include_cfrc_ext_in_observation=contact_forces, **kwargs)
+        EzPickle.__init__(self, heading, contact_forces=contact_forces, **kwargs)
+        self.heading = heading
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        return {"reward_forward": _along(self.heading, info), "reward_survive": 1.0}
+
+
+class AntGoalEnv(_Rewarded, AntEnv):
+    """Ant-v5 rewarded with -|position - goal|₁ - 0.1 |action|² - 0.0005 |contact forces, clipped to ±1|².
+
+    The position is the torso's after the step. It leads the observation, as in the reference implementation of PEARL:
+    without it, no policy could tell how far the goal is. It never terminates.
+
+    Args:
+        goal: (x, y).
+        contact_forces: whether the observation holds them: 107 numbers, 29 without.
+        kwargs: for Ant-v5.
+    """
+
+    def __init__(self, goal: Sequence[float] = (1.0, 0.0), *, contact_forces: bool = False, **kwargs: Any) -> None:
+        super().__init__(
+            ctrl_cost_weight=0.1,
+            terminate_when_unhealthy=False,
+            exclude_current_positions_from_observation=False,
+            include_cfrc_ext_in_observation=contact_forces,
+            **kwargs,
+        )
+        EzPickle.__init__(self, goal, contact_forces=contact_forces, **kwargs)
+        self.goal = goal
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        distance = abs(info["x_position"] - self.goal[0]) + abs(info["y_position"] - self.goal[1])
+        return {"reward_forward": -distance, "reward_survive": 0.0}
+
+
+class HumanoidDirEnv(_Rewarded, HumanoidEnv):
+    """Humanoid-v5 rewarded with 1.25 v · heading - 0.1 |action|² - min(5e-7 |contact forces|², 10) + 5.
+
+    v is the centre of mass's velocity. It terminates when the torso's height leaves (1, 2), as in the reference
+    implementation of PEARL.
+
+    Args:
+        heading: (x, y) of length 1.
+        kwargs: for Humanoid-v5.
+    """
+
+    def __init__(self, heading: tuple[float, float] = (1.0, 0.0), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        EzPickle.__init__(self, heading, **kwargs)
+        self.heading = heading
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        return {"reward_forward": 1.25 * _along(self.heading, info), "reward_survive": 5.0}
+
+
+class _RandParams(_Rewarded, EzPickle):
+    """A v5 environment with scaled parameters, paid one for each step that it is alive.
+
+    Args:
+        factors: factors on the model's parameters, see `scale_parameters`; unscaled where None.
+        kwargs: for the v5 environment.
+    """
+
+    def __init__(self, factors: Mapping[str, Sequence[float]] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        EzPickle.__init__(self, factors, **kwargs)
+        self.factor_counts = scale_parameters(self.model, self.data, factors)
+
+    def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
+        return {"reward_survive": 1.0}
+
+
+class WalkerRandParamsEnv(_RandParams, Walker2dEnv):
+    """Walker2d-v5 with scaled parameters, rewarded with v - 0.001 |action|² + 1.
+
+    It terminates when the torso's height leaves (0.8, 2) or its angle (-1, 1), as in the field's environment.
+    """
+
+
+class HopperRandParamsEnv(_RandParams, HopperEnv):
+    """Hopper-v5 with scaled parameters, rewarded with v - 0.001 |action|² + 1.
+
+    It terminates when the torso's height falls to 0.7, its angle leaves (-0.2, 0.2) or a state exceeds 100, as in the
+    field's environment.
+    """
+
+
+def scale_parameters(model: Any, data: Any, factors: Mapping[str, Sequence[float]] | None) -> dict[str, int]:
+    """Multiply a model's parameters by factors, and bring what MuJoCo derives from them up to date.
+
+    There is one factor for every number of a parameter that is not zero, in the model's order: of ``body_mass`` one
+    for each body, of ``body_inertia`` three for each body, of ``dof_damping`` one for each damped degree of freedom,
+    of ``geom_friction`` three for each geom.
+
+    Args:
+        model: mujoco.MjModel, changed in place; a reset leaves it as it is.
+        data: mujoco.MjData of the model, reset to its initial state.
+        factors: by parameter; None changes nothing.
+
+    Returns:
+        How many factors each parameter takes.
+
+    Raises:
+        ValueError: a parameter is missing or unknown, or has another number of factors, or one that is not positive.
+    """
+    counts = {name: int(np.count_nonzero(getattr(model, name))) for name in SCALED_PARAMETERS}
+    if factors is None:
+        return counts
+    if set(factors) != set(counts):
+        raise ValueError(f"There must be factors for {', '.join(counts)}, got them for {', '.join(factors) or 'none'}.")
+    for name, count in counts.items():
+        scale = np.asarray(factors[name], np.float64)
+        if scale.shape != (count,) or not (np.isfinite(scale) & (scale > 0)).all():
+            raise ValueError(f"{name} takes {count} positive factors, got {factors[name]!r}.")
+        values = getattr(model, name)
+        values[values != 0] *= scale
+    mujoco.mj_setConst(model, data)
+    mujoco.mj_resetData(model, data)
+    return counts
+
+
+@cache
+def _parsed(path: str, modified: int) -> mujoco.MjModel:
+    """Return the model in an XML file that was last modified at ``modified``, in nanoseconds."""
+    return mujoco.MjModel.from_xml_path(path)
+
+
+def _along(heading: tuple[float, float], info: Mapping[str, Any]) -> float:
+    return float(heading[0] * info["x_velocity"] + heading[1] * info["y_velocity"])
+
+
+def _log_warning(message: str) -> None:
+    _logger.warning("MuJoCo: %s", message)
+
+
+# MuJoCo's own handler writes to MUJOCO_LOG.TXT in whatever directory the process runs in.
+if mujoco.get_mju_user_warning() is None:
+    mujoco.set_mju_user_warning(_log_warning)

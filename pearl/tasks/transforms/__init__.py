@@ -1,0 +1,1 @@
+"""Task distributions made of others or of a Gymnasium environment."""

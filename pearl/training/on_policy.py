@@ -1,0 +1,48 @@
+"""Meta-training from the trials of each iteration alone."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from agents import Transitions, Trials
+from pearl.checkpoint.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from pearl.collection.rollout import Trajectories
+from pearl.training.base import MetaTraining
+
+
+class TrialTraining(MetaTraining):
+    """Meta-training from the trials of each iteration alone, by an agent that learns from ``Trials``."""
+
+    @property
+    def can_go_on(self) -> bool:  # noqa: D102
+        return self.gradient_steps == 0 or bool(self.agent.optimizer.state)
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
+        return {"optimizers": optimizer_tensors(self.agent.optimizer)}
+
+    def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:  # noqa: D102
+        load_optimizer_tensors(self.agent.optimizer, groups["optimizers"])
+
+    def _learn(self, trajectories: Trajectories) -> dict[str, float]:
+        metrics = {
+            name: float(value) for name, value in self.agent.update(trials(trajectories), self._learn_rng).items()
+        }
+        self.gradient_steps += int(metrics.pop("gradient_steps"))
+        self._see(trajectories)  # Now: what was acted on has to be learnt from as it was read.
+        return metrics
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        self.agent.set_learning_rate(learning_rate)
+
+
+def trials(trajectories: Trajectories) -> Trials:
+    """Return what was collected as trial-based agents learn from it."""
+    fields = {name: torch.from_numpy(getattr(trajectories, name)) for name in Transitions._fields}
+    return Trials(
+        transitions=Transitions(**fields | {"terminated": fields["terminated"].float()}),
+        training_reward=torch.from_numpy(trajectories.training_reward),
+        ended=torch.from_numpy(trajectories.terminated | trajectories.truncated),
+        mask=torch.from_numpy(trajectories.mask),
+        extras={name: torch.from_numpy(values) for name, values in trajectories.extras.items()},
+    )
