@@ -95,7 +95,7 @@ def test_the_agent_acts_with_what_its_twin_learnt_from_the_statistics_that_it_co
 def test_weights_that_are_set_between_iterations_are_learnt_from(monkeypatch):
     model = twin_model(monkeypatch).learn(INITIAL)
     with torch.no_grad():
-        model.agent.actor.network[0].weight.fill_(float("nan"))
+        model.agent.critics.weights[0].fill_(float("nan"))
     with pytest.raises(pearl.DivergedError, match="actor_loss"):
         model.learn(ITERATION)
 

@@ -199,7 +199,7 @@ def test_a_value_that_is_not_finite_names_the_task_and_leaves_the_last_checkpoin
 def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_last_checkpoint(tmp_path):
     model = small_model()
     model.save(tmp_path)
-    model.agent.actor.network[0].weight.data.fill_(float("nan"))
+    model.agent.critics.weights[0].data.fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"diverged at \d+ gradient steps: .*actor_loss.* is not finite"):
         model.learn(INITIAL)
     restored = pearl.load(tmp_path, distribution=Counting())
