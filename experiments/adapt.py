@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
-from pearl.adaptation.session import infers_task
+from pearl.adaptation.policy import infers_task
 from pearl.evaluation.protocol import measure_references
 from pearl.files.access import folder_in
 from pearl.process.output import make_console, protect_output, warn_on_failure

@@ -32,7 +32,7 @@ from reproduce import commit
 from rich.table import Table
 from rich.text import Text
 
-from pearl.model.loading import versions
+from pearl.model.saving import versions
 from pearl.plots.style import PALETTE, add_header, png
 from pearl.process.output import make_console, protect_output, warn_on_failure
 from pearl.process.threads import use_threads

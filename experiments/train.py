@@ -24,8 +24,8 @@ from pearl.algorithms import SYSTEMS, find_system
 from pearl.checkpoint.store import has_checkpoint
 from pearl.config.reading import ConfigError, load_yaml
 from pearl.config.run import Config, PEARLConfig, preset
-from pearl.model.loading import CHECKPOINT
 from pearl.model.meta_learner import learner_of
+from pearl.model.saving import CHECKPOINT
 from pearl.process.output import make_console, protect_output
 from pearl.process.threads import use_threads
 from pearl.runs.console import TrainingProgress

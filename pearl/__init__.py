@@ -6,7 +6,8 @@ from pearl.process.garbage import uncollected
 with uncollected():
     check_floors()
 
-    from pearl.adaptation.session import AdaptedPolicy, Session
+    from pearl.adaptation.policy import AdaptedPolicy
+    from pearl.adaptation.session import Session
     from pearl.checkpoint.store import CheckpointError
     from pearl.collection.rollout import NonFiniteError
     from pearl.config.reading import ConfigError

@@ -23,9 +23,9 @@ from pearl.config.run import (
     TransformerConfig,
 )
 from pearl.tasks import TaskDistribution, told
-from pearl.training.base import MetaTraining, ReplayTraining
+from pearl.training.base import MetaTraining
+from pearl.training.off_policy import ReplayTraining, TrialReplayTraining
 from pearl.training.on_policy import TrialTraining
-from pearl.training.trials import TrialReplayTraining
 
 MakeAgent = Callable[[gym.Space[Any], gym.Space[Any], Any, torch.Generator], Any]
 """Builds an agent of the observation space, the action space, the run's settings and what draws the weights"""

@@ -1,71 +1,32 @@
-"""What a saved model consists of, and how it comes back."""
+"""How a saved model comes back."""
 
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.finite import NonFiniteError
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import converted
 from pearl.algorithms import find_system
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
-from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
+from pearl.checkpoint.random_state import restore_random_state
 from pearl.checkpoint.reading import Outline
-from pearl.checkpoint.store import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from pearl.config.reading import ConfigError, to_mapping
+from pearl.checkpoint.store import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint
+from pearl.config.reading import ConfigError
 from pearl.config.run import Config, PEARLConfig
 from pearl.config.training import TrainingConfig
 from pearl.model.arguments import folder_path
 from pearl.model.document import ModelDocument, read_document
 from pearl.model.meta_learner import MetaLearner, learner_of
+from pearl.model.saving import CHECKPOINT, is_without_temperature
 from pearl.model.shapes import check_weights
 from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
 from pearl.training.learner import learning_device
-from pearl.version import __version__
 
 _REMEDY = "Load a checkpoint that pearl wrote."
-CHECKPOINT = "checkpoint"
-"""Name of the checkpoint folder inside a run folder."""
-
-
-def save(model: MetaLearner, path: Path, *, training_state: bool = True) -> None:
-    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
-
-    Raises:
-        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
-        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
-    """
-    groups = {"weights": dict(model.agent.state_dict())}
-    if training_state:
-        groups |= model.training.tensors()
-    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
-    if fault is not None:
-        raise NonFiniteError(
-            f"The model cannot be saved to {path}: {fault}. Nothing was written. Go on from an earlier checkpoint, "
-            "with a lower agent.learning_rate or agent.reward_scale."
-        )
-    document = {
-        "family": model.family,
-        "system": model.config.system,
-        "seed": model.seed,
-        "config": to_mapping(model.config),
-        "train_tasks": [task.to_json() for task in model.train_tasks],
-        "test_tasks": [task.to_json() for task in model.test_tasks],
-        "spaces": {"observation": str(model.observation_space), "action": str(model.action_space)},
-        "horizon": model.horizon,
-        "training": model.training.state(),
-        "acting_rng": random_state_to_json(model._rng),
-        "wall_s": model.wall_s,
-        "next_evaluation": model.next_evaluation,
-        "versions": versions(model.tasks.simulators),
-    }
-    write_checkpoint(path, groups, document)
 
 
 def load_config(path: str | Path) -> Config:
@@ -147,14 +108,6 @@ def find_checkpoint(path: Path) -> Path:
     return inner if not has_checkpoint(path) and has_checkpoint(inner) else path
 
 
-def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
-    """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
-    names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
-    return {"pearl-metarl": __version__, "python": platform.python_version()} | {
-        name: metadata.version(name) for name in names
-    }
-
-
 def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDocument:
     try:
         return read_document(document)
@@ -164,10 +117,6 @@ def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDo
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{path} is not the document of a model: {error}. {_REMEDY}") from error
-
-
-def _is_without_temperature(config: Config) -> bool:
-    return getattr(config.agent, "temperature", None) == 0
 
 
 def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
@@ -223,7 +172,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
 
 def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocument) -> None:
     groups, paths = checkpoint.groups, checkpoint.paths
-    fault = first_fault(groups, without_temperature=_is_without_temperature(model.config))
+    fault = first_fault(groups, without_temperature=is_without_temperature(model.config))
     if fault is not None:
         raise CheckpointError(f"{paths[fault.group]}: {fault}. Load an earlier checkpoint, or train anew.")
     model.agent.load_state_dict(groups["weights"])
@@ -245,14 +194,3 @@ def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocumen
         raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {_REMEDY}") from error
     model.wall_s = described.wall_s
     model.next_evaluation = described.next_evaluation
-
-
-def describe(model: MetaLearner) -> dict[str, Any]:
-    """Return what a run's ``config.json`` holds."""
-    return {
-        "family": model.family,
-        "system": model.config.system,
-        "seed": model.seed,
-        **to_mapping(model.config),
-        "versions": versions(model.tasks.simulators),
-    }

@@ -10,15 +10,18 @@ import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
-from pearl.adaptation.session import AdaptedPolicy, Session, adapt
+from pearl.adaptation.policy import AdaptedPolicy, adapt
+from pearl.adaptation.session import Session
 from pearl.algorithms import find_system
 from pearl.config.run import Config, PEARLConfig, load_preset
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.model import arguments
+from pearl.model.saving import save
 from pearl.model.sb3_interface import SB3Interface
 from pearl.tasks import Task, TaskDistribution, family_name, time_limit
 from pearl.tasks.arguments import check_tasks, family_of
-from pearl.training.base import MetaTraining, ReplayTraining
+from pearl.training.base import MetaTraining
+from pearl.training.off_policy import ReplayTraining
 
 if TYPE_CHECKING:
     from pearl.model.callbacks import Callback
@@ -252,8 +255,6 @@ class MetaLearner(SB3Interface):
             NonFiniteError: a weight is NaN or infinite; a checkpoint that is there stands.
             ValueError: ``path`` is empty.
         """
-        from pearl.model.loading import save
-
         save(self, arguments.folder_path(path), training_state=training_state)
 
     def _drawn_seed(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pearl.adaptation.session import AdaptedPolicy
+from pearl.adaptation.policy import AdaptedPolicy
 from pearl.tasks import TaskDistribution
 from pearl.training.base import MetaTraining
 

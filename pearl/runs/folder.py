@@ -9,7 +9,7 @@ import numpy as np
 from pearl.files.access import write_text
 from pearl.files.json_reading import read_json_file
 from pearl.files.lock import FolderInUseError, FolderLock
-from pearl.runs.tracker import read_rows
+from pearl.runs.progress_csv import read_rows
 
 
 class RunError(RuntimeError):

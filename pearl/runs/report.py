@@ -12,7 +12,7 @@ from rich.table import Table
 
 from agents import PEARLAgent
 from encoders import Context
-from pearl.adaptation.session import infers_task
+from pearl.adaptation.policy import infers_task
 from pearl.collection.rollout import Trajectories
 from pearl.evaluation.protocol import Evaluation, bootstrap_interval
 from pearl.process.output import warn_on_failure

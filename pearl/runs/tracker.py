@@ -4,36 +4,28 @@ Everything passes through a stable-baselines3 logger, so its callbacks record be
 that survives: a row is on disk as soon as it is logged, and a resumed run goes on with the rows of its checkpoint.
 """
 
-import csv
-import io
 import re
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image as PillowImage
 from stable_baselines3.common.logger import (
-    FormatUnsupportedError,
     HumanOutputFormat,
     KVWriter,
     Logger,
     TensorBoardOutputFormat,
-    filter_excluded_keys,
 )
-from torch.utils.tensorboard import SummaryWriter
 
-from pearl.files.access import append_to, folder_in, read_bytes, refuse_links, write_text
+from pearl.files.access import folder_in, refuse_links, write_text
+from pearl.runs.progress_csv import ProgressCSV, csv_line, unwrapped
+from pearl.runs.tensorboard import ResumableTensorBoard
 from pearl.runs.wandb_mode import ResolvedWandbMode, WandbMode
 from pearl.runs.wandb_writer import WandbWriter, start_wandb
 
-_LEADING_COLUMNS = ("env_steps", "gradient_steps", "wall_s")
-_EPISODE_RETURN = re.compile(r"test/return_ep(\d+)")
-_COUNT = re.compile(r"[0-9]{1,18}")
-_EVENT_FILE = re.compile(r"(?P<kind>events\.out\.tfevents\.)(?P<second>\d{10})(?P<rest>\..*)")
 _CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and two that become equal are an error
 
 
@@ -145,7 +137,7 @@ class Tracker:
             if len(row) != len(columns):
                 raise ValueError(f"table {key!r} has {len(columns)} columns, but row {index} has {len(row)} values")
         name = re.sub(r"[^\w.-]+", "_", key) + ".csv"
-        write_text(folder_in(self.run_dir, "tables") / name, "".join(map(_csv_line, [columns, *rows])))
+        write_text(folder_in(self.run_dir, "tables") / name, "".join(map(csv_line, [columns, *rows])))
         if self._wandb is not None:
             self._wandb.table(key, columns, rows)
 
@@ -184,167 +176,8 @@ class Tracker:
         self.close(exit_code=0 if error is None else 1)
 
 
-def column_order(keys: Iterable[str]) -> list[str]:
-    """The columns of `progress.csv`: counters, returns of test episodes 1..K, the test score, then the rest sorted."""
-
-    def rank(key: str) -> tuple[int, int, str]:
-        if key in _LEADING_COLUMNS:
-            return 0, _LEADING_COLUMNS.index(key), ""
-        if episode := _EPISODE_RETURN.fullmatch(key):
-            return 1, int(episode[1]), ""
-        return (2, 0, "") if key == "test/score" else (3, 0, key)
-
-    return sorted(set(keys), key=rank)
-
-
-class ProgressCSV(KVWriter):
-    """A CSV file with one line per row logged, each on disk at once, and columns in the order of `column_order`.
-
-    A key that appears later becomes a column, empty in earlier rows. The file exists once it has a row.
-
-    Args:
-        path: the file.
-        resume_env_steps: go on with a file that exists, and keep its rows up to these environment steps. A last line
-            that was cut off in writing is dropped. None starts a new file.
-        logged_env_steps: environment steps that the last row of a file to go on with has at least.
-
-    Raises:
-        FileExistsError: a new file is asked for where there is one with rows.
-        ValueError: the file to go on with is damaged, or lacks rows that it had.
-        FileError: it is no regular file.
-    """
-
-    def __init__(self, path: Path, *, resume_env_steps: int | None = None, logged_env_steps: int = 0) -> None:
-        self.path = path
-        columns, rows = read_rows(path) if path.exists() else ([], [])
-        if rows and resume_env_steps is None:
-            raise FileExistsError(
-                f"{path} belongs to an earlier run. Give the new run a folder of its own, or go on with that one "
-                "(resume_env_steps, the environment steps of its checkpoint)"
-            )
-        if path.exists() and resume_env_steps is not None:
-            last = max((int(row["env_steps"]) for row in rows), default=-1)
-            if last < max(0, logged_env_steps):
-                ends = f"ends at {last} environment steps" if rows else "holds no row"
-                raise ValueError(
-                    f"{path} {ends}, but the run logged a row at {logged_env_steps} or later: lines are lost. "
-                    "Restore it from a copy, or delete it to go on without its rows"
-                )
-        self._columns = column_order(columns)
-        self._file = self._rewrite([row for row in rows if int(row["env_steps"]) <= (resume_env_steps or 0)])
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Append one row.
-
-        Args:
-            key_values: the values, by key.
-            key_excluded: the outputs that each key is not meant for; this one is called "csv".
-            step: environment steps.
-
-        Raises:
-            FormatUnsupportedError: a value fits no cell (an image, say) and is not excluded.
-        """
-        cells = {key: _as_cell(value) for key, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
-        cells["env_steps"] = str(int(step))
-        if self._file is None or cells.keys() - set(self._columns):
-            rows = read_rows(self.path)[1] if self.path.exists() else []
-            self._columns = column_order([*self._columns, *cells])
-            self.close()
-            self._file = self._rewrite([*rows, cells])
-        else:
-            self._file.write(_csv_line(cells.get(column, "") for column in self._columns))
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> TextIO | None:
-        """Replace the file in one step, and open it to append; without rows remove it, and return None."""
-        if not rows:
-            self.path.unlink(missing_ok=True)
-            return None
-        lines = [self._columns, *([row.get(column, "") for column in self._columns] for row in rows)]
-        write_text(self.path, "".join(map(_csv_line, lines)))
-        return append_to(self.path)
-
-
-def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the columns and the rows of a `progress.csv`, without a last line that was cut off in writing.
-
-    Raises:
-        ValueError: it is no UTF-8, holds a NUL, or a line in it does not fit its header.
-        FileError: it is no regular file.
-    """
-    content = read_bytes(path)
-    if b"\0" in content:
-        raise ValueError(f"{path} is damaged: it holds NUL bytes. Restore it from a copy, or delete it")
-    try:
-        lines = content[: content.rfind(b"\n") + 1].decode().splitlines()  # without its newline, a line was cut off
-        header, *body = csv.reader(lines) if lines else [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged: {error}. Restore it from a copy, or delete it") from error
-    rows = []
-    for number, cells in enumerate(body, start=2):
-        row = dict(zip(header, cells, strict=False))
-        if len(cells) != len(header) or not _COUNT.fullmatch(row.get("env_steps", "")):
-            raise ValueError(
-                f"{path}, line {number}, does not fit the header: {lines[number - 1]!r:.200}. Mend or delete the line"
-            )
-        rows.append(row)
-    return header, rows
-
-
-class ResumableTensorBoard(TensorBoardOutputFormat):
-    """TensorBoard's event files; on resuming, TensorBoard hides what was logged after the checkpoint."""
-
-    def __init__(self, folder: Path, *, resume_env_steps: int | None = None) -> None:
-        # TensorBoard reads files in the order of their names, which begin with the second they were opened in: within
-        # one second, or after the clock was set back, a resumed run's file could come before the one it goes on with.
-        _let_earlier_files_come_first(folder)
-        # Not the parent's constructor: it opens an event file that cannot purge.
-        purge_step = None if resume_env_steps is None else resume_env_steps + 1
-        self.writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
-        self._is_closed = False
-
-
-def _let_earlier_files_come_first(folder: Path) -> None:
-    """Rename the event files in ``folder``, keeping their order, where a name says a second that is yet to pass."""
-    found = {path: _EVENT_FILE.fullmatch(path.name) for path in sorted(folder.glob("events.out.tfevents.*"))}
-    files = {path: match for path, match in found.items() if match is not None}
-    now = int(time.time())
-    seconds = [int(match["second"]) for match in files.values()]
-    if not files or seconds[-1] < now:
-        return
-    # Below every second that is taken, so that no file is overwritten and the order holds all the time.
-    first = min(now, *seconds) - len(files)
-    for number, (path, match) in enumerate(files.items()):
-        path.rename(path.with_name(f"{match['kind']}{first + number:010d}{match['rest']}"))
-
-
-def _unwrapped(value: Any) -> Any:
-    """The Python number in a NumPy scalar, or in an array or tensor without dimensions."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
-
-
 def _as_number(key: str, value: Any) -> int | float:
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if not isinstance(value, int | float):
         raise TypeError(f"metric {key!r} is {value!r}, a {type(value).__name__}; a metric is one number")
     return value
-
-
-def _as_cell(value: Any) -> str:
-    value = _unwrapped(value)
-    if value is None:
-        return ""
-    if not isinstance(value, str | int | float):
-        raise FormatUnsupportedError(["csv"], type(value).__name__)
-    return " ".join(value.split()) if isinstance(value, str) else repr(value)
-
-
-def _csv_line(cells: Iterable[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Meta-training: collect trials, learn from them."""
+"""Meta-training: collect trials, store them, learn from them."""
 
 import time
 from abc import ABC, abstractmethod
@@ -6,29 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from agents import MetaAgent, PEARLAgent
+from agents import MetaAgent
 from agents.features import NormalisedFeatures
-from agents.spaces import is_image
 from pearl.checkpoint.fields import finite_number, mapping, whole_number
 from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
-from pearl.collection.references import RandomAgent, SteadyAgent
 from pearl.collection.rollout import StepEvent, Trajectories, rollout
 from pearl.collection.workers import make_envs
-from pearl.config.run import Config, PEARLConfig, RecurrentSACConfig
-from pearl.replay.sampling import MetaSampler
-from pearl.replay.transitions import TaskReplay
-from pearl.replay.trials import TrialReplay
+from pearl.config.run import Config
 from pearl.tasks import Task, TaskDistribution
 from pearl.training.divergence import DivergedError, remedy
-from pearl.training.learner import Learner, learning_device, make_learner
-
-INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
 
 
 class MetaTraining(ABC):
@@ -72,7 +63,7 @@ class MetaTraining(ABC):
             self._envs.close()
 
     def iterate(self, on_step: Callable[[StepEvent], bool] | None = None) -> dict[str, float]:
-        """Run one iteration: collect one trial of each chosen task, then learn.
+        """Run one iteration: collect one trial of each chosen task, store them, then learn.
 
         Trials count whole or not at all: after an exception within them, the counters and the generators are as they
         were before. Gradient steps from a replay that an exception cuts short stay owed to the next iteration.
@@ -89,7 +80,8 @@ class MetaTraining(ABC):
         """
         begun = time.perf_counter()
         with self._whole_trials():
-            trajectories = self._collect(on_step)
+            chosen, trajectories = self._collect(on_step)
+            self._store(chosen, trajectories)
         collected = time.perf_counter()
         agent = self.config.agent
         if agent.final_learning_rate is not None:
@@ -125,6 +117,10 @@ class MetaTraining(ABC):
         """
 
     @abstractmethod
+    def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        """Keep the trials of the tasks ``chosen``, by number, as far as later iterations learn from them."""
+
+    @abstractmethod
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         """Take the iteration's gradient steps after ``trajectories`` were collected; return the agent's scalars."""
 
@@ -144,11 +140,11 @@ class MetaTraining(ABC):
         finally:
             self._before_trial = None
 
-    def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> Trajectories:
-        """Play a trial of each task that the iteration chooses."""
+    def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
+        """Play a trial of each task that the iteration chooses; return the tasks' numbers and their trials."""
         n_chosen = self.config.training.tasks_per_iteration or len(self.tasks)
         chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
-        return self._play(self.agent, chosen, self.config.training.episodes_per_trial, on_step)
+        return chosen, self._play(self.agent, chosen, self.config.training.episodes_per_trial, on_step)
 
     def _play(
         self,
@@ -180,7 +176,7 @@ class MetaTraining(ABC):
         return trajectories
 
     def _see(self, trajectories: Trajectories) -> None:
-        """Move what observations are normalised by, where they are."""
+        """Update the running observation statistics, if any."""
         if isinstance(self.agent.features, NormalisedFeatures):
             self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
 
@@ -218,126 +214,3 @@ class MetaTraining(ABC):
         self.learning_s = finite_number(state, "learning_s", "training.")
         restore_random_state(self._collect_rng, mapping(state, "collect_rng", "training."), "training.collect_rng")
         restore_random_state(self._learn_rng, mapping(state, "learn_rng", "training."), "training.learn_rng")
-
-
-class OffPolicyTraining(MetaTraining):
-    """Shared part of meta-training from a replay: what was collected is learnt from again and again.
-
-    First a random policy plays each training task; then gradient steps keep pace with environment steps.
-    """
-
-    config: PEARLConfig | RecurrentSACConfig
-    replay: TaskReplay | TrialReplay
-    learner: Learner
-
-    def __init__(
-        self,
-        agent: Any,
-        distribution: TaskDistribution,
-        tasks: Sequence[Task],
-        config: PEARLConfig | RecurrentSACConfig,
-        seed: int,
-    ) -> None:
-        super().__init__(agent, distribution, tasks, config, seed)
-        self._owed_gradient_steps = 0.0
-
-    @property
-    def can_go_on(self) -> bool:  # noqa: D102
-        return self.env_steps == 0 or int(self.replay.n_added.sum()) > 0
-
-    def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
-        return {"optimizers": self.learner.optimizer_state(), "replay": self.replay.tensors()}
-
-    def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:  # noqa: D102
-        self.learner.load_optimizer_state(groups["optimizers"])
-        self.replay.load_tensors(groups["replay"])
-
-    def state(self) -> dict[str, Any]:  # noqa: D102
-        return super().state() | {"owed_gradient_steps": self._owed_gradient_steps}
-
-    def load_state(self, state: Mapping[str, Any], horizon: int) -> None:  # noqa: D102
-        super().load_state(state, horizon)
-        config = self.config.training
-        longest = max(config.initial_episodes, config.episodes_per_trial) * horizon
-        # No more than an iteration's steps can be owed: they are taken before the next one.
-        most = 1.0 + config.gradient_steps_per_env_step * longest * len(self.tasks)
-        self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
-
-    def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> Trajectories:
-        training = self.config.training
-        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
-            initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
-            return self._play(initial, range(len(self.tasks)), training.initial_episodes, on_step)
-        return super()._collect(on_step)
-
-    def _play(
-        self,
-        agent: MetaAgent[Any],
-        chosen: Sequence[int],
-        episodes: int,
-        on_step: Callable[[StepEvent], bool] | None,
-    ) -> Trajectories:
-        before = self.env_steps
-        trajectories = super()._play(agent, chosen, episodes, on_step)
-        self._keep(chosen, trajectories)
-        self._see(trajectories)
-        self._owed_gradient_steps += self.config.training.gradient_steps_per_env_step * (self.env_steps - before)
-        return trajectories
-
-    @abstractmethod
-    def _keep(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
-        """Put a trial of each task in ``chosen``, by number, into the replay."""
-
-    def _learn(self, trajectories: Trajectories) -> dict[str, float]:
-        before = self.learner.n_taken
-        try:
-            return self.learner.learn(int(self._owed_gradient_steps))
-        finally:
-            n_taken = self.learner.n_taken - before
-            self._owed_gradient_steps -= n_taken
-            self.gradient_steps += n_taken
-
-    def _set_learning_rate(self, learning_rate: float) -> None:
-        self.learner.set_learning_rate(learning_rate)
-
-
-class ReplayTraining(OffPolicyTraining):
-    """Meta-training from a replay of each task's transitions.
-
-    Args:
-        agent: learns from a ``MetaBatch``.
-        distribution: builds the training tasks' environments.
-        tasks: the training tasks.
-        config: the run's settings.
-        seed: of every draw in collection and learning.
-
-    Raises:
-        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
-        MemoryError: the replay would exceed its budget.
-    """
-
-    config: PEARLConfig
-    replay: TaskReplay
-
-    def __init__(
-        self, agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], config: PEARLConfig, seed: int
-    ) -> None:
-        super().__init__(agent, distribution, tasks, config, seed)
-        device = learning_device(config.training)
-        self.replay = TaskReplay(
-            len(tasks),
-            config.training.replay_capacity,
-            agent.observation_dim,
-            agent.action_dim,
-            budget_mb=config.training.replay_budget_mb,
-            images=is_image(agent.observation_space),
-            device=device,
-        )
-
-        def make_sampler(rng: torch.Generator) -> MetaSampler:
-            return MetaSampler(self.replay, distribution, tasks, config, rng)
-
-        self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
-
-    def _keep(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
-        self.replay.add(chosen, trajectories)

@@ -1,6 +1,6 @@
 """Meta-training from the trials of each iteration alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ class TrialTraining(MetaTraining):
 
     def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:  # noqa: D102
         load_optimizer_tensors(self.agent.optimizer, groups["optimizers"])
+
+    def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        """Keep nothing: policies are learnt from the trials that they have played."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         metrics = {

@@ -12,7 +12,7 @@ from agents import PEARLAgentConfig
 from encoders import EncoderConfig
 from pearl import PEARL, EvaluationConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.checkpoint.optimizer_state import optimizer_tensors
-from pearl.training.base import OffPolicyTraining
+from pearl.training.off_policy import OffPolicyTraining
 
 LENGTH = 4
 HORIZON = 10

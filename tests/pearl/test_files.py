@@ -242,7 +242,7 @@ def test_no_other_module_opens_a_file_to_write():
     assert elsewhere == [
         ("pearl/checkpoint/store.py", "os.open(folder, os.O_RDONLY)"),
         (
-            "pearl/runs/tracker.py",
+            "pearl/runs/tensorboard.py",
             """path.rename(path.with_name(f"{match['kind']}{first + number:010d}{match['rest']}"))""",
         ),
     ]

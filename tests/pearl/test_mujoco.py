@@ -10,7 +10,7 @@ pytest.importorskip("mujoco")
 
 from pearl import Scale, Uniform, mirrored, perturbed
 from pearl.config.run import PEARLConfig, load_preset
-from pearl.model.loading import versions
+from pearl.model.saving import versions
 from pearl.runs.report import draw_evaluation
 from pearl.tasks.check.distribution import check_task_distribution
 from pearl.tasks.distribution import Task

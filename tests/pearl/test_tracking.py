@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import FormatUnsupportedError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
-from pearl.runs.tracker import ProgressCSV, column_order
+from pearl.runs.progress_csv import ProgressCSV, column_order
 from tests.pearl.trackers import (
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
     local_tracker,

@@ -163,14 +163,14 @@ def test_closing_ends_the_wandb_run_with_its_exit_code(offline_run):
 
 START_WITHOUT_NETWORK = """
 import json, pathlib, sys, time
-import pearl.runs.tracker
+from pearl.runs.tracker import Tracker
 run_dir = pathlib.Path(sys.argv[1])
 facts = {"imported by pearl.runs.tracker": "wandb" in sys.modules}
-with pearl.runs.tracker.Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False) as tracker:
+with Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False) as tracker:
     tracker.log(1, {"test/score": 1.0})
 facts["imported where disabled"] = "wandb" in sys.modules
 start = time.monotonic()
-with pearl.runs.tracker.Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False) as tracker:
+with Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False) as tracker:
     facts["seconds"] = time.monotonic() - start
     tracker.log(1, {"test/score": 1.0})
     facts.update(mode=tracker.wandb_mode, sync_command=tracker.sync_command)

@@ -60,7 +60,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return TwinLearner(agent, make_sampler, rng, torch.device(device), captured=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pearl.training.base.make_learner", make_learner)
+        patch.setattr("pearl.training.off_policy.make_learner", make_learner)
         return small_model(sections.pop("family", None), **sections)
 
 

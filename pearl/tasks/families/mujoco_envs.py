@@ -1,4 +1,4 @@
-"""MuJoCo environments of the families in `pearl.tasks.families.mujoco`, on Gymnasium's v5 models; importing it needs MuJoCo.
+"""MuJoCo environments of `pearl.tasks.families.mujoco`, on Gymnasium's v5 models; importing it needs MuJoCo.
 
 Dynamics, observations and starts are the v5 models'; velocities are a position's change over a step divided by its
 duration, as in their ``info``. The reward is the sum of the ``reward_...`` terms in ``info``.

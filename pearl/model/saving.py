@@ -1,0 +1,81 @@
+"""What a saved model consists of."""
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from agents.finite import NonFiniteError
+from pearl.checkpoint.finite_tensors import first_fault
+from pearl.checkpoint.random_state import random_state_to_json
+from pearl.checkpoint.store import write_checkpoint
+from pearl.config.reading import to_mapping
+from pearl.config.run import Config
+from pearl.version import __version__
+
+CHECKPOINT = "checkpoint"
+"""Name of the checkpoint folder inside a run folder."""
+
+
+def save(model: Any, path: Path, *, training_state: bool = True) -> None:
+    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
+
+    Args:
+        model: a ``MetaLearner``.
+        path: the folder.
+        training_state: whether learning can go on from it.
+
+    Raises:
+        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
+        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+    """
+    groups = {"weights": dict(model.agent.state_dict())}
+    if training_state:
+        groups |= model.training.tensors()
+    fault = first_fault(groups, without_temperature=is_without_temperature(model.config))
+    if fault is not None:
+        raise NonFiniteError(
+            f"The model cannot be saved to {path}: {fault}. Nothing was written. Go on from an earlier checkpoint, "
+            "with a lower agent.learning_rate or agent.reward_scale."
+        )
+    document = {
+        "family": model.family,
+        "system": model.config.system,
+        "seed": model.seed,
+        "config": to_mapping(model.config),
+        "train_tasks": [task.to_json() for task in model.train_tasks],
+        "test_tasks": [task.to_json() for task in model.test_tasks],
+        "spaces": {"observation": str(model.observation_space), "action": str(model.action_space)},
+        "horizon": model.horizon,
+        "training": model.training.state(),
+        "acting_rng": random_state_to_json(model._rng),
+        "wall_s": model.wall_s,
+        "next_evaluation": model.next_evaluation,
+        "versions": versions(model.tasks.simulators),
+    }
+    write_checkpoint(path, groups, document)
+
+
+def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
+    names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
+    return {"pearl-metarl": __version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in names
+    }
+
+
+def is_without_temperature(config: Config) -> bool:
+    """Whether soft actor-critic's temperature is fixed to 0, whose logarithm is not finite."""
+    return getattr(config.agent, "temperature", None) == 0
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Return what a run's ``config.json`` holds."""
+    return {
+        "family": model.family,
+        "system": model.config.system,
+        "seed": model.seed,
+        **to_mapping(model.config),
+        "versions": versions(model.tasks.simulators),
+    }

@@ -1,0 +1,183 @@
+"""Meta-training from a replay: what was collected is learnt from again and again."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from agents import MetaAgent, PEARLAgent, RecurrentSACAgent, TrialBatch
+from agents.spaces import is_image
+from pearl.checkpoint.fields import finite_number
+from pearl.collection.references import RandomAgent, SteadyAgent
+from pearl.collection.rollout import StepEvent, Trajectories
+from pearl.config.run import PEARLConfig, RecurrentSACConfig
+from pearl.replay.sampling import MetaSampler
+from pearl.replay.transitions import TaskReplay
+from pearl.replay.trials import TrialReplay
+from pearl.tasks import Task, TaskDistribution
+from pearl.training.base import MetaTraining
+from pearl.training.learner import AgentLearner, Learner, learning_device, make_learner
+
+INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
+
+
+class OffPolicyTraining(MetaTraining):
+    """Shared part of meta-training from a replay: what was collected is learnt from again and again.
+
+    First a random policy plays each training task; then gradient steps keep pace with environment steps.
+    """
+
+    config: PEARLConfig | RecurrentSACConfig
+    replay: TaskReplay | TrialReplay
+    learner: Learner
+
+    def __init__(
+        self,
+        agent: Any,
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: PEARLConfig | RecurrentSACConfig,
+        seed: int,
+    ) -> None:
+        super().__init__(agent, distribution, tasks, config, seed)
+        self._owed_gradient_steps = 0.0
+
+    @property
+    def can_go_on(self) -> bool:  # noqa: D102
+        return self.env_steps == 0 or int(self.replay.n_added.sum()) > 0
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
+        return {"optimizers": self.learner.optimizer_state(), "replay": self.replay.tensors()}
+
+    def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:  # noqa: D102
+        self.learner.load_optimizer_state(groups["optimizers"])
+        self.replay.load_tensors(groups["replay"])
+
+    def state(self) -> dict[str, Any]:  # noqa: D102
+        return super().state() | {"owed_gradient_steps": self._owed_gradient_steps}
+
+    def load_state(self, state: Mapping[str, Any], horizon: int) -> None:  # noqa: D102
+        super().load_state(state, horizon)
+        config = self.config.training
+        longest = max(config.initial_episodes, config.episodes_per_trial) * horizon
+        # No more than an iteration's steps can be owed. Other tasks may have longer episodes than the first one, whose
+        # horizon this is: a hundred times bounds what a file may ask for all the same.
+        most = 1.0 + 100 * config.gradient_steps_per_env_step * longest * len(self.tasks)
+        self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
+
+    def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
+        training = self.config.training
+        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
+            initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
+            everyone = range(len(self.tasks))
+            return everyone, self._play(initial, everyone, training.initial_episodes, on_step)
+        return super()._collect(on_step)
+
+    def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        self._add(chosen, trajectories)
+        self._see(trajectories)
+        self._owed_gradient_steps += self.config.training.gradient_steps_per_env_step * trajectories.n_transitions
+
+    @abstractmethod
+    def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        """Put a trial of each task in ``chosen``, by number, into the replay."""
+
+    def _learn(self, trajectories: Trajectories) -> dict[str, float]:
+        before = self.learner.n_taken
+        try:
+            return self.learner.learn(int(self._owed_gradient_steps))
+        finally:
+            n_taken = self.learner.n_taken - before
+            self._owed_gradient_steps -= n_taken
+            self.gradient_steps += n_taken
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        self.learner.set_learning_rate(learning_rate)
+
+
+class ReplayTraining(OffPolicyTraining):
+    """Meta-training from a replay of each task's transitions.
+
+    Args:
+        agent: learns from a ``MetaBatch``.
+        distribution: builds the training tasks' environments.
+        tasks: the training tasks.
+        config: the run's settings.
+        seed: of every draw in collection and learning.
+
+    Raises:
+        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
+        MemoryError: the replay would exceed its budget.
+    """
+
+    config: PEARLConfig
+    replay: TaskReplay
+
+    def __init__(
+        self, agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], config: PEARLConfig, seed: int
+    ) -> None:
+        super().__init__(agent, distribution, tasks, config, seed)
+        device = learning_device(config.training)
+        self.replay = TaskReplay(
+            len(tasks),
+            config.training.replay_capacity,
+            agent.observation_dim,
+            agent.action_dim,
+            budget_mb=config.training.replay_budget_mb,
+            images=is_image(agent.observation_space),
+            device=device,
+        )
+
+        def make_sampler(rng: torch.Generator) -> MetaSampler:
+            return MetaSampler(self.replay, distribution, tasks, config, rng)
+
+        self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
+
+    def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        self.replay.add(chosen, trajectories)
+
+
+class TrialReplayTraining(OffPolicyTraining):
+    """Meta-training from a replay of trials.
+
+    Args:
+        agent: learns from a ``TrialBatch``.
+        distribution: builds the training tasks' environments.
+        tasks: the training tasks.
+        config: the run's settings.
+        seed: of every draw in collection and learning.
+
+    Raises:
+        MemoryError: the replay would exceed its budget.
+    """
+
+    config: RecurrentSACConfig
+    replay: TrialReplay
+
+    def __init__(
+        self,
+        agent: RecurrentSACAgent,
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: RecurrentSACConfig,
+        seed: int,
+    ) -> None:
+        super().__init__(agent, distribution, tasks, config, seed)
+        self.replay = TrialReplay(
+            config.training.replay_capacity,
+            agent.observation_dim,
+            agent.action_dim,
+            budget_mb=config.training.replay_budget_mb,
+            images=is_image(agent.observation_space),
+        )
+        self.learner = AgentLearner(agent, self._sample, self._learn_rng)
+
+    def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
+        self.replay.add(trajectories)
+
+    def _sample(self) -> TrialBatch:
+        training = self.config.training
+        return self.replay.sample(training.meta_batch, self._learn_rng, longest=training.sequence_length)
