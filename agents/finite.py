@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 class NonFiniteError(ValueError):
     """A value, an action, a belief or a weight is NaN or infinite."""

@@ -28,7 +28,7 @@ NO_FOLLOW, NO_WAIT, NO_INHERITANCE, BINARY = (
     getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 LARGEST_DOCUMENT = 1 << 28
-"""Bytes of the largest JSON or CSV file that is read; ours are far below it"""
+"""Bytes of the largest file that is read whole, where the caller sets no limit of its own"""
 _LOCKED_BYTE = 1 << 30  # past any text in the file, which Windows would let nobody read else
 _PARTIAL = re.compile(r"\.pearl-[0-9a-f]{32}\.partial")
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}

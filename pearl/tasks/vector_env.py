@@ -1,6 +1,5 @@
 """One environment per task, stepped together in this process."""
 
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from encoders.abbreviation import abbreviated
 from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 
 _Caught = type[BaseException] | tuple[()]
@@ -111,7 +111,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
                 shape = f" (shape {np.shape(observation)})" if isinstance(space, gym.spaces.Box) else ""
                 raise EnvError(
                     f"The environment of {whose} returned in {method} what is not of its observation space "
-                    f"{env.observation_space}: {reprlib.repr(observation)}{shape}.",
+                    f"{env.observation_space}: {abbreviated(observation)}{shape}.",
                     row,
                 ) from error
 
