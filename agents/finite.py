@@ -15,7 +15,7 @@ class NonFiniteError(ValueError):
     """A value, an action, a belief or a weight is NaN or infinite."""
 
     tasks: tuple[int, ...] = ()
-    """Rows of the tasks whose memory it is, where it is one"""
+    """Rows of the tasks whose memory is not finite; empty for other values"""
 
 
 def is_finite(*arrays: NDArray[Any]) -> bool:
@@ -25,7 +25,7 @@ def is_finite(*arrays: NDArray[Any]) -> bool:
 
 
 def check_log_probs(values: NDArray[Any]) -> None:
-    """Refuse log-probabilities of actions, or what they are made of, where they are not finite.
+    """Refuse log-probabilities of actions, or logits, that are not finite.
 
     NaN would pass for the largest, so that an action like any other would follow.
 

@@ -1,4 +1,4 @@
-"""Values from a loop that the user owns, checked where they enter: none is taken over that is not as in training."""
+"""Checks of values from a user's own loop: each has to be as in training."""
 
 import math
 from typing import Any

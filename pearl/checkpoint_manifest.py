@@ -1,4 +1,4 @@
-"""What a checkpoint's folder holds: how its files are named, and the manifest that says which of them count.
+"""Contents of a checkpoint's folder: the names of its files, and the manifest that says which of them count.
 
 A manifest is data from a stranger. What it lists is taken for true only after `verify_file` has compared it with the
 disk, and a name in it never leads out of the folder. It carries a checksum of its own, so that where it and a file

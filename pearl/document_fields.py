@@ -1,4 +1,4 @@
-"""Fields of a document that may come from a stranger, each read as what it has to be."""
+"""Fields of a document from a stranger, each read and checked as a given type."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How files are written and read: whole or not at all, and never written through a link.
+"""Writing and reading files: whole or not at all, and never written through a link.
 
 A run folder may come from a stranger, and a link in it may lead to any file of its user. Writing therefore goes to a
 new file with a random name, which then replaces the old one: what stood there, a link too, is never opened. Reading

@@ -54,7 +54,7 @@ _WHERE = {name: where for where, names in _ELSEWHERE.items() for name in names.s
 
 
 class SB3Interface:
-    """What stable-baselines3's callbacks, loggers and evaluation find in a model.
+    """Base class: the attributes that stable-baselines3's callbacks, loggers and evaluation read.
 
     A public name of its algorithms that has no meaning here is an AttributeError that says what takes its place.
     """

@@ -18,7 +18,7 @@ from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 _Caught = type[BaseException] | tuple[()]
 
 _owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
-"""What steps an unwrapped environment, by its id, which is its own as long as the owner holds it"""
+"""Vector environment that steps an unwrapped environment, by the latter's id (unique while the owner holds it)"""
 
 
 class TaskVectorEnv(SyncVectorEnv[Any, Any]):
