@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+ACTION_REMEDY = (
+    "The observation or the belief is too large for its networks, or its weights are broken: "
+    "load an earlier checkpoint."
+)
+"""Ends the error of an agent whose action is not finite"""
 
 
 class NonFiniteError(ValueError):
@@ -34,8 +39,7 @@ def check_log_probs(values: NDArray[Any]) -> None:
     """
     if not is_finite(values):
         raise NonFiniteError(
-            f"The policy gives {values} for the actions to choose from, which is not finite. The observation or the "
-            "belief is too large for its networks, or its weights are broken: load an earlier checkpoint."
+            f"The policy gives {values} for the actions to choose from, which is not finite. {ACTION_REMEDY}"
         )
 
 

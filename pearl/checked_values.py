@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.finite import FLOAT32_MAX, NonFiniteError, is_finite
+from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
 
 ORDINARY = 1e10
@@ -38,10 +38,7 @@ def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
         NonFiniteError: a number is NaN or infinite.
     """
     if not math.isfinite(sum(rows.ravel().tolist())):  # the fastest for as few numbers
-        raise NonFiniteError(
-            f"The agent's action is {rows}, which is not finite. The observation or the belief is too large for its "
-            "networks, or its weights are broken: load an earlier checkpoint."
-        )
+        raise NonFiniteError(f"The agent's action is {rows}, which is not finite. {ACTION_REMEDY}")
     return env_actions(space, rows)
 
 

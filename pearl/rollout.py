@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
-from agents.finite import FLOAT32_MAX, NonFiniteError, is_finite
+from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import env_actions, observation_rows
 from pearl.tasks.infos import TRAINING_REWARD, by_task, labelled, read_numbers, read_success
 
@@ -237,7 +237,7 @@ def _of_agent(action: FloatArray, step: int, labels: Sequence[object] | None) ->
     row = int(np.nonzero(~np.isfinite(action).all(1))[0][0])
     return (
         f"The agent chose the action {action[row]} for {labelled(row, labels)} at step {step} of the trial. "
-        "Observations or a belief are too large for its networks, or its weights are broken: load an older checkpoint."
+        f"{ACTION_REMEDY}"
     )
 
 

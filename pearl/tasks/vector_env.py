@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from encoders.abbreviation import abbreviated
 from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 
+SHARING_REMEDY = (
+    "Tasks are stepped side by side: build a new environment, with a simulator of its own, in each call of make_env."
+)
+"""Ends the error of two tasks that share an environment"""
 _Caught = type[BaseException] | tuple[()]
 
 _owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
@@ -199,10 +203,7 @@ def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
 
 
 def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
-    return (
-        f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). Tasks are stepped side by side: "
-        "build a new environment, with a simulator of its own, in each call of make_env."
-    )
+    return f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). {SHARING_REMEDY}"
 
 
 def _check_spaces(first: gym.Env[Any, Any], env: "_OfTask") -> None:
