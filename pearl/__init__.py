@@ -6,6 +6,7 @@ from pearl.garbage import uncollected
 with uncollected():
     check_floors()
 
+    from agents.finite import NonFiniteError
     from pearl.adaptation import AdaptedPolicy, Session
     from pearl.checkpoint import CheckpointError
     from pearl.config import (
@@ -27,7 +28,6 @@ with uncollected():
     from pearl.evaluation import Evaluation
     from pearl.model import PEARL, MetaLearner
     from pearl.persistence import load
-    from pearl.rollout import NonFiniteError
     from pearl.tasks import (
         Categorical,
         EnvError,

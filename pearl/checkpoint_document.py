@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from encoders.settings import INTEGERS
 from pearl.config import Config, PEARLConfig
 from pearl.config_reading import from_mapping
-from pearl.document_fields import LARGEST, FieldError, finite_number, mapping, sequence, text, whole_number
+from pearl.document_fields import FieldError, finite_number, mapping, sequence, text, whole_number
 from pearl.systems import find_system
 from pearl.tasks import Task
 
@@ -80,7 +81,7 @@ def read_config(document: Mapping[str, Any]) -> Config:
     for section, values in settings.items():
         for setting, value in values.items() if isinstance(values, dict) else ():
             for number in value if isinstance(value, list) else [value]:
-                if type(number) is int and abs(number) > LARGEST:
+                if type(number) is int and abs(number) >= INTEGERS:
                     raise FieldError(f"config.{section}.{setting}", value, "nothing beyond whole numbers of 64 bits")
     return from_mapping(find_system(name).config, settings)
 

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from agents import PEARLMemory, Transitions
+from agents.finite import NonFiniteError
 from pearl.model import PEARL
-from pearl.rollout import NonFiniteError
 
 
 class MetaworldTimestep(Protocol):
