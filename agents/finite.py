@@ -8,12 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+ACTION_REMEDY = (
+    "The observation or the belief is too large for its networks, or its weights are broken: "
+    "load an earlier checkpoint."
+)
+"""Ends the error of an agent whose action is not finite"""
+
 
 class NonFiniteError(ValueError):
     """A value, an action, a belief or a weight is NaN or infinite."""
 
     tasks: tuple[int, ...] = ()
-    """Rows of the tasks whose memory it is, where it is one"""
+    """Rows of the tasks whose memory is not finite; empty for other values"""
 
 
 def is_finite(*arrays: NDArray[Any]) -> bool:
@@ -23,7 +30,7 @@ def is_finite(*arrays: NDArray[Any]) -> bool:
 
 
 def check_log_probs(values: NDArray[Any]) -> None:
-    """Refuse log-probabilities of actions, or what they are made of, where they are not finite.
+    """Refuse log-probabilities of actions, or logits, that are not finite.
 
     NaN would pass for the largest, so that an action like any other would follow.
 
@@ -32,8 +39,7 @@ def check_log_probs(values: NDArray[Any]) -> None:
     """
     if not is_finite(values):
         raise NonFiniteError(
-            f"The policy gives {values} for the actions to choose from, which is not finite. The observation or the "
-            "belief is too large for its networks, or its weights are broken: load an earlier checkpoint."
+            f"The policy gives {values} for the actions to choose from, which is not finite. {ACTION_REMEDY}"
         )
 
 

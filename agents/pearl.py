@@ -162,7 +162,7 @@ class PEARLAgent(SoftActorCriticAgent):
 
     @torch.no_grad()
     def read(self, memory: PEARLMemory) -> PEARLMemory:
-        """Fold what is unread into the belief.
+        """Fold unread transitions into the belief.
 
         Raises:
             NonFiniteError: the belief would not be finite.
@@ -318,7 +318,7 @@ class PEARLAgent(SoftActorCriticAgent):
 
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
-        """Return the memory with what is unread, ``context``, in the belief."""
+        """Return the memory with the unread transitions, ``context``, folded into the belief."""
         steps = memory.steps + context.mask.sum(1)
         return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
 

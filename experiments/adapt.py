@@ -9,19 +9,19 @@ from typing import Annotated
 
 import gymnasium as gym
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import errors_in_one_line, load_to_act, path_argument
 from rich.table import Table
 from tyro.conf import Positional
 
-import pearl
 from pearl import plots
 from pearl.adaptation.policy import infers_task
 from pearl.evaluation.protocol import measure_references
 from pearl.files.access import folder_in
+from pearl.model.arguments import whole_number
 from pearl.process.output import make_console, protect_output, warn_on_failure
 from pearl.runs.report import draw_adaptation, posterior_path
 from pearl.runs.run import output_folder
-from pearl.tasks import find, parse_task
+from pearl.tasks import parse_task
 
 
 @errors_in_one_line
@@ -49,17 +49,10 @@ def main(
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
-    if seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {seed}.")
+    whole_number(seed, "--seed")
     if gif is not None and gif.suffix.lower() != ".gif":
         raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
-    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-    model = pearl.load(
-        run,
-        distribution=None if distribution is None else find(distribution),
-        device="cpu",
-        z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
-    )
+    model = load_to_act(run, distribution, z_follows_posterior=z_follows_posterior)
     chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
     settings = model.config.evaluation
     episodes = settings.episodes if episodes is None else episodes
@@ -98,7 +91,7 @@ def main(
         with warn_on_failure(f"the film {gif} was not made"):
             paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
     for path in paths:
-        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
     return 1 if gif and gif not in paths else 0  # It was asked for, the picture was not.
 
 

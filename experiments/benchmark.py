@@ -114,10 +114,10 @@ def main(arguments: Arguments) -> int:
     report["sections"] = {name: [dataclasses.asdict(figure) for figure in found[name]] for name in found}
     console.print(table(found))
     write_json(arguments.out, report)
-    console.print(f"  {arguments.out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"  {arguments.out}", highlight=False, soft_wrap=True)
     with warn_on_failure("the figures were not drawn"):
         if picture := draw(arguments.out.with_suffix(".png"), found, report):
-            console.print(f"  {picture}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  {picture}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -1,6 +1,7 @@
-"""What the scripts share of a command line: paths as arguments, and errors as one line and an exit code."""
+"""Command lines of the scripts: paths as arguments, agents to load, and errors as one line and an exit code."""
 
 import functools
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ import pearl
 from pearl.model.arguments import folder_path
 from pearl.process.output import make_console
 from pearl.runs.run import RunError
+from pearl.tasks import find
 
 Arguments = ParamSpec("Arguments")
 OURS = [Path(file).parent for file in (encoders.__file__, agents.__file__, pearl.__file__, __file__)]
 
 FAILED = 2
-"""Exit code of a script that could not do what it was asked for, as of a wrong flag"""
+"""Exit code after an expected error, as after a wrong flag"""
 EXPECTED = (
     pearl.CheckpointError,
     pearl.DivergedError,
@@ -35,7 +37,7 @@ EXPECTED = (
     TypeError,
     ValueError,
 )
-"""Errors that say what was wrong with what a script was given; others are faults of a program, whose place matters"""
+"""Errors that a script's input causes: their message is enough; other errors are bugs and keep their traceback"""
 
 
 def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
@@ -57,6 +59,26 @@ def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
         instance_from_str=read,
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda value: [str(value)],
+    )
+
+
+def load_to_act(run: Path, distribution: str | None, *, z_follows_posterior: bool) -> pearl.MetaLearner:
+    """Load a trained agent to act with it, on the CPU.
+
+    Args:
+        run: run folder or checkpoint folder.
+        distribution: module:Class of the task distribution; None where the family is a registered one.
+        z_follows_posterior: whether to act on what an episode shows within that episode; as trained where False.
+
+    Raises:
+        CheckpointError, ConfigError, UnknownFamilyError: as from ``pearl.load`` and ``pearl.tasks.find``.
+    """
+    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    return pearl.load(
+        run,
+        distribution=None if distribution is None else find(distribution),
+        device="cpu",
+        z_follows_posterior=z_follows_posterior or None,
     )
 
 
@@ -88,7 +110,7 @@ def report(what: str, error: BaseException, more: str = "") -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Return where an error was raised that is not one of ours; nothing of ours, whose message says all."""
+    """Return where an error was raised outside our packages; nothing for our own, whose messages say all."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, OSError) or any(Path(frames[-1].filename).is_relative_to(folder) for folder in OURS):
         return ""

@@ -10,16 +10,15 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import errors_in_one_line, load_to_act, path_argument
 from tyro.conf import Positional
 
-import pearl
 from pearl.evaluation.protocol import check_disjoint
 from pearl.files.access import folder_in
+from pearl.model.arguments import whole_number
 from pearl.process.output import make_console, protect_output
 from pearl.runs.report import draw_evaluation, evaluation_summary, evaluation_table, headline
 from pearl.runs.run import output_folder, write_json
-from pearl.tasks import find
 
 
 @errors_in_one_line
@@ -45,21 +44,14 @@ def main(
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
-    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
-    model = pearl.load(
-        run,
-        distribution=None if distribution is None else find(distribution),
-        device="cpu",
-        z_follows_posterior=z_follows_posterior or None,  # Where None, as trained.
-    )
+    model = load_to_act(run, distribution, z_follows_posterior=z_follows_posterior)
     chosen = model.test_tasks
-    if seed is not None and seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {seed}.")
-    if tasks is not None and tasks < 1:
-        raise ValueError(f"--tasks must be at least 1, got {tasks}.")
+    if seed is not None:
+        whole_number(seed, "--seed")
     if episodes is not None:
         replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
     if tasks is not None:
+        whole_number(tasks, "--tasks", least=1)
         chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
         if not model.tasks.same_tasks:
             check_disjoint(model.train_tasks, chosen)
@@ -86,7 +78,7 @@ def main(
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, plots)
     for path in [folder / "evaluation.json", *paths]:
-        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -203,20 +203,18 @@ def main(argv: list[str]) -> int:
     if evaluation is None:
         console.print(
             f"Stopped at {model.num_timesteps:,} environment steps; the checkpoint is in {folder}/checkpoint.",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )
-        console.print(f"Go on with:  {resuming(argv)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Go on with:  {resuming(argv)}", highlight=False, soft_wrap=True)
         return 130
     console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
     for path in sorted((folder / "plots").glob("*.png")):
-        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
     if run.tracker.sync_command:
         console.print(
             f"Upload to Weights & Biases with:  {run.tracker.sync_command}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

@@ -6,10 +6,10 @@ from pearl.process.garbage import uncollected
 with uncollected():
     check_floors()
 
+    from agents.finite import NonFiniteError
     from pearl.adaptation.policy import AdaptedPolicy
     from pearl.adaptation.session import Session
     from pearl.checkpoint.store import CheckpointError
-    from pearl.collection.rollout import NonFiniteError
     from pearl.config.reading import ConfigError
     from pearl.config.run import (
         EvaluationConfig,

@@ -1,4 +1,4 @@
-"""Values from a loop that the user owns, checked where they enter: none is taken over that is not as in training."""
+"""Checks of values from a user's own loop: each has to be as in training."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.finite import NonFiniteError, is_finite
+from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
 
 ORDINARY = 1e10
@@ -16,7 +16,6 @@ ROUNDING = 1e-3
 """Share of an action's range by which it may pass a bound"""
 
 _FLOATS = (float, np.floating)
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def observed(space: gym.Space[Any], observation: Any, *, single: bool = True) -> NDArray[Any]:
@@ -39,10 +38,7 @@ def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
         NonFiniteError: a number is NaN or infinite.
     """
     if not math.isfinite(sum(rows.ravel().tolist())):  # the fastest for as few numbers
-        raise NonFiniteError(
-            f"The agent's action is {rows}, which is not finite. The observation or the belief is too large for its "
-            "networks, or its weights are broken: load an earlier checkpoint."
-        )
+        raise NonFiniteError(f"The agent's action is {rows}, which is not finite. {ACTION_REMEDY}")
     return env_actions(space, rows)
 
 
@@ -128,7 +124,7 @@ def _real(reward: Any) -> float:
         if array.shape != () or not (whole or array.dtype.kind in "fiu"):
             remedy = " Give reward[i] of each environment i to a session of its own." if array.ndim else ""
             raise ValueError(f"reward must be one real number, got {reward!r}; the belief was left as it was.{remedy}")
-    if not -_LARGEST <= reward <= _LARGEST:
+    if not -FLOAT32_MAX <= reward <= FLOAT32_MAX:
         raise NonFiniteError(f"reward must be finite in single precision, got {reward}; the belief was left as it was.")
     return float(reward)
 

@@ -100,7 +100,7 @@ def adapt(
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}; model.session() adapts step by step.")
-    # Around one that has a limit too: what a spec or an attribute says, nothing might keep.
+    # Also where env has a limit: a spec or an attribute tells it, but nothing may enforce it.
     env = gym.wrappers.TimeLimit(env, own_time_limit(env) or horizon)
     envs = TaskVectorEnv(lambda _: env, ["the one to adapt to"], caught=())
     rng = torch.Generator().manual_seed(seed)

@@ -1,13 +1,11 @@
-"""Fields of a document that may come from a stranger, each read as what it has to be."""
+"""Fields of a document from a stranger, each read and checked as a given type."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from encoders.abbreviation import abbreviated
-
-LARGEST = 2**63 - 1
-"""Largest whole number of 64 bits"""
+from encoders.settings import INTEGERS
 
 
 class FieldError(ValueError):
@@ -37,7 +35,7 @@ def whole_number(document: Mapping[str, Any], name: str, within: str = "", *, le
         FieldError: it is missing or no such number.
     """
     value = _field(document, name, within)
-    if type(value) is not int or not least <= value <= LARGEST:
+    if type(value) is not int or not least <= value < INTEGERS:
         raise FieldError(within + name, value, f"a whole number of 64 bits from {least}")
     return value
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder holds: how its files are named, and the manifest that says which of them count.
+"""Contents of a checkpoint's folder: the names of its files, and the manifest that says which of them count.
 
 A manifest is data from a stranger. What it lists is taken for true only after `verify_file` has compared it with the
 disk, and a name in it never leads out of the folder. It carries a checksum of its own, so that where it and a file
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from encoders.abbreviation import abbreviated, shortened
+from encoders.settings import INTEGERS
 from pearl.files.access import open_to_read, read_bytes
-from pearl.files.json_reading import parse_json
+from pearl.files.json_reading import MOST_BYTES, parse_json
 
 FORMAT = "pearl-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 STATE = "state"
 
-_LARGEST_MANIFEST = 1 << 24  # bytes
 _SEAL = "sha256"
 _KEYS = {"format", "format_version", "pearl_version", "generation", "files"}
 _GROUP = re.compile(r"[a-z][a-z0-9_]{0,99}")
@@ -121,7 +121,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if not has_checkpoint(folder):
             raise CheckpointError(_no_checkpoint(folder))
-        content = read_bytes(path, _LARGEST_MANIFEST)
+        content = read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}. Mend the cause and load again.") from error
     try:
@@ -216,7 +216,7 @@ def _data_file(manifest: Path, group: str, entry: Any, generation: int) -> DataF
             f"for {abbreviated(group)} of generation {generation} it lists the file {abbreviated(name)}; a "
             "checkpoint's files have one name each and lie in its own folder",
         )
-    if type(size) is not int or not 0 <= size < 2**63 or not isinstance(sha256, str):
+    if type(size) is not int or not 0 <= size < INTEGERS or not isinstance(sha256, str):
         _damaged(manifest, f"the file {name!r} lacks its size or its SHA-256")
     if not isinstance(tensors, list) or not all(isinstance(tensor, str) for tensor in tensors):
         _damaged(manifest, f"the file {name!r} lacks the names of its tensors")

@@ -52,7 +52,6 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
             raise _mismatch(f"parameter {index} has {sorted(found)}, where {sorted(names)} belong together")
         for name, tensor in found.items():
             _check_form(f"{index}.{name}", tensor, parameter)
-            _check_values(f"{index}.{name}", tensor)
         if found:
             state[index] = {name: tensor.clone() for name, tensor in found.items()}
     loaded: dict[str, Any] = {**optimizer.state_dict(), "state": state}
@@ -91,13 +90,8 @@ def _check_form(name: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Non
         raise _mismatch(f"{name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {tuple(shape)} belongs")
     if not bool(tensor.isfinite().all()) or (name.endswith(_NEVER_NEGATIVE) and bool((tensor < 0).any())):
         raise _mismatch(f"{name!r} holds numbers that no step leaves behind: they are not finite, or negative")
-
-
-def _check_values(name: str, tensor: torch.Tensor) -> None:
-    if name.endswith(".step") and not (math.isfinite(float(tensor)) and float(tensor) >= 0 and float(tensor) % 1 == 0):
+    if is_step and float(tensor) % 1 != 0:
         raise _mismatch(f"{name!r} is {float(tensor)}, where a number of gradient steps belongs")
-    if name.endswith("_sq") and bool((tensor < 0).any()):
-        raise _mismatch(f"{name!r} holds negative numbers, where squares belong")
 
 
 def _learning_rate(tensor: torch.Tensor | None, index: int, current: float | torch.Tensor) -> float | torch.Tensor:

@@ -14,7 +14,7 @@ from pearl.files.json_reading import read_json_file
 
 
 class Outline(NamedTuple):
-    """What a checkpoint says of itself, before any of its tensors is read.
+    """Description of a checkpoint, read before any of its tensors.
 
     Attributes:
         document: the JSON document.
@@ -28,7 +28,7 @@ class Outline(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What `read_checkpoint` found.
+    """A checkpoint, verified and read.
 
     Attributes:
         groups: tensors by group and name, in the order in which they were written.

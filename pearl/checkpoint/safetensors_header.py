@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from encoders.abbreviation import abbreviated
+from encoders.settings import INTEGERS
 from pearl.files.access import open_to_read
 from pearl.files.json_reading import MOST_BYTES, parse_json
 
@@ -94,4 +95,4 @@ def _place(name: str, entry: Any) -> tuple[Form, tuple[int, int]]:
 
 
 def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < INTEGERS for value in values)

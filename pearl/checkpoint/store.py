@@ -3,8 +3,8 @@
 Nothing is ever unpickled, so a checkpoint from a stranger cannot run code. The files of one write carry its generation
 in their names (`weights-000007.safetensors`, `state-000007.json`), and `manifest.json` says which generation counts.
 Replacing the manifest is the only step that commits: whatever moment a process dies at, the manifest that is there
-names files that are complete. One process at a time may write to a folder, which a lock
-sees to; any number may read it meanwhile.
+names files that are complete. One process at a time may write to a folder, which a lock sees to; any number
+may read it meanwhile.
 """
 
 import contextlib

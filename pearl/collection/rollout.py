@@ -12,10 +12,9 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents import MemoryT, MetaAgent, Transitions
-from agents.finite import NonFiniteError as NonFiniteError
-from agents.finite import is_finite
+from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import env_actions, observation_rows
-from pearl.tasks.infos import TRAINING_REWARD, by_task, read_numbers, read_success
+from pearl.tasks.infos import TRAINING_REWARD, by_task, labelled, read_numbers, read_success
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -177,8 +176,8 @@ def rollout(
             if begins:
                 memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
         except NonFiniteError as error:
-            tasks = "; ".join(_label(row, labels) for row in error.tasks)
-            raise NonFiniteError(f"At step {len(steps)} of the trial of task {tasks}: {error}") from error
+            tasks = "; ".join(labelled(row, labels) for row in error.tasks)
+            raise NonFiniteError(f"At step {len(steps)} of the trial of {tasks}: {error}") from error
         observation = transition.next_observation
         if begins:
             episode = episode + (ended & active)
@@ -237,13 +236,9 @@ def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence
 def _of_agent(action: FloatArray, step: int, labels: Sequence[object] | None) -> str:
     row = int(np.nonzero(~np.isfinite(action).all(1))[0][0])
     return (
-        f"The agent chose the action {action[row]} for task {_label(row, labels)} at step {step} of the trial. "
-        "Observations or a belief are too large for its networks, or its weights are broken: load an older checkpoint."
+        f"The agent chose the action {action[row]} for {labelled(row, labels)} at step {step} of the trial. "
+        f"{ACTION_REMEDY}"
     )
-
-
-def _label(row: int, labels: Sequence[object] | None) -> str:
-    return f"{row}" if labels is None else f"{row} ({labels[row]})"
 
 
 def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[object] | None) -> None:
@@ -252,8 +247,8 @@ def _check_finite(name: str, values: NDArray[Any], step: int, labels: Sequence[o
     row = int(np.nonzero(~np.isfinite(values))[0][0])
     finite = "finite"
     if np.isinf(values[row]).any():
-        finite += f" in float32, which ends at {np.finfo(np.float32).max:.2g}; scale them to about one in make_env"
+        finite += f" in float32, which ends at {FLOAT32_MAX:.2g}; scale them to about one in make_env"
     raise NonFiniteError(
-        f"The environment of task {_label(row, labels)} returned {name} {values[row]} at step {step} of the trial; "
+        f"The environment of {labelled(row, labels)} returned {name} {values[row]} at step {step} of the trial; "
         f"observations and rewards must be {finite}. Nothing of this trial was learnt."
     )

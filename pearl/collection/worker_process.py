@@ -1,4 +1,4 @@
-"""What runs in a worker process: a few tasks' environments, stepped as the parent process says."""
+"""A worker process: steps a few tasks' environments as the parent process says."""
 
 import os
 import pickle
@@ -55,7 +55,7 @@ def _is_picklable(value: Any) -> bool:
 
 
 def _leave_stopping_to_the_parent() -> None:
-    """Ignore what asks to stop, which has been held back until now."""
+    """Ignore the signals that ask to stop, which were held back until now."""
     own = os.getpid()
 
     def ignored(number: int, _: FrameType | None) -> None:

@@ -49,7 +49,7 @@ class _Worker(NamedTuple):
 
 
 _Answer = tuple[Any, list[dict[str, Any]]]
-"""What the environments returned, and the info of each, empty where it was not reset"""
+"""Results of the environments, and the info of each, empty where it was not reset"""
 
 
 class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):

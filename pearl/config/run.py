@@ -238,7 +238,7 @@ def preset(kind: type[ConfigT], family: str) -> ConfigT:
     if kind is not PEARLConfig:
         base = kind.beside(load_preset(family))
         folder = folder / kind.system
-    # Not by a look at a path, which a family's name may be no part of.
+    # Listed, since a user's family name may not be usable in a path.
     files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
     for name in (family, preset_sharer(family) or family):
         if f"{name}.yaml" in files:

@@ -95,7 +95,7 @@ class Evaluation:
         return None if scores is None else bootstrap_interval(scores)
 
     def figures(self) -> dict[str, float]:
-        """Return what is logged of it: means over tasks, each episode's by its number from 1."""
+        """Return the figures to log: means over tasks, for each episode by its number from 1."""
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
         if self.score is not None and self.score_ci95 is not None:
             values["test/score"] = self.score

@@ -1,4 +1,4 @@
-"""How files are written and read: whole or not at all, and never written through a link.
+"""Writing and reading files: whole or not at all, and never written through a link.
 
 A run folder may come from a stranger, and a link in it may lead to any file of its user. Writing therefore goes to a
 new file with a random name, which then replaces the old one: what stood there, a link too, is never opened. Reading
@@ -28,7 +28,7 @@ NO_FOLLOW, NO_WAIT, NO_INHERITANCE, BINARY = (
     getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 LARGEST_DOCUMENT = 1 << 28
-"""Bytes of the largest JSON or CSV file that is read; ours are far below it"""
+"""Bytes of the largest file that is read whole, where the caller sets no limit of its own"""
 _LOCKED_BYTE = 1 << 30  # past any text in the file, which Windows would let nobody read else
 _PARTIAL = re.compile(r"\.pearl-[0-9a-f]{32}\.partial")
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}

@@ -106,7 +106,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _forget() -> None:
-    """Let go, in a fork, of what the process that was forked holds: its death alone shall end its locks."""
+    """Close the parent's locks in a fork, so that they end when the parent does."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from encoders.abbreviation import abbreviated, shortened
+from encoders.settings import INTEGERS
 
 MOST_BYTES = 100_000
 """Size of the largest settings file"""
@@ -98,7 +99,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         number = self._number(node, super().construct_yaml_int)
-        if not -(2**63) <= number < 2**63:
+        if not -INTEGERS <= number < INTEGERS:
             _refuse(node.start_mark, f"{shortened(node.value, 30)} is beyond the whole numbers of 64 bits.")
         return int(number)
 

@@ -22,7 +22,7 @@ def whole_number(value: Any, name: str, *, least: int = 0, default: int | None =
         value: what was given.
         name: of the argument, for the error.
         least: the smallest that is accepted.
-        default: takes the place of None; where None, None is refused.
+        default: replaces None; where None, None is refused.
         remedy: ends the error of a number that is too small.
 
     Raises:

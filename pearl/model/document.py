@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from encoders.settings import INTEGERS
 from pearl.algorithms import find_system
-from pearl.checkpoint.fields import LARGEST, FieldError, finite_number, mapping, sequence, text, whole_number
+from pearl.checkpoint.fields import FieldError, finite_number, mapping, sequence, text, whole_number
 from pearl.config.reading import from_mapping
 from pearl.config.run import Config, PEARLConfig
 from pearl.tasks import Task
@@ -80,7 +81,7 @@ def read_config(document: Mapping[str, Any]) -> Config:
     for section, values in settings.items():
         for setting, value in values.items() if isinstance(values, dict) else ():
             for number in value if isinstance(value, list) else [value]:
-                if type(number) is int and abs(number) > LARGEST:
+                if type(number) is int and abs(number) >= INTEGERS:
                     raise FieldError(f"config.{section}.{setting}", value, "nothing beyond whole numbers of 64 bits")
     return from_mapping(find_system(name).config, settings)
 

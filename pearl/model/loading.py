@@ -52,9 +52,9 @@ def load(
     Args:
         path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
         distribution: the task distribution, where the family is not a registered one.
-        device: takes the place of ``training.device``: where the model is to learn on. A model acts on the CPU wherever
+        device: replaces ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
-        z_follows_posterior: takes the place of ``agent.z_follows_posterior``: whether acting uses what an episode shows
+        z_follows_posterior: replaces ``agent.z_follows_posterior``: whether acting uses what an episode shows
             within that episode already. It needs no other training.
 
     Returns:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pearl.adaptation.policy import AdaptedPolicy
+from pearl.checkpoint.manifest import CheckpointError
 from pearl.tasks import TaskDistribution
 from pearl.training.base import MetaTraining
 
@@ -53,7 +54,7 @@ _WHERE = {name: where for where, names in _ELSEWHERE.items() for name in names.s
 
 
 class SB3Interface:
-    """What stable-baselines3's callbacks, loggers and evaluation find in a model.
+    """Base class: the attributes that stable-baselines3's callbacks, loggers and evaluation read.
 
     A public name of its algorithms that has no meaning here is an AttributeError that says what takes its place.
     """
@@ -154,7 +155,6 @@ class SB3Interface:
             CheckpointError: another algorithm's model, or as from ``pearl.load``.
             ConfigError: as from ``pearl.load``.
         """
-        from pearl.checkpoint.store import CheckpointError
         from pearl.model.loading import load
 
         model: Any = load(path, distribution=distribution, device=device, z_follows_posterior=z_follows_posterior)

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights are those that its settings describe, asked before an agent takes memory."""
+"""Comparison of a checkpoint's weights with its settings, before an agent takes memory."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
 
 _SURPLUS = 100
-"""Tensors beyond those that are there up to which a comparison names them"""
+"""Tensors that the settings may describe beyond those found; with more, no agent is built to compare"""
 
 
 def check_weights(

@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by Ctrl-C, or by SIGTERM, which batch systems send."""
+"""Stopping a run: by Ctrl-C, or by SIGTERM, which batch systems send."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from pearl.process.output import say_in_signal_handler
 
 @contextmanager
 def stop_on_signal(wish: Callable[[], str]) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM within into a wish to stop, and say so at once; the second acts as usual.
+    """Turn the first SIGINT or SIGTERM within into a wish to stop, and say so at once; a second one acts as usual.
 
     Args:
         wish: takes note of the wish, and returns what follows from it.

@@ -1,4 +1,4 @@
-"""What scripts print, and how it survives a console that is closed, full, or without the letters."""
+"""Output of scripts, which outlives a console that is closed, full, or without the letters."""
 
 import codecs
 import io
@@ -57,7 +57,7 @@ def protect_output() -> None:
 
 @contextmanager
 def warn_on_failure(what: str) -> Iterator[None]:
-    """Turn a failure within into a line on stderr, for what adds to a result that is on disk already.
+    """Turn a failure within into a line on stderr; for additions to a result that is on disk already.
 
     Args:
         what: says what is missing then, such as "the picture was not drawn".

@@ -298,7 +298,7 @@ def check_form(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.d
 
 
 def check_content(name: str, sound: Tensor) -> None:
-    """Check that all of ``sound``, which says where a saved replay's tensor is as it has to be, is True.
+    """Check the values of a saved replay's tensor, by a mask that is True where they are valid.
 
     Raises:
         ValueError: some of it is not.

@@ -1,4 +1,4 @@
-"""How Weights & Biases runs: online, offline on disk, or not at all."""
+"""Modes of Weights & Biases: online, offline on disk, or disabled."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal

@@ -257,7 +257,7 @@ def _init(
 
 
 def _wandb_settings() -> "wandb.Settings":
-    """What wandb reads from its files and the environment. Keeps its messages off the console, too."""
+    """Return the settings that wandb reads from its files and the environment; keep its messages off the console."""
     # wandb reads this as it is imported: its own error reports would hold up the exit, 20 s where no server answers.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb

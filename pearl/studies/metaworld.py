@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents import PEARLMemory, Transitions
-from pearl.collection.rollout import NonFiniteError
+from agents.finite import NonFiniteError
 from pearl.model.meta_learner import PEARL
 
 

@@ -1,6 +1,5 @@
 """One environment per task, stepped together in this process."""
 
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,12 +12,17 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from encoders.abbreviation import abbreviated
 from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 
+SHARING_REMEDY = (
+    "Tasks are stepped side by side: build a new environment, with a simulator of its own, in each call of make_env."
+)
+"""Ends the error of two tasks that share an environment"""
 _Caught = type[BaseException] | tuple[()]
 
 _owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
-"""What steps an unwrapped environment, by its id, which is its own as long as the owner holds it"""
+"""Vector environment that steps an unwrapped environment, by the latter's id (unique while the owner holds it)"""
 
 
 class TaskVectorEnv(SyncVectorEnv[Any, Any]):
@@ -111,7 +115,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
                 shape = f" (shape {np.shape(observation)})" if isinstance(space, gym.spaces.Box) else ""
                 raise EnvError(
                     f"The environment of {whose} returned in {method} what is not of its observation space "
-                    f"{env.observation_space}: {reprlib.repr(observation)}{shape}.",
+                    f"{env.observation_space}: {abbreviated(observation)}{shape}.",
                     row,
                 ) from error
 
@@ -199,10 +203,7 @@ def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
 
 
 def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
-    return (
-        f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). Tasks are stepped side by side: "
-        "build a new environment, with a simulator of its own, in each call of make_env."
-    )
+    return f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). {SHARING_REMEDY}"
 
 
 def _check_spaces(first: gym.Env[Any, Any], env: "_OfTask") -> None:

@@ -129,7 +129,7 @@ class MetaTraining(ABC):
 
     @contextmanager
     def _whole_trials(self) -> Iterator[None]:
-        """Take back what trials changed if they do not end."""
+        """Restore the counter and the generator if the trials within do not end."""
         env_steps, generator = self._before_trial = self.env_steps, self._collect_rng.get_state()
         try:
             yield

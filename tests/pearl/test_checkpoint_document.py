@@ -311,7 +311,7 @@ def test_a_tensor_of_another_form_or_content_is_refused(group, name, change, tmp
     checkpoint = read_checkpoint(folder)
     checkpoint.groups[group][name] = change(checkpoint.groups[group][name])
     write_checkpoint(folder, checkpoint.groups, checkpoint.document)
-    with pytest.raises(CheckpointError, match="does not hold what its config describes") as error:
+    with pytest.raises(CheckpointError, match=r"does not hold what its config describes|NaN or infinite") as error:
         load(folder)
     assert len(str(error.value)) < 1_000 + len(str(folder))
 
@@ -329,7 +329,7 @@ def test_so_is_one_of_a_replay_of_trials(name, change, tmp_path):
     checkpoint = read_checkpoint(folder)
     checkpoint.groups["replay"][name] = change(checkpoint.groups["replay"][name])
     write_checkpoint(folder, checkpoint.groups, checkpoint.document)
-    with pytest.raises(CheckpointError, match="does not hold what its config describes"):
+    with pytest.raises(CheckpointError, match=r"does not hold what its config describes|NaN or infinite"):
         load(folder)
 
 

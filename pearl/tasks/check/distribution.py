@@ -24,7 +24,7 @@ from pearl.tasks.check.units import warn_of_units
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.infos import READ, EnvError, read_numbers
 from pearl.tasks.limits import time_limit
-from pearl.tasks.vector_env import prepare
+from pearl.tasks.vector_env import SHARING_REMEDY, prepare
 
 _OTHER_SEEDS = 8
 _MANY_TASKS = 200
@@ -166,8 +166,8 @@ def _check_new(
     for other, its in zip(made, tasks, strict=False):
         require(
             env.unwrapped is not other.unwrapped,
-            f"{name} gave task ({task}) the environment that task ({its}) has already ({env.unwrapped}). Tasks are "
-            "stepped side by side: build a new environment, with a simulator of its own, in each call of make_env.",
+            f"{name} gave task ({task}) the environment that task ({its}) has already ({env.unwrapped}). "
+            f"{SHARING_REMEDY}",
         )
 
 

@@ -9,8 +9,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.finite import FLOAT32_MAX
 from agents.spaces import action_rows, observation_row
-from pearl.tasks.check.units import FLOAT32_MAX, Extent, exact_row, overflow
+from pearl.tasks.check.units import Extent, exact_row, overflow
 from pearl.tasks.distribution import Task
 from pearl.tasks.infos import SUCCESSES, is_number
 

@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.finite import FLOAT32_MAX
 from agents.images import height_axis
 from agents.spaces import is_image
 
 FAR = 1e3
-"""How far from one, up or down, numbers may be before learning suffers"""
-FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""Factor above or below one beyond which numbers hamper learning"""
 FEW_BYTES = 32
 """Bytes of an image that are all smaller are rather symbols than brightness"""
 _LOST = 0.01
