@@ -80,7 +80,7 @@ def test_both_are_named_where_both_are_far():
 def test_where_units_are_sound_the_learning_rate_is_named():
     model = small_model().learn(16)
     with torch.no_grad():
-        model.agent.actor.network[0].weight.fill_(float("nan"))
+        next(model.agent.critics.parameters()).fill_(float("nan"))  # They do not act.
     assert advice(model) == "Lower agent.learning_rate and start anew."
 
 
