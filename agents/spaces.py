@@ -98,7 +98,7 @@ def observation_row(space: gym.Space[Any], observation: Any, name: str = "observ
         ValueError: it does not have the space's form.
     """
     if isinstance(space, spaces.Box):
-        array = _numbers(observation, name)
+        array = as_numbers(observation, name)
         if array.shape != space.shape:
             raise ValueError(f"{name} must have the shape {space.shape}, got {array.shape}.")
         return _image_rows(space, array[None]) if is_image(space) else array.astype(np.float32).reshape(1, -1)
@@ -120,7 +120,7 @@ def checked_rows(space: gym.Space[Any], observations: Any, name: str = "observat
             if len(found) != len(rows[0]):
                 raise ValueError(f"{place} has {len(found)} rows, {parts[0][2]} has {len(rows[0])}.")
         return np.concatenate(rows, axis=1)
-    array, shape = _numbers(observations, name), space.shape or ()
+    array, shape = as_numbers(observations, name), space.shape or ()
     if array.ndim == 0 or array.shape[1:] != shape:
         raise ValueError(f"{name} must have the shape {shape} or (row, …) with that of each, got {array.shape}.")
     if not isinstance(space, spaces.Box):
@@ -245,20 +245,24 @@ def _parts(
     return ((part, observation[key], f"{name}[{key!r}]") for key, part in _named(space))
 
 
-def _numbers(values: Any, name: str) -> NDArray[Any]:
-    """Return values as an array of numbers of whatever type."""
+def as_numbers(values: Any, name: str) -> NDArray[Any]:
+    """Return values as an array of numbers of whatever type.
+
+    Raises:
+        ValueError: they are not numbers, are masked, or lie where NumPy does not reach them.
+    """
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor with a gradient.
         raise ValueError(f"{name} must be an array of numbers, got {values!r}.") from error
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" or (array is not values and np.ma.is_masked(values)):
         raise ValueError(f"{name} must be an array of numbers, got {values!r}.")
     return array
 
 
 def _choice(space: gym.Space[Any], value: Any, name: str) -> Any:
     """Return a value of a finite set as the set has it; any type will do that holds the same numbers."""
-    array = _numbers(value, name)
+    array = as_numbers(value, name)
     with np.errstate(invalid="ignore"):
         whole = array.astype(space.dtype)
     if array.shape != (space.shape or ()) or (whole != array).any() or not space.contains(whole[()]):

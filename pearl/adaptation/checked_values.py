@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
-from agents.spaces import check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
+from agents.spaces import as_numbers, check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
 
 ORDINARY = 1e10
 """Magnitude up to which networks take every value; what is larger may overflow in them"""
@@ -86,7 +86,11 @@ class TransitionReader:
         return (before, row, np.array([earned], np.float32), after), ordinary
 
     def _action(self, action: ArrayLike) -> NDArray[np.float32]:
-        if self._is_discrete or np.shape(action) != self._action_space.shape:
+        if type(action) is not np.ndarray or action.dtype.kind != "f":
+            action = as_numbers(action, "action")
+            if action.dtype.kind == "b" and self._bounds:
+                raise ValueError(f"action must be an array of numbers, got {action!r}.")
+        if self._is_discrete or action.shape != self._action_space.shape:
             check_action(self._action_space, action)
         row = np.array(action, np.float32).reshape(1, -1)
         # A few numbers are compared faster one by one than as an array.
@@ -119,14 +123,19 @@ def flag(name: str, value: Any) -> bool:
 def _real(reward: Any) -> float:
     """Return a reward as a float that single precision holds, of any type of one real number."""
     if not isinstance(reward, _FLOATS):
-        array = np.asarray(reward)
+        # A tensor with a gradient is no array; as an object it is refused like everything else that is no number.
+        array = np.asarray(reward) if not getattr(reward, "requires_grad", False) else np.asarray(None)
         whole = isinstance(reward, int) and not isinstance(reward, bool)  # a long one is an object to NumPy
         if array.shape != () or not (whole or array.dtype.kind in "fiu"):
             remedy = " Give reward[i] of each environment i to a session of its own." if array.ndim else ""
             raise ValueError(f"reward must be one real number, got {reward!r}; the belief was left as it was.{remedy}")
-    if not -FLOAT32_MAX <= reward <= FLOAT32_MAX:
+    try:
+        number = float(reward)
+    except OverflowError:  # a whole number of any length
+        number = math.inf
+    if not -FLOAT32_MAX <= number <= FLOAT32_MAX:
         raise NonFiniteError(f"reward must be finite in single precision, got {reward}; the belief was left as it was.")
-    return float(reward)
+    return number
 
 
 def _not_finite(name: str, row: NDArray[Any], space: gym.Space[Any] | None = None) -> NonFiniteError:

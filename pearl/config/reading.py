@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from encoders.abbreviation import LONGEST, abbreviated, shortened
 from encoders.settings import ConfigError, Settings, setting_types
+from pearl.files.access import read_text
 from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
 __all__ = ["ConfigError", "beyond_defaults", "from_mapping", "load_yaml", "read_yaml", "read_yaml_file", "to_mapping"]
@@ -36,12 +37,9 @@ def read_yaml_file(path: Path) -> Any:
         ConfigError: the file is not there, or holds what ``parse_yaml`` refuses.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1).decode()
+        text = read_text(path, MOST_BYTES)
     except OSError as error:
-        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
-    except UnicodeError as error:
-        raise ConfigError(f"Cannot read the config file {path}: it is no text in UTF-8.") from error
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror or error}.") from error
     return _parsed(text, str(path))
 
 

@@ -15,7 +15,14 @@ from agents import (
 )
 from encoders import ConfigError, EncoderConfig, Settings
 from pearl.config.reading import from_mapping, read_yaml
-from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig, at_least
+from pearl.config.training import (
+    MOST_EPISODES,
+    CollectionConfig,
+    TrainingConfig,
+    TrialReplayConfig,
+    at_least,
+    at_most,
+)
 from pearl.tasks.registry import preset_sharer
 
 ConfigT = TypeVar("ConfigT", bound="Config")
@@ -44,6 +51,7 @@ class EvaluationConfig(Settings):
         for name in ("n_test_tasks", "episodes", "interval"):
             at_least(1, "evaluation", name, getattr(self, name))
         at_least(0, "evaluation", "exploration_episodes", self.exploration_episodes)
+        at_most(MOST_EPISODES, "evaluation", "episodes", self.episodes)
         if self.exploration_episodes >= self.episodes:
             raise ConfigError(
                 f"evaluation.episodes ({self.episodes}) must exceed evaluation.exploration_episodes "

@@ -5,6 +5,9 @@ from typing import ClassVar, Literal
 
 from encoders import ConfigError, Settings
 
+MOST_EPISODES = 100_000
+"""Episodes of a trial, at most"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionConfig(Settings):
@@ -34,6 +37,7 @@ class CollectionConfig(Settings):
         super().__post_init__()
         for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
             at_least(1, "training", name, getattr(self, name))
+        at_most(MOST_EPISODES, "training", "episodes_per_trial", self.episodes_per_trial)
         at_least(0, "training", "workers", self.workers)
         if self.worker_timeout_s is not None and self.worker_timeout_s <= 0:
             raise ConfigError(f"training.worker_timeout_s must be above 0, got {self.worker_timeout_s}.")
@@ -62,7 +66,9 @@ class ReplayConfig(CollectionConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(0, "training", "initial_episodes", self.initial_episodes)
+        at_most(MOST_EPISODES, "training", "initial_episodes", self.initial_episodes)
         at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
+        at_most(1_000, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         at_least(1, "training", "replay_budget_mb", self.replay_budget_mb)
 
 
@@ -150,3 +156,13 @@ def at_least(minimum: float, section: str, name: str, value: float) -> None:
     """
     if value < minimum:
         raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")
+
+
+def at_most(maximum: float, section: str, name: str, value: float) -> None:
+    """Refuse a setting above its maximum, by its name: what is read from a file may not keep a run busy for ever.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if value > maximum:
+        raise ConfigError(f"{section}.{name} must be at most {maximum:,}, got {value}.")

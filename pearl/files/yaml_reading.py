@@ -4,6 +4,7 @@ A settings file may come from a stranger. What settings have no use for is refus
 large memory or means something else than it seems to: aliases, merges, tags, repeated keys, deep nesting.
 """
 
+import re
 from collections.abc import Hashable
 from typing import Any, NoReturn
 
@@ -18,6 +19,11 @@ MOST_LEVELS = 20
 """Levels of mappings and lists in each other, at most"""
 _LONGEST_NUMBER = 100
 _TAG = "tag:yaml.org,2002:"
+_NUMBERS = {
+    f"{_TAG}int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"),
+    f"{_TAG}float": re.compile(r"[-+]?(?:\d[\d_]*\.[\d_]*|\.\d+)(?:e[-+]?\d+)?$|[-+]?\.(?:inf|nan)$", re.IGNORECASE),
+}
+"""How numbers are written: in the decimal system alone"""
 
 
 class YAMLError(ValueError):
@@ -56,9 +62,10 @@ class _Refusal(Exception):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    # Without dates, a value such as 2020-99-99 is a text like any other.
+    # Without dates, a value such as 2020-99-99 is a text like any other. So are 010 and 1:30, which PyYAML reads as
+    # numbers to the base 8 and 60.
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own name)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
+        first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

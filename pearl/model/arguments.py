@@ -52,8 +52,8 @@ def model_seed(value: Any) -> int:
     Raises:
         ConfigError: it is no whole number, or negative.
     """
-    if type(value) is int and value >= 0:
-        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0:
+        return int(value)
     return whole_number(value, "seed")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pearl.files.access import write_text
+from pearl.files.access import FileError, write_text
 from pearl.files.json_reading import read_json_file
 from pearl.files.lock import FolderInUseError, FolderLock
 from pearl.runs.progress_csv import read_rows
@@ -33,6 +33,8 @@ def lock_run(folder: Path) -> FolderLock:
 
 def cannot_write(folder: Path, error: OSError) -> RunError:
     """Return the error of a run folder that cannot be written."""
+    if isinstance(error, FileError):  # Something else than a file stands in its place, and the message says so.
+        return RunError(f"Cannot write the run folder {folder}: {error}.")
     return RunError(f"Cannot write the run folder {folder}: {error}. Choose another one with --run-dir.")
 
 

@@ -66,7 +66,7 @@ class Run:
             for name in (CHECKPOINT, "plots", "tables"):
                 folder_in(folder, name)
             if not resume:
-                check_unused(folder)
+                _check_no_run(folder)
                 (folder / "progress.csv").unlink(missing_ok=True)  # of a run killed before its first checkpoint
             write_json(folder / "config.json", describe(model))
             write_json(
@@ -225,8 +225,14 @@ def check_unused(folder: Path) -> None:
     What a run leaves that was killed before its first checkpoint is no hindrance: there is nothing to resume from.
 
     Raises:
-        RunError: it holds a run already.
+        RunError: another process writes to it, or it holds a run already.
     """
+    if folder.is_dir():
+        lock_run(folder).release()
+    _check_no_run(folder)
+
+
+def _check_no_run(folder: Path) -> None:
     if has_checkpoint(folder / CHECKPOINT):
         raise RunError(
             f"{folder} already holds a run. Continue it with --resume, or choose another folder with --run-dir."

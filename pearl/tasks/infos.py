@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
+from encoders.abbreviation import abbreviated
+
 EACH = "each"
 """Key under which a vector environment hands out one info dictionary per task, as the environments returned them"""
 TRAINING_REWARD = "training_reward"
@@ -83,7 +85,7 @@ def number(value: Any, name: str, row: int, labels: Sequence[object] | None, fir
     if not is_number(value):
         shape = f" of the shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
         raise EnvError(
-            f"info[{name!r}] of {labelled(row, labels, first_row)} must be one number, got {value!r} "
+            f"info[{name!r}] of {labelled(row, labels, first_row)} must be one number, got {abbreviated(value)} "
             f"({type(value).__name__}{shape}). Leave the key out where there is nothing to tell.",
             row,
         )

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 _ATTRIBUTES = ("max_episode_steps", "_max_episode_steps")
+_NUMBERS = (int, float, np.integer, np.floating)
 
 
 def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
@@ -25,7 +26,11 @@ def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
             attributes += [getattr(layer, name, None) for name in _ATTRIBUTES]
         layer = layer.env if isinstance(layer, gym.Wrapper) else None
     for told in (limits, attributes):
-        counts = [int(limit) for limit in told if isinstance(limit, int | np.integer) and limit > 0]
+        counts = [
+            int(limit)
+            for limit in told
+            if isinstance(limit, _NUMBERS) and not isinstance(limit, bool) and limit > 0 and float(limit).is_integer()
+        ]
         if counts:
             return min(counts)
     return None

@@ -125,7 +125,7 @@ def find(name: str) -> TaskDistribution:
         own = [
             key
             for key, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, TaskDistribution) and value is not TaskDistribution
+            if isinstance(value, type) and issubclass(value, TaskDistribution) and value.__module__ == module.__name__
         ]
         raise UnknownFamilyError(
             name,

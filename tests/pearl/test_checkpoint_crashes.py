@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pearl import checkpoint, files
+from pearl.checkpoint import store as checkpoint
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
+from pearl.files import access as files
 from tests.pearl.checkpoints import assert_holds, contents, example, save_example
 
 

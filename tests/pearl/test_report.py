@@ -10,8 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from encoders import Context
-from pearl import PEARL, Task, evaluation
+from pearl import PEARL, Task
 from pearl.collection.rollout import Trajectories
+from pearl.evaluation import protocol as evaluation
 from pearl.evaluation.protocol import Evaluation, References, bootstrap_interval
 from pearl.runs.report import (
     draw_adaptation,

@@ -9,7 +9,8 @@ import threading
 import pytest
 import torch
 
-from pearl import CheckpointError, DivergedError, NonFiniteError, checkpoint
+from pearl import CheckpointError, DivergedError, NonFiniteError
+from pearl.checkpoint import store as checkpoint
 from pearl.runs.run import Run, RunError, resume
 from tests.pearl import small
 from tests.pearl.run_folders import go_on, model_of, rows, run_in, steps_of

@@ -11,6 +11,7 @@ import pytest
 from pearl import CheckpointError
 from pearl.files.access import FileError
 from pearl.model import meta_learner as model_module
+from pearl.runs.folder import lock_run
 from pearl.runs.run import Run, RunError, check_unused, read_progress
 from pearl.runs.tracker import Tracker
 from pearl.runs.wandb_writer import WandbWriter
@@ -79,6 +80,14 @@ def test_a_folder_in_a_run_folder_that_is_a_link_is_refused_before_training(stra
     (strange.folder / name).symlink_to(strange.home.parent / leads)
     with pytest.raises(RunError, match=rf"Cannot write the run folder .*run/{name} is a link to .*{leads}"):
         run_in(strange.folder, model)
+
+
+def test_a_pipe_that_stands_in_a_files_place_is_no_reason_to_choose_another_folder(strange):
+    (strange.folder / "progress.csv").unlink()
+    os.mkfifo(strange.folder / "progress.csv")
+    with pytest.raises(RunError, match=r"progress\.csv is a named pipe") as raised:
+        go_on(strange.folder)
+    assert "--run-dir" not in str(raised.value)
 
 
 def test_an_event_file_that_is_a_link_is_refused(strange):
@@ -243,3 +252,13 @@ def test_of_two_new_runs_in_one_folder_one_trains_and_the_other_says_which(tmp_p
         first.stdin.close()
         first.stdout.close()
     assert go_on(tmp_path / "run").train() is not None
+
+
+def test_a_folder_in_use_is_told_before_what_it_holds(tmp_path):
+    model_of().save(tmp_path / "run" / "checkpoint")
+    lock = lock_run(tmp_path / "run")
+    with pytest.raises(RunError, match="is in use by process"):
+        check_unused(tmp_path / "run")
+    lock.release()
+    with pytest.raises(RunError, match="already holds a run"):
+        check_unused(tmp_path / "run")

@@ -214,3 +214,17 @@ def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
     assert loaded.config == dataclasses.replace(
         small_config(), agent=PEARLAgentConfig(hidden_sizes=(8,), learning_rate=0.5, critic_layer_norm=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        (TrainingConfig, "episodes_per_trial"),
+        (TrainingConfig, "initial_episodes"),
+        (TrainingConfig, "gradient_steps_per_env_step"),
+        (EvaluationConfig, "episodes"),
+    ],
+)
+def test_a_number_that_no_run_comes_to_the_end_of_is_refused(section, name):
+    with pytest.raises(ConfigError, match=rf"{section.section}\.{name} must be at most [\d,]+, got 1000000000"):
+        section(**{name: 10**9})

@@ -30,6 +30,7 @@ TELLING = {
     "a shorter wrapper under a longer": lambda: gym.wrappers.TimeLimit(gym.wrappers.TimeLimit(endless(), 25), 40),
     "a shorter wrapper around a longer": lambda: gym.wrappers.TimeLimit(gym.wrappers.TimeLimit(endless(), 40), 25),
     "an attribute": lambda: OwnLimit(0.3, 25),
+    "an attribute that is a float": lambda: OwnLimit(0.3, 25.0),
     "a private attribute": lambda: gym.wrappers.OrderEnforcing(OwnLimit(0.3, np.int64(25), "_max_episode_steps")),
 }
 
@@ -53,7 +54,7 @@ def test_a_registered_limit_counts_and_a_wrapper_around_it_before_it():
     assert own_time_limit(gym.wrappers.TimeLimit(gym.make("Pendulum-v1").unwrapped, 300)) == 300
 
 
-@pytest.mark.parametrize("value", [None, 0, -1, "25", 25.0])
+@pytest.mark.parametrize("value", [None, 0, -1, "25", 25.5, float("inf"), True])
 def test_an_attribute_that_is_no_number_of_steps_tells_nothing(value):
     env = endless()
     env.max_episode_steps = value

@@ -117,7 +117,7 @@ def _check_methods(distribution: Any) -> None:
 def _sample(distribution: TaskDistribution, n: int, seed: int) -> list[Task]:
     try:
         return distribution.sample(n, np.random.default_rng(seed))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskDistributionError(
             f"sample({n}, rng) raised {type(error).__name__}: {error}. (A finite set may hold fewer than n_tasks.)"
         ) from error
@@ -154,7 +154,7 @@ def _check_sampling(distribution: TaskDistribution, n: int, seed: int) -> list[T
 def _make_env(distribution: TaskDistribution, task: Task) -> gym.Env[Any, Any]:
     try:
         env = distribution.make_env(task)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskDistributionError(f"make_env(({task})) raised {type(error).__name__}: {error}.") from error
     require(isinstance(env, gym.Env), f"make_env must return a gymnasium.Env, got {env!r}.")
     return env
@@ -222,7 +222,7 @@ def _check_vector_env(
     env = made[0]
     try:
         envs = distribution.make_vec_env(tasks)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskDistributionError(f"make_vec_env(tasks) raised {type(error).__name__}: {error}.") from error
     require(isinstance(envs, VectorEnv), f"make_vec_env must return a gymnasium.vector.VectorEnv, got {envs!r}.")
     with closing(envs):

@@ -116,7 +116,7 @@ def call(task: Task, method: str, function: Any) -> Any:
     """Return what a user's function returns; what it raises is reported with its task."""
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskDistributionError(f"{method} of task ({task}) raised {type(error).__name__}: {error}") from error
 
 
