@@ -87,7 +87,7 @@ class TransitionReader:
 
     def _action(self, action: ArrayLike) -> NDArray[np.float32]:
         if type(action) is not np.ndarray or action.dtype.kind != "f":
-            action = as_numbers(action, "action")
+            action = np.asarray(action) if isinstance(action, int | np.integer) else as_numbers(action, "action")
             if action.dtype.kind == "b" and self._bounds:
                 raise ValueError(f"action must be an array of numbers, got {action!r}.")
         if self._is_discrete or action.shape != self._action_space.shape:

@@ -80,10 +80,15 @@ class StepEvent:
     """(task,), an episode ended here by termination or time limit"""
     active: BoolArray
     """(task,), whether the task plays; one that is through idles"""
-    truncated: BoolArray
-    """(task,), an episode was cut off here without having terminated"""
+    terminated: BoolArray
+    """(task,)"""
     vector_infos: dict[str, Any]
     """The vector environment's info"""
+
+    @property
+    def truncated(self) -> BoolArray:
+        """(task,), an episode was cut off here without having terminated."""
+        return self.dones & ~self.terminated
 
     @cached_property
     def infos(self) -> list[dict[str, Any]]:
@@ -138,6 +143,7 @@ def rollout(
     while True:
         if begins:
             active, deterministic = episode < episodes, torch.from_numpy(episode >= deterministic_from)
+            n_active = int(active.sum())
         choice = agent.act(observation, memory, deterministic, rng)
         action = choice.action.numpy(force=True)
         if not is_finite(action):
@@ -165,7 +171,8 @@ def rollout(
             "success": no_success if success is None else success,
         }
         _check_finite("reward", reward, len(steps) + 1, labels)
-        _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
+        if step["training_reward"] is not reward:
+            _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
         tells_success = tells_success or success is not None
         steps.append(step)
         extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
@@ -173,24 +180,16 @@ def rollout(
             memory = agent.observe(memory, transition, torch.from_numpy(active))
             ended = terminated | truncated
             begins = bool(ended.any())
+            dones = ended & active
             if begins:
-                memory = agent.end_episode(memory, torch.from_numpy(ended & active), rng)
+                memory = agent.end_episode(memory, torch.from_numpy(dones), rng)
         except NonFiniteError as error:
             tasks = "; ".join(labelled(row, labels) for row in error.tasks)
             raise NonFiniteError(f"At step {len(steps)} of the trial of {tasks}: {error}") from error
         observation = transition.next_observation
         if begins:
-            episode = episode + (ended & active)
-        going_on = on_step is None or on_step(
-            StepEvent(
-                n_active=int(active.sum()),
-                rewards=rewards,
-                dones=ended & active,
-                active=active,
-                truncated=truncated & ~terminated & active,
-                vector_infos=infos,
-            )
-        )
+            episode = episode + dones
+        going_on = on_step is None or on_step(StepEvent(n_active, rewards, dones, active, terminated, infos))
         if not going_on or (begins and (episode >= episodes).all()):
             break
         if begins:
@@ -215,8 +214,11 @@ def observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequen
     Raises:
         NonFiniteError: a number is not finite in float32.
     """
-    with np.errstate(over="ignore"):
+    if isinstance(observations, np.ndarray) and observations.dtype == np.float32:
         rows = observation_rows(space, observations)
+    else:
+        with np.errstate(over="ignore"):
+            rows = observation_rows(space, observations)
     _check_finite("observation", rows, step, labels)
     return rows
 
