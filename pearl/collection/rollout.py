@@ -1,6 +1,6 @@
 """The one code path by which agents act: collection, evaluation and deployment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from torch import Tensor
 
-from agents import MemoryT, MetaAgent, Transitions
+from agents import ActionChoice, MemoryT, MetaAgent, Transitions
 from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import env_actions, observation_rows
 from pearl.tasks.infos import TRAINING_REWARD, by_task, labelled, read_numbers, read_success
@@ -130,76 +131,149 @@ def rollout(
             what the agent knows of a task would become so.
         EnvError: an environment failed, or an info that is read is no number; names the task and the key.
     """
-    n_tasks = envs.num_envs
     deterministic_from = episodes if deterministic_from is None else deterministic_from
-    space, action_space = envs.single_observation_space, envs.single_action_space
+    space = envs.single_observation_space
+    record = _Record(envs.num_envs)
     # Copied: an environment may hand out the array that it writes the next observation into.
     observation = torch.from_numpy(observed(space, envs.reset(seed=seed)[0], 0, labels))
-    episode = np.zeros(n_tasks, np.int64)
-    steps: list[dict[str, NDArray[Any]]] = []
-    tells_success, no_success = False, np.zeros(n_tasks, np.bool_)
-    extras: list[dict[str, NDArray[Any]]] = []
+    episode = np.zeros(envs.num_envs, np.int64)
     begins = True
     while True:
         if begins:
             active, deterministic = episode < episodes, torch.from_numpy(episode >= deterministic_from)
             n_active = int(active.sum())
         choice = agent.act(observation, memory, deterministic, rng)
-        action = choice.action.numpy(force=True)
-        if not is_finite(action):
-            raise NonFiniteError(_of_agent(action, len(steps) + 1, labels))
-        next_observation, rewards, terminated, truncated, infos = envs.step(env_actions(action_space, action))
-        reward = _float32(rewards)
-        success = read_success(infos, n_tasks, labels) if infos else None
-        transition = Transitions(
-            observation=observation,
-            action=torch.from_numpy(action),
-            reward=torch.from_numpy(reward),
-            next_observation=torch.from_numpy(observed(space, next_observation, len(steps) + 1, labels)),
-            terminated=torch.from_numpy(terminated.astype(np.float32)),
-        )
-        step = {
-            "observation": observation.numpy(),
-            "action": action,
-            "reward": reward,
-            "training_reward": _training_reward(infos, reward, labels),
-            "next_observation": transition.next_observation.numpy(),
-            "terminated": terminated,
-            "truncated": truncated,
-            "episode": episode,
-            "mask": active,
-            "success": no_success if success is None else success,
-        }
-        _check_finite("reward", reward, len(steps) + 1, labels)
-        if step["training_reward"] is not reward:
-            _check_finite("training_reward", step["training_reward"], len(steps) + 1, labels)
-        tells_success = tells_success or success is not None
-        steps.append(step)
-        extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
-        try:
-            memory = agent.observe(memory, transition, torch.from_numpy(active))
-            ended = terminated | truncated
-            begins = bool(ended.any())
-            dones = ended & active
-            if begins:
-                memory = agent.end_episode(memory, torch.from_numpy(dones), rng)
-        except NonFiniteError as error:
-            tasks = "; ".join(labelled(row, labels) for row in error.tasks)
-            raise NonFiniteError(f"At step {len(steps)} of the trial of {tasks}: {error}") from error
-        observation = transition.next_observation
+        step = _take_step(envs, observation, choice, record.n_steps + 1, labels)
+        record.add(step, episode, active, choice)
+        ended = step.terminated | step.truncated
+        begins, dones = bool(ended.any()), ended & active
+        # Also where only idle tasks' episodes end: agents may draw for all tasks.
+        ends = dones if begins else None
+        memory = _remember(agent, memory, step.transition, active, ends, rng, record.n_steps, labels)
+        observation = step.transition.next_observation
         if begins:
             episode = episode + dones
-        going_on = on_step is None or on_step(StepEvent(n_active, rewards, dones, active, terminated, infos))
+        going_on = on_step is None or on_step(
+            StepEvent(n_active, step.rewards, dones, active, step.terminated, step.infos)
+        )
         if not going_on or (begins and (episode >= episodes).all()):
-            break
+            return record.trajectories(), memory
         if begins:
             after_reset = envs.reset(options={"reset_mask": ended})[0]
-            observation = torch.from_numpy(observed(space, after_reset, len(steps), labels))
-    fields: dict[str, Any] = {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
-    stacked = {name: np.stack([extra[name] for extra in extras], axis=1) for name in extras[0]}
-    if not tells_success:
-        fields["success"] = None
-    return Trajectories(**fields, extras=stacked), memory
+            observation = torch.from_numpy(observed(space, after_reset, record.n_steps, labels))
+
+
+class _Step(NamedTuple):
+    """A step of all tasks together."""
+
+    transition: Transitions
+    """What the agent learns of it, each (task, …)"""
+    training_reward: FloatArray
+    """(task,)"""
+    rewards: NDArray[np.float64]
+    """(task,), as the environments gave them"""
+    terminated: BoolArray
+    """(task,)"""
+    truncated: BoolArray
+    """(task,)"""
+    success: BoolArray | None
+    """(task,); None where no environment says"""
+    infos: dict[str, Any]
+    """The vector environment's info"""
+
+
+class _Record:
+    """The steps of a trial, until it ends."""
+
+    def __init__(self, n_tasks: int) -> None:
+        self._steps: list[dict[str, NDArray[Any]]] = []
+        self._extras: list[dict[str, NDArray[Any]]] = []
+        self._no_success = np.zeros(n_tasks, np.bool_)
+        self._tells_success = False
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the tasks together so far."""
+        return len(self._steps)
+
+    def add(self, step: _Step, episode: NDArray[np.int64], active: BoolArray, choice: ActionChoice) -> None:
+        """Keep a step of the episodes (task,), of which the active tasks' counts, with what the actions carry along."""
+        transition = step.transition
+        self._steps.append(
+            {
+                "observation": transition.observation.numpy(),
+                "action": transition.action.numpy(),
+                "reward": transition.reward.numpy(),
+                "training_reward": step.training_reward,
+                "next_observation": transition.next_observation.numpy(),
+                "terminated": step.terminated,
+                "truncated": step.truncated,
+                "episode": episode,
+                "mask": active,
+                "success": self._no_success if step.success is None else step.success,
+            }
+        )
+        self._extras.append({name: value.numpy(force=True) for name, value in choice.extras.items()})
+        self._tells_success = self._tells_success or step.success is not None
+
+    def trajectories(self) -> Trajectories:
+        """Return all steps, (task, step, …)."""
+        fields: dict[str, Any] = _stacked(self._steps)
+        if not self._tells_success:
+            fields["success"] = None
+        return Trajectories(**fields, extras=_stacked(self._extras))
+
+
+def _stacked(steps: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
+
+
+def _take_step(
+    envs: VectorEnv[Any, Any, Any],
+    observation: Tensor,
+    choice: ActionChoice,
+    number: int,
+    labels: Sequence[object] | None,
+) -> _Step:
+    """Act in all environments, and check what they return; ``number`` is the step's within the trial."""
+    action = choice.action.numpy(force=True)
+    if not is_finite(action):
+        raise NonFiniteError(_of_agent(action, number, labels))
+    actions = env_actions(envs.single_action_space, action)
+    next_observation, rewards, terminated, truncated, infos = envs.step(actions)
+    reward = _float32(rewards)
+    success = read_success(infos, envs.num_envs, labels) if infos else None
+    training_reward = _training_reward(infos, reward, labels)
+    transition = Transitions(
+        observation=observation,
+        action=torch.from_numpy(action),
+        reward=torch.from_numpy(reward),
+        next_observation=torch.from_numpy(observed(envs.single_observation_space, next_observation, number, labels)),
+        terminated=torch.from_numpy(terminated.astype(np.float32)),
+    )
+    _check_finite("reward", reward, number, labels)
+    if training_reward is not reward:
+        _check_finite("training_reward", training_reward, number, labels)
+    return _Step(transition, training_reward, rewards, terminated, truncated, success, infos)
+
+
+def _remember(
+    agent: MetaAgent[MemoryT],
+    memory: MemoryT,
+    transition: Transitions,
+    active: BoolArray,
+    ends: BoolArray | None,
+    rng: torch.Generator,
+    number: int,
+    labels: Sequence[object] | None,
+) -> MemoryT:
+    """Return the memory after a transition of each active task, and after the ``ends`` (task,) of episodes, if any."""
+    try:
+        memory = agent.observe(memory, transition, torch.from_numpy(active))
+        return memory if ends is None else agent.end_episode(memory, torch.from_numpy(ends), rng)
+    except NonFiniteError as error:
+        tasks = "; ".join(labelled(row, labels) for row in error.tasks)
+        raise NonFiniteError(f"At step {number} of the trial of {tasks}: {error}") from error
 
 
 def observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequence[object] | None) -> NDArray[Any]:
