@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from encoders.base import ContextEncoder
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief
+from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_evidence
 
 
 class ProductOfGaussians(ContextEncoder[GaussianBelief]):
@@ -59,10 +59,7 @@ class ProductOfGaussians(ContextEncoder[GaussianBelief]):
         return GaussianBelief(belief.precision + precision.sum(1), belief.weighted_mean + weighted_mean.sum(1), n_seen)
 
     def posterior(self, belief: GaussianBelief) -> Normal:  # noqa: D102
-        precision, weighted_mean, n_seen = belief
         if math.isfinite(self.evidence_limit):
-            weight = self.evidence_weight(n_seen).unsqueeze(-1)
-            precision = torch.lerp(torch.ones_like(precision), precision, weight)
-            weighted_mean = weighted_mean * weight
-        stddev = precision.rsqrt().clamp(min=self.min_stddev)
-        return Normal(weighted_mean / precision, stddev, validate_args=False)
+            belief = weigh_evidence(belief, self.prior(len(belief.n_seen)), self.evidence_weight(belief.n_seen))
+        stddev = belief.precision.rsqrt().clamp(min=self.min_stddev)
+        return Normal(belief.weighted_mean / belief.precision, stddev, validate_args=False)

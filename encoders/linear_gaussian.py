@@ -9,7 +9,7 @@ from torch.distributions import Normal
 from encoders.base import ContextEncoder
 from encoders.inverse import inverse_of_positive_definite
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief
+from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_evidence
 
 
 class LinearGaussian(ContextEncoder[GaussianBelief]):
@@ -72,13 +72,9 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         The precision matrix is kept and inverted in double precision: after many transitions its largest and smallest
         eigenvalues lie further apart than single precision can hold.
         """
-        precision, weighted_mean, n_seen = belief
         if math.isfinite(self.evidence_limit):
-            weight = self.evidence_weight(n_seen).unsqueeze(-1)
-            eye = torch.eye(self.latent_dim, dtype=precision.dtype, device=precision.device)
-            precision = torch.lerp(eye.expand_as(precision), precision, weight.unsqueeze(-1))
-            weighted_mean = weighted_mean * weight
-        covariance = inverse_of_positive_definite(precision)
-        mean = (covariance @ weighted_mean.unsqueeze(-1)).squeeze(-1)
+            belief = weigh_evidence(belief, self.prior(len(belief.n_seen)), self.evidence_weight(belief.n_seen))
+        covariance = inverse_of_positive_definite(belief.precision)
+        mean = (covariance @ belief.weighted_mean.unsqueeze(-1)).squeeze(-1)
         variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=self.min_stddev**2)
         return Normal(mean.float(), variance.sqrt().float(), validate_args=False)

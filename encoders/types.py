@@ -38,6 +38,14 @@ class GaussianBelief(NamedTuple):
     """(task,), transitions seen so far"""
 
 
+def weigh_evidence(belief: GaussianBelief, prior: GaussianBelief, weight: Tensor) -> GaussianBelief:
+    """Return a belief in which each task's transitions count by its ``weight`` (task,), and the prior as ever."""
+    of_precision = weight.view(-1, *[1] * (belief.precision.dim() - 1))
+    # Of a weight of 1 nothing is rounded.
+    precision = torch.lerp(prior.precision, belief.precision, of_precision)
+    return GaussianBelief(precision, belief.weighted_mean * weight.unsqueeze(-1), belief.n_seen)
+
+
 class PooledBelief(NamedTuple):
     """Running sum and count of per-transition features."""
 

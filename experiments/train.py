@@ -188,8 +188,9 @@ def main(argv: list[str]) -> int:
     try:
         evaluation = run.train(callback=progress, on_evaluation=progress.evaluated)
     except (pearl.NonFiniteError, pearl.DivergedError, pearl.EnvError, pearl.CheckpointError, OSError) as error:
-        told = isinstance(error, pearl.CheckpointError) or not has_checkpoint(folder / CHECKPOINT)
-        report("Training ended", error, "" if told else f"The last checkpoint in {folder} stands.")
+        # A CheckpointError says itself what stands.
+        stands = not isinstance(error, pearl.CheckpointError) and has_checkpoint(folder / CHECKPOINT)
+        report("Training ended", error, f"The last checkpoint in {folder} stands." if stands else "")
         return 1
     except KeyboardInterrupt:  # the second one
         if has_checkpoint(folder / CHECKPOINT):

@@ -59,10 +59,8 @@ def text(document: Mapping[str, Any], name: str, within: str = "") -> str:
     Raises:
         FieldError: it is missing or no text.
     """
-    value = _field(document, name, within)
-    if not isinstance(value, str):
-        raise FieldError(within + name, value, "a text")
-    return value
+    found: str = _of_kind(str, "a text", document, name, within)
+    return found
 
 
 def mapping(document: Mapping[str, Any], name: str, within: str = "") -> Mapping[str, Any]:
@@ -71,10 +69,8 @@ def mapping(document: Mapping[str, Any], name: str, within: str = "") -> Mapping
     Raises:
         FieldError: it is missing or no mapping.
     """
-    value = _field(document, name, within)
-    if not isinstance(value, Mapping):
-        raise FieldError(within + name, value, "a mapping")
-    return value
+    found: Mapping[str, Any] = _of_kind(Mapping, "a mapping", document, name, within)
+    return found
 
 
 def sequence(document: Mapping[str, Any], name: str, within: str = "") -> list[Any]:
@@ -83,13 +79,18 @@ def sequence(document: Mapping[str, Any], name: str, within: str = "") -> list[A
     Raises:
         FieldError: it is missing or no list.
     """
-    value = _field(document, name, within)
-    if not isinstance(value, list):
-        raise FieldError(within + name, value, "a list")
-    return value
+    found: list[Any] = _of_kind(list, "a list", document, name, within)
+    return found
 
 
 def _field(document: Mapping[str, Any], name: str, within: str) -> Any:
     if name not in document:
         raise MissingFieldError(within + name)
     return document[name]
+
+
+def _of_kind(kind: type, wanted: str, document: Mapping[str, Any], name: str, within: str) -> Any:
+    value = _field(document, name, within)
+    if not isinstance(value, kind):
+        raise FieldError(within + name, value, wanted)
+    return value

@@ -12,6 +12,9 @@ from pearl.checkpoint.manifest import STATE, CheckpointError, Manifest, read_man
 from pearl.checkpoint.safetensors_header import Form, read_header
 from pearl.files.json_reading import read_json_file
 
+REMEDY = "Load a checkpoint that pearl wrote."
+"""Ends the error of a file that is none of ours"""
+
 
 class Outline(NamedTuple):
     """Description of a checkpoint, read before any of its tensors.
@@ -101,9 +104,9 @@ def _load_document(path: Path) -> dict[str, Any]:
     try:
         document = read_json_file(path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}). Load a checkpoint that pearl wrote.") from error
+        raise CheckpointError(f"{path} is not valid JSON ({error}). {REMEDY}") from error
     if not isinstance(document, dict):
-        raise CheckpointError(f"{path} holds no JSON object. Load a checkpoint that pearl wrote.")
+        raise CheckpointError(f"{path} holds no JSON object. {REMEDY}")
     return document
 
 
@@ -111,13 +114,11 @@ def _load_forms(path: Path, names: list[str]) -> dict[str, Form]:
     try:
         forms = read_header(path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}). Load a checkpoint that pearl wrote."
-        ) from error
+        raise CheckpointError(f"{path} is not a safetensors file ({error}). {REMEDY}") from error
     if sorted(forms) != sorted(names):
         raise CheckpointError(
             f"{path} holds the tensors {abbreviated(sorted(forms), 300)}, where the manifest lists "
-            f"{abbreviated(sorted(names), 300)}. Load a checkpoint that pearl wrote."
+            f"{abbreviated(sorted(names), 300)}. {REMEDY}"
         )
     return forms
 
@@ -128,6 +129,4 @@ def _load_tensors(path: Path, names: list[str], device: str | torch.device) -> d
             # safetensors hands out views of the mapped file, which would change if the file did: hence the copy.
             return {name: file.get_tensor(name).to(device, copy=True) for name in names}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}). Load a checkpoint that pearl wrote."
-        ) from error
+        raise CheckpointError(f"{path} is not a safetensors file ({error}). {REMEDY}") from error

@@ -101,7 +101,7 @@ class PEARLConfig(Config):
         """Return the most transitions that a belief holds in training or in evaluation.
 
         Args:
-            horizon: longest episode, in environment steps.
+            horizon: steps of an episode, of the first task where they differ.
         """
         training = self.training
         in_training = training.max_context + (training.rewarded_context if training.relabel_candidates > 0 else 0)

@@ -13,7 +13,8 @@ MOST_BYTES = 64 * 2**20
 """Size of the largest JSON document"""
 MOST_LEVELS = 50
 """Levels of objects and lists in each other, at most"""
-_LONGEST_NUMBER = 100
+LONGEST_NUMBER = 100
+"""Characters of a number, at most"""
 
 
 def read_json_file(path: Path) -> Any:
@@ -83,15 +84,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _float(text: str) -> float:
-    number = float(text) if len(text) <= _LONGEST_NUMBER else math.inf
+    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{shortened(text, 30)} is no finite number of at most {_LONGEST_NUMBER} characters")
+        raise ValueError(f"{shortened(text, 30)} is no finite number of at most {LONGEST_NUMBER} characters")
     return number
 
 
 def _int(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"a whole number has {len(text):,} characters, more than {_LONGEST_NUMBER}")
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a whole number has {len(text):,} characters, more than {LONGEST_NUMBER}")
     return int(text)
 
 

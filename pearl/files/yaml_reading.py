@@ -12,12 +12,12 @@ import yaml
 
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import INTEGERS
+from pearl.files.json_reading import LONGEST_NUMBER
 
 MOST_BYTES = 100_000
 """Size of the largest settings file"""
 MOST_LEVELS = 20
 """Levels of mappings and lists in each other, at most"""
-_LONGEST_NUMBER = 100
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {
     f"{_TAG}int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"),
@@ -114,11 +114,11 @@ class _PlainLoader(yaml.SafeLoader):
         return float(self._number(node, super().construct_yaml_float))
 
     def _number(self, node: yaml.ScalarNode, construct: Any) -> Any:
-        if len(node.value) > _LONGEST_NUMBER:
+        if len(node.value) > LONGEST_NUMBER:
             _refuse(
                 node.start_mark,
                 f"a number of {len(node.value):,} characters ({shortened(node.value, 30)}) is not read. "
-                f"Numbers have at most {_LONGEST_NUMBER}.",
+                f"Numbers have at most {LONGEST_NUMBER}.",
             )
         try:
             return construct(node)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from encoders.settings import INTEGERS
 from pearl.algorithms import find_system
 from pearl.checkpoint.fields import FieldError, finite_number, mapping, sequence, text, whole_number
 from pearl.config.reading import from_mapping
@@ -77,13 +76,7 @@ def read_config(document: Mapping[str, Any]) -> Config:
     """
     # Checkpoints of the time when PEARL was the only system do not name it.
     name = text(document, "system") if "system" in document else PEARLConfig.system
-    settings = mapping(document, "config")
-    for section, values in settings.items():
-        for setting, value in values.items() if isinstance(values, dict) else ():
-            for number in value if isinstance(value, list) else [value]:
-                if type(number) is int and abs(number) >= INTEGERS:
-                    raise FieldError(f"config.{section}.{setting}", value, "nothing beyond whole numbers of 64 bits")
-    return from_mapping(find_system(name).config, settings)
+    return from_mapping(find_system(name).config, mapping(document, "config"))
 
 
 def _seed(document: Mapping[str, Any]) -> int:

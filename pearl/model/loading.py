@@ -11,7 +11,7 @@ from pearl.algorithms import find_system
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
 from pearl.checkpoint.random_state import restore_random_state
-from pearl.checkpoint.reading import Outline
+from pearl.checkpoint.reading import REMEDY, Outline
 from pearl.checkpoint.store import Checkpoint, CheckpointError, has_checkpoint, read_checkpoint
 from pearl.config.reading import ConfigError
 from pearl.config.run import Config, PEARLConfig
@@ -25,8 +25,6 @@ from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
 from pearl.training.learner import learning_device
-
-_REMEDY = "Load a checkpoint that pearl wrote."
 
 
 def load_config(path: str | Path) -> Config:
@@ -74,12 +72,14 @@ def load(
     if device is not None:
         device = converted(Literal["cpu", "cuda"], device, "device")
 
+    described: ModelDocument
+
     def check(outline: Outline) -> None:
+        nonlocal described
         described = _described(folder, outline.document, outline.paths[STATE])
         _check_fit(folder, described, distribution, outline)
 
     checkpoint = read_checkpoint(folder, check=check)
-    described = _described(folder, checkpoint.document, checkpoint.paths[STATE])
     config = described.config
     if device is not None and isinstance(config.training, TrainingConfig):
         config = replace(config, training=replace(config.training, device=device))
@@ -116,7 +116,7 @@ def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDo
             f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"
         ) from error
     except ValueError as error:
-        raise CheckpointError(f"{path} is not the document of a model: {error}. {_REMEDY}") from error
+        raise CheckpointError(f"{path} is not the document of a model: {error}. {REMEDY}") from error
 
 
 def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
@@ -142,7 +142,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
     except Exception as error:  # A family's own code, which takes what parameters it knows.
         raise CheckpointError(
             f"{outline.paths[STATE]} has the training task {abbreviated(task.to_json())}, of which {family} makes no "
-            f"environment ({type(error).__name__}: {shortened(str(error), 300)}). {_REMEDY}"
+            f"environment ({type(error).__name__}: {shortened(str(error), 300)}). {REMEDY}"
         ) from error
     try:
         spaces = {"observation": str(env.observation_space), "action": str(env.action_space)}
@@ -160,13 +160,13 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
             "Give its own TaskDistribution: pearl.load(path, distribution=...)."
         )
     if "weights" not in outline.forms:
-        raise CheckpointError(f"{folder} holds no weights. {_REMEDY}")
+        raise CheckpointError(f"{folder} holds no weights. {REMEDY}")
     try:
         check_weights(outline.forms["weights"], config, env.observation_space, env.action_space)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{outline.paths['weights']} does not hold what its config describes: {shortened(str(error), 500)}. "
-            f"{_REMEDY}"
+            f"{REMEDY}"
         ) from error
 
 
@@ -181,7 +181,7 @@ def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocumen
             model.training.load_tensors(groups)
     except KeyError as error:
         raise CheckpointError(
-            f"{paths[STATE].parent} does not hold what its config describes: it lacks {error}. {_REMEDY}"
+            f"{paths[STATE].parent} does not hold what its config describes: it lacks {error}. {REMEDY}"
         ) from error
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
@@ -191,6 +191,6 @@ def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocumen
         model.training.load_state(described.training, model.horizon)
         restore_random_state(model._rng, described.acting_rng, "acting_rng")
     except ValueError as error:
-        raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {_REMEDY}") from error
+        raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {REMEDY}") from error
     model.wall_s = described.wall_s
     model.next_evaluation = described.next_evaluation

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.finite import NonFiniteError
 from pearl.checkpoint.finite_tensors import first_fault
@@ -14,15 +14,18 @@ from pearl.config.reading import to_mapping
 from pearl.config.run import Config
 from pearl.version import __version__
 
+if TYPE_CHECKING:
+    from pearl.model.meta_learner import MetaLearner
+
 CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
 
 
-def save(model: Any, path: Path, *, training_state: bool = True) -> None:
+def save(model: "MetaLearner", path: Path, *, training_state: bool = True) -> None:
     """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
 
     Args:
-        model: a ``MetaLearner``.
+        model: is saved.
         path: the folder.
         training_state: whether learning can go on from it.
 
@@ -70,7 +73,7 @@ def is_without_temperature(config: Config) -> bool:
     return getattr(config.agent, "temperature", None) == 0
 
 
-def describe(model: Any) -> dict[str, Any]:
+def describe(model: "MetaLearner") -> dict[str, Any]:
     """Return what a run's ``config.json`` holds."""
     return {
         "family": model.family,

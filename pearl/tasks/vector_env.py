@@ -175,11 +175,20 @@ def check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[object], firs
     Raises:
         EnvError: two tasks share one.
     """
+    if (pair := sharing_rows(envs)) is not None:
+        row, other = (first_row + number for number in pair)
+        whose, before = labelled(row, tasks, first_row), labelled(other, tasks, first_row)
+        raise EnvError(_again(whose, before, envs[pair[0]]), row)
+
+
+def sharing_rows(envs: Sequence[gym.Env[Any, Any]]) -> tuple[int, int] | None:
+    """Return which two environments are the same one, however it is wrapped, the later first; None where none are."""
     rows: dict[int, int] = {}
-    for row, env in enumerate(envs, first_row):
+    for row, env in enumerate(envs):
         other = rows.setdefault(id(env.unwrapped), row)
         if other != row:
-            raise EnvError(_again(labelled(row, tasks, first_row), labelled(other, tasks, first_row), env), row)
+            return row, other
+    return None
 
 
 def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:

@@ -24,7 +24,7 @@ from pearl.tasks.check.units import warn_of_units
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.infos import READ, EnvError, read_numbers
 from pearl.tasks.limits import time_limit
-from pearl.tasks.vector_env import SHARING_REMEDY, prepare
+from pearl.tasks.vector_env import SHARING_REMEDY, prepare, sharing_rows
 
 _OTHER_SEEDS = 8
 _MANY_TASKS = 200
@@ -67,8 +67,8 @@ def check_task_distribution(
     for task in tasks:
         with closing(_make_env(distribution, task)) as env:
             first = env if first is None else first
-            _check_new(env, task, made, tasks)
             made.append(env)
+            _check_apart(made, tasks, "make_env")
             _check_spaces(env, first, task)
             horizons.append(_horizon(env, task))
             episodes.append([play(env, task, horizons[-1], seed, n, policy) for n in range(EPISODES)])
@@ -160,14 +160,14 @@ def _make_env(distribution: TaskDistribution, task: Task) -> gym.Env[Any, Any]:
     return env
 
 
-def _check_new(
-    env: gym.Env[Any, Any], task: Task, made: Sequence[gym.Env[Any, Any]], tasks: Sequence[Task], name: str = "make_env"
-) -> None:
-    for other, its in zip(made, tasks, strict=False):
-        require(
-            env.unwrapped is not other.unwrapped,
-            f"{name} gave task ({task}) the environment that task ({its}) has already ({env.unwrapped}). "
-            f"{SHARING_REMEDY}",
+def _check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[Task], name: str) -> None:
+    """Check that no two environments, made for the tasks in turn, are the same one; ``name`` made the last."""
+    pair = sharing_rows(envs)
+    if pair is not None:
+        task, its = (tasks[row % len(tasks)] for row in pair)
+        raise TaskDistributionError(
+            f"{name} gave task ({task}) the environment that task ({its}) has already ({envs[pair[0]].unwrapped}). "
+            f"{SHARING_REMEDY}"
         )
 
 
@@ -238,8 +238,7 @@ def _check_vector_env(
             mode is AutoresetMode.DISABLED,
             f"make_vec_env must use AutoresetMode.DISABLED (pass autoreset_mode to SyncVectorEnv), got {mode}.",
         )
-        for own, task in zip(getattr(envs.unwrapped, "envs", []), tasks, strict=False):
-            _check_new(own, task, made, tasks, "make_vec_env")
+        _check_apart([*made, *getattr(envs.unwrapped, "envs", [])], tasks, "make_vec_env")
         try:
             prepare(envs, tasks)
             _check_lone_reset(envs, env, tasks, seed)
