@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from agents.finite import NonFiniteError
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.random_state import random_state_to_json
@@ -62,10 +64,10 @@ def save(model: "MetaLearner", path: Path, *, training_state: bool = True) -> No
 
 def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
     """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
-    names = ("torch", "gymnasium", "numpy", "stable-baselines3", *simulators)
-    return {"pearl-metarl": __version__, "python": platform.python_version()} | {
-        name: metadata.version(name) for name in names
-    }
+    names = ("gymnasium", "numpy", "stable-baselines3", *simulators)
+    # PyTorch's own word also names its build, such as 2.13.0+cu130, which the installed distribution may leave out.
+    own = {"pearl-metarl": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    return own | {name: metadata.version(name) for name in names}
 
 
 def is_without_temperature(config: Config) -> bool:
