@@ -2,14 +2,14 @@
 
 from agents.base import Deployable, MemorylessAgent, MemoryT, MetaAgent
 from agents.config import PEARLAgentConfig
-from agents.gradient_based import GradientAgentConfig
-from agents.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
-from agents.pearl import PEARLAgent, PEARLMemory
-from agents.recurrent_sac import RecurrentSACAgent, RecurrentSACAgentConfig
-from agents.reptile import ReptileAgent
-from agents.rl2 import RL2Agent, RL2AgentConfig
+from agents.context.pearl import PEARLAgent, PEARLMemory
+from agents.gradient.base import GradientAgentConfig
+from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
+from agents.gradient.reptile import ReptileAgent
+from agents.memory.recurrent_sac import RecurrentSACAgent, RecurrentSACAgentConfig
+from agents.memory.rl2 import RL2Agent, RL2AgentConfig
+from agents.memory.transformer import TransformerAgent, TransformerAgentConfig
 from agents.spaces import check_spaces
-from agents.transformer import TransformerAgent, TransformerAgentConfig
 from agents.types import ActionChoice, MetaBatch, Transitions, TrialBatch, Trials
 
 __distribution__ = "pearl-metarl"

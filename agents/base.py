@@ -8,7 +8,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from agents.actions import make_actions
+from agents.networks.actions import make_actions
 from agents.spaces import check_spaces
 from agents.types import ActionChoice, Transitions
 

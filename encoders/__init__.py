@@ -1,17 +1,17 @@
 """Encoders: from context to a belief over the task variable z."""
 
-from encoders.attention import WindowBelief, WindowedAttention
 from encoders.base import ContextEncoder
 from encoders.config import EncoderConfig, make_encoder
-from encoders.gated_recurrence import GatedRecurrentUnit
-from encoders.gaussian_product import ProductOfGaussians
-from encoders.linear_gaussian import LinearGaussian
+from encoders.kernels.gated_recurrence import GatedRecurrentUnit
+from encoders.kernels.static_shapes import static_shapes
 from encoders.mlp import mlp
 from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
-from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
-from encoders.recurrent import RecurrentBelief, RecurrentFeatures
+from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
+from encoders.pooled.gaussian_product import ProductOfGaussians
+from encoders.pooled.linear_gaussian import LinearGaussian
+from encoders.sequence.attention import WindowBelief, WindowedAttention
+from encoders.sequence.recurrent import RecurrentBelief, RecurrentFeatures
 from encoders.settings import ConfigError, Settings
-from encoders.static_shapes import static_shapes
 from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
 
 __distribution__ = "pearl-metarl"

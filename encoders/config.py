@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from encoders.attention import WindowedAttention
 from encoders.base import ContextEncoder
 from encoders.blind import Blind
-from encoders.gaussian_product import ProductOfGaussians
-from encoders.linear_gaussian import LinearGaussian
-from encoders.pooled import MaxPooledFeatures, MeanAggregator, PooledFeatures
-from encoders.recurrent import RecurrentFeatures
+from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
+from encoders.pooled.gaussian_product import ProductOfGaussians
+from encoders.pooled.linear_gaussian import LinearGaussian
+from encoders.sequence.attention import WindowedAttention
+from encoders.sequence.recurrent import RecurrentFeatures
 from encoders.settings import ConfigError, Settings
 
 EncoderKind = Literal[

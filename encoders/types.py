@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from encoders.static_shapes import shapes_are_static
+from encoders.kernels.static_shapes import shapes_are_static
 
 CONTEXT_FIELDS = ("observation", "action", "reward", "next_observation")
 """The parts of a transition that an encoder may read."""

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import MetaAgent
-from agents.features import NormalisedFeatures
+from agents.networks.features import NormalisedFeatures
 from pearl.checkpoint.fields import finite_number, mapping, whole_number
 from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
 from pearl.collection.rollout import StepEvent, Trajectories, rollout

@@ -16,7 +16,7 @@ class CapturedStep:
 
     Args:
         step: always of the same shapes, on the same tensors, and without a question that the host would have to wait
-            for (``encoders.static_shapes``).
+            for (``encoders.kernels.static_shapes``).
         rng: the generator on the GPU that the step draws from.
     """
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.policies import ClippedGaussian
+from agents.networks.policies import ClippedGaussian
 from tests.agents.agent_tester import generator
 
 

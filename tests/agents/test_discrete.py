@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from agents import MetaBatch, PEARLAgent
-from agents.actions import DiscreteActions
 from agents.losses import critic_loss, expected_soft_value, soft_value
-from agents.policies import Categorical
+from agents.networks.actions import DiscreteActions
+from agents.networks.policies import Categorical
 from encoders import kl_to_unit_gaussian
 from tests.agents.agent_tester import (
     DISCRETE,

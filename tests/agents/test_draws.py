@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents.draws import StratifiedDraws, generalised_golden_ratio
+from agents.context.draws import StratifiedDraws, generalised_golden_ratio
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
-from agents.features import CLIP, ImageFeatures, NormalisedFeatures, VectorFeatures, make_features
 from agents.losses import critic_loss
+from agents.networks.features import CLIP, ImageFeatures, NormalisedFeatures, VectorFeatures, make_features
 from encoders import Context, EncoderConfig, kl_to_unit_gaussian
 from tests.agents.agent_tester import (
     OBSERVATION_DIM,

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 from agents import Transitions, Trials
-from agents.gradient_based import ROOM, GradientAgent, GradientMemory, Lessons, Parameters
-from agents.maml import FOMAMLAgent, MAMLAgent
-from agents.ppo import standardised
-from agents.reptile import ReptileAgent
+from agents.gradient.base import ROOM, GradientAgent, GradientMemory, Lessons, Parameters
+from agents.gradient.maml import FOMAMLAgent, MAMLAgent
+from agents.gradient.reptile import ReptileAgent
+from agents.learning.ppo import standardised
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
     GRADIENT_LEARNERS,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents import MetaBatch, PEARLAgentConfig
-from agents.features import NormalisedFeatures, VectorFeatures, make_features
+from agents.networks.features import NormalisedFeatures, VectorFeatures, make_features
 from tests.agents.agent_tester import (
     as_context,
     assert_identical,

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLAgentConfig, check_spaces
-from agents.features import ImageFeatures, VectorFeatures, make_features
 from agents.images import MIN_SIDE, height_axis
+from agents.networks.features import ImageFeatures, VectorFeatures, make_features
 from agents.spaces import is_image, observation_row, observation_rows
 from encoders import EncoderConfig
 from tests.agents.agent_tester import all_of, generator

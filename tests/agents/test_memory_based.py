@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from agents import Transitions, Trials
-from agents.memory_based import MemoryAgent
-from agents.sequence_models import GRU, EmbeddedGRU, SequenceModel
-from agents.transformer import CausalTransformer
+from agents.memory.on_policy import MemoryAgent
+from agents.memory.sequence_models import GRU, EmbeddedGRU, SequenceModel
+from agents.memory.transformer import CausalTransformer
 from tests.agents import agent_tester
 from tests.agents.agent_tester import (
     ACTION_SPACE,

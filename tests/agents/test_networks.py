@@ -10,8 +10,8 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from torch.nn import functional
 
 from agents.losses import critic_loss
-from agents.networks import Actor, CategoricalActor, CriticEnsemble
-from agents.policies import LOG_STDDEV_RANGE, SquashedGaussian
+from agents.networks.actor_critic import Actor, CategoricalActor, CriticEnsemble
+from agents.networks.policies import LOG_STDDEV_RANGE, SquashedGaussian
 
 
 def exact_log_prob(unsquashed: float, mean: float, log_stddev: float) -> float:

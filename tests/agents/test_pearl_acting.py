@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
-from agents.actions import ContinuousActions, make_actions
-from agents.pearl import READ_TOGETHER
+from agents.context.pearl import READ_TOGETHER
+from agents.networks.actions import ContinuousActions, make_actions
 from encoders import Context
 from tests.agents.agent_tester import (
     ACTION_SPACE,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.ppo import clipped_surrogate, generalised_advantages, mean_of_steps, mean_of_tasks, standardised
+from agents.learning.ppo import clipped_surrogate, generalised_advantages, mean_of_steps, mean_of_tasks, standardised
 
 ALL = torch.ones(1, 3, dtype=torch.bool)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig
-from agents.decoder import TransitionDecoder
+from agents.context.decoder import TransitionDecoder
 from encoders import EncoderConfig
 from tests.agents.agent_tester import (
     ACTION_SPACE,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.gaps import without_gaps
+from encoders.sequence.gaps import without_gaps
 
 masks = st.integers(0, 9).flatmap(
     lambda steps: st.lists(st.lists(st.booleans(), min_size=steps, max_size=steps), min_size=1, max_size=3)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import static_shapes
-from encoders.inverse import inverse_of_positive_definite
-from encoders.static_shapes import shapes_are_static
+from encoders.kernels.inverse import inverse_of_positive_definite
+from encoders.kernels.static_shapes import shapes_are_static
 from encoders.types import where_present
 from tests.encoders.encoder_tester import KINDS, TOLERANCE, build_encoder, random_context, random_mask
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.memory_based import MemoryAgent, MemoryAgentConfig
-from agents.sequence_models import SequenceModel
+from agents.memory.on_policy import MemoryAgent, MemoryAgentConfig
+from agents.memory.sequence_models import SequenceModel
 from encoders import ConfigError, mlp
 
 

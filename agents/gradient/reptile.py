@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from agents.gradient_based import GradientAgent, Lessons, Parameters
-from agents.ppo import gradient_steps, mean_of_tasks
+from agents.gradient.base import GradientAgent, Lessons, Parameters
+from agents.learning.ppo import gradient_steps, mean_of_tasks
 from agents.types import Trials, check_transitions
 
 

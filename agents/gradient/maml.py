@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.gradient_based import GradientAgent, GradientAgentConfig, Lessons
-from agents.ppo import PPOConfig, clipped_surrogate, gradient_steps, mean_of_tasks, standardised
+from agents.gradient.base import GradientAgent, GradientAgentConfig, Lessons
+from agents.learning.ppo import PPOConfig, clipped_surrogate, gradient_steps, mean_of_tasks, standardised
 from agents.types import Trials, check_transitions
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from encoders.base import ContextEncoder
-from encoders.inverse import inverse_of_positive_definite
+from encoders.kernels.inverse import inverse_of_positive_definite
 from encoders.mlp import mlp
 from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_evidence
 

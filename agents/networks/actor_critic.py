@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
+from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from encoders import mlp
 from encoders.mlp import followed_by_zeros, line_padding
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 from agents.config import SACConfig
 from agents.finite import check_log_probs
 from agents.losses import expected_soft_value, soft_value
-from agents.networks import Actor, CategoricalActor, CriticEnsemble
-from agents.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
+from agents.networks.actor_critic import Actor, CategoricalActor, CriticEnsemble
+from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
 _LOWEST, _HIGHEST = (np.array(bound, np.float32) for bound in LOG_STDDEV_RANGE)

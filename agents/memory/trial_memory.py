@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from agents.base import NetworkAgent
-from agents.features import ImageFeatures, VectorFeatures
 from agents.finite import check_memory
 from agents.memories import leaves, where_rows
-from agents.sequence_models import SequenceModel
+from agents.memory.sequence_models import SequenceModel
+from agents.networks.features import ImageFeatures, VectorFeatures
 from agents.types import Transitions, check_transitions
 
 

@@ -8,9 +8,9 @@ from torch.distributions import Normal
 from torch.nn import functional
 
 from encoders.feature_encoder import FeatureEncoder
-from encoders.gaps import without_gaps
-from encoders.gated_recurrence import GatedRecurrentUnit
-from encoders.static_shapes import shapes_are_static
+from encoders.kernels.gated_recurrence import GatedRecurrentUnit
+from encoders.kernels.static_shapes import shapes_are_static
+from encoders.sequence.gaps import without_gaps
 from encoders.types import Context, where_present
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from agents.memory_based import MemoryAgent, MemoryAgentConfig
-from agents.sequence_models import GRU
+from agents.memory.on_policy import MemoryAgent, MemoryAgentConfig
+from agents.memory.sequence_models import GRU
 from encoders import ConfigError
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.on_policy import OnPolicyAgent, Policy, choose
-from agents.ppo import (
+from agents.learning.on_policy import OnPolicyAgent, Policy, choose
+from agents.learning.ppo import (
     PPOConfig,
     clipped_surrogate,
     generalised_advantages,
@@ -15,8 +15,8 @@ from agents.ppo import (
     mean_of_steps,
     standardised,
 )
-from agents.sequence_models import SequenceModel
-from agents.trial_memory import TrialMemory, TrialMemoryAgent
+from agents.memory.sequence_models import SequenceModel
+from agents.memory.trial_memory import TrialMemory, TrialMemoryAgent
 from agents.types import ActionChoice, Trials, check_transitions, episode_begins
 from encoders import mlp
 

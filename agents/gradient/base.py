@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from agents.finite import check_memory
-from agents.on_policy import OnPolicyAgent, Policy, choose
-from agents.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
+from agents.learning.on_policy import OnPolicyAgent, Policy, choose
+from agents.learning.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import ConfigError, mlp
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from agents.base import initial_weights
 from agents.config import SACConfig
-from agents.features import make_features
+from agents.learning.soft_actor_critic import SoftActorCriticAgent
 from agents.losses import actor_loss, critic_loss, trial_bellman_target
-from agents.sequence_models import EmbeddedGRU
-from agents.soft_actor_critic import SoftActorCriticAgent
-from agents.trial_memory import TrialMemory, TrialMemoryAgent
+from agents.memory.sequence_models import EmbeddedGRU
+from agents.memory.trial_memory import TrialMemory, TrialMemoryAgent
+from agents.networks.features import make_features
 from agents.types import ActionChoice, TrialBatch, check_trial_batch, episode_begins
 from encoders import ConfigError
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.features import ImageFeatures, VectorFeatures
+from agents.networks.features import ImageFeatures, VectorFeatures
 from encoders.mlp import MLP
 
 _ZERO = np.zeros((), np.float32)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.static_shapes import shapes_are_static
+from encoders.kernels.static_shapes import shapes_are_static
 
 
 def inverse_of_positive_definite(matrices: Tensor) -> Tensor:

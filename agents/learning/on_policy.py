@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.actions import Actions, ContinuousActions, DiscreteActions
 from agents.base import NetworkAgent, initial_weights
-from agents.features import make_features
 from agents.finite import check_log_probs
-from agents.policies import Categorical, ClippedGaussian
-from agents.ppo import OnPolicyConfig
+from agents.learning.ppo import OnPolicyConfig
+from agents.networks.actions import Actions, ContinuousActions, DiscreteActions
+from agents.networks.features import make_features
+from agents.networks.policies import Categorical, ClippedGaussian
 from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5

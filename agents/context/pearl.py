@@ -10,13 +10,13 @@ from torch.distributions import Normal
 
 from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
-from agents.decoder import TransitionDecoder
-from agents.draws import StratifiedDraws
-from agents.features import make_features
+from agents.context.decoder import TransitionDecoder
+from agents.context.draws import StratifiedDraws
 from agents.finite import check_memory
-from agents.in_numpy import ActorInNumPy
+from agents.kernels.acting import ActorInNumPy
+from agents.learning.soft_actor_critic import SoftActorCriticAgent
 from agents.losses import actor_loss, critic_loss, soft_bellman_target
-from agents.soft_actor_critic import SoftActorCriticAgent
+from agents.networks.features import make_features
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
     Context,

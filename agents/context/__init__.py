@@ -1,0 +1,1 @@
+"""Algorithms that infer a task variable from context: PEARL."""

@@ -1,0 +1,1 @@
+"""Algorithms that adapt by gradient steps: MAML, FOMAML, Reptile."""

@@ -1,0 +1,1 @@
+"""Fast forms of plain PyTorch, each tested to equal it."""

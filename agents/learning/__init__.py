@@ -1,0 +1,1 @@
+"""Gradient steps that algorithms share: soft actor-critic, and on-policy by PPO."""

@@ -1,0 +1,1 @@
+"""Algorithms whose policy remembers the trial: RL², the transformer, recurrent soft actor-critic."""

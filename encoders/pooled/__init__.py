@@ -1,0 +1,1 @@
+"""Encoders whose belief pools the transitions, whatever their order."""

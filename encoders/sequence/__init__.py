@@ -1,0 +1,1 @@
+"""Encoders whose belief depends on the transitions' order."""
