@@ -56,7 +56,7 @@ def main(
     chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
     settings = model.config.evaluation
     episodes = settings.episodes if episodes is None else episodes
-    env = model.tasks.make_env(chosen, render_mode="rgb_array" if gif else None)
+    env = model.task_distribution.make_env(chosen, render_mode="rgb_array" if gif else None)
     if gif:
         env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
     exploring = min(settings.exploration_episodes, max(1, episodes - 1))
@@ -67,7 +67,7 @@ def main(
         made.mkdir(parents=True, exist_ok=True)
     trial = policy.trial
     assert trial is not None
-    references = measure_references(model.tasks, [chosen], seed=seed)
+    references = measure_references(model.task_distribution, [chosen], seed=seed)
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
     posterior = posterior_path(model.agent, trial, ends) if infers_task(model.agent) else None
     table = Table(title=f"{model.family}: adapting to {chosen}")
@@ -86,7 +86,7 @@ def main(
     paths = []
     with warn_on_failure("the picture was not drawn"):
         picture = pictures / "adaptation.png"
-        paths.append(draw_adaptation(model.agent, model.tasks, chosen, trial, references.lines(), picture))
+        paths.append(draw_adaptation(model.agent, model.task_distribution, chosen, trial, references.lines(), picture))
     if gif:
         with warn_on_failure(f"the film {gif} was not made"):
             paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]

@@ -43,12 +43,12 @@ def precision(quick: bool) -> Iterator[Figure]:
 
 def _batches(model: pearl.PEARL, n: int) -> list[MetaBatch]:
     tasks, rng = model.train_tasks[: model.config.training.meta_batch], torch.Generator().manual_seed(0)
-    envs = model.tasks.make_vec_env(tasks)
+    envs = model.task_distribution.make_vec_env(tasks)
     memory = model.agent.begin(len(tasks), rng)
     trajectories, _ = rollout(envs, model.agent, memory, episodes=EPISODES, seed=0, rng=rng)
     envs.close()
     model.training.replay.add(range(len(tasks)), trajectories)
-    sampler = MetaSampler(model.training.replay, model.tasks, model.train_tasks, model.config, rng)
+    sampler = MetaSampler(model.training.replay, model.task_distribution, model.train_tasks, model.config, rng)
     return [sampler.sample() for _ in range(n)]
 
 

@@ -88,7 +88,7 @@ def evaluation(quick: bool) -> Iterator[Figure]:
         play = partial(
             evaluate,
             model.agent,
-            model.tasks,
+            model.task_distribution,
             model.test_tasks,
             episodes=model.config.evaluation.episodes,
             exploration_episodes=model.config.evaluation.exploration_episodes,
@@ -233,7 +233,7 @@ class _Loop:
 
 def _collecting(model: pearl.PEARL, episodes: int) -> dict[str, Callable[[], object]]:
     tasks = model.train_tasks
-    envs = model.tasks.make_vec_env(tasks)
+    envs = model.task_distribution.make_vec_env(tasks)
     rng = torch.Generator().manual_seed(0)
     n_steps = episodes * model.horizon
     store = TaskReplay(len(tasks), 2 * n_steps, model.agent.observation_dim, model.agent.action_dim, budget_mb=1_024)

@@ -1,14 +1,14 @@
-"""Train several systems on a family, with the same tasks and protocol, and set what they reach side by side.
+"""Train several algorithms on a family, with the same tasks and protocol, and set what they reach side by side.
 
-    python experiments/compare.py point-robot --agents pearl rl2 maml
+    python experiments/compare.py point-robot --algorithms pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
-    python experiments/compare.py point-robot --agents rl2 --total-steps 1000000 --apart
+    python experiments/compare.py point-robot --algorithms rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
     python experiments/compare.py point-robot --total-steps 300000 --overview README.md
 
-Writes results/comparison/FAMILY/AGENT.json with every seed's curve and final measurement, and a picture of all systems
-that the folder holds, and prints their table. Runs that are there already are not run again, so a comparison can be
-stopped, continued and extended.
+Writes results/comparison/FAMILY/ALGORITHM.json with every seed's curve and final measurement, and a picture of all
+algorithms that the folder holds, and prints their table. Runs that are there already are not run again,
+so a comparison can be stopped, continued and extended.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from reproduce import commit
 from tyro.conf import Positional
 
 from pearl import plots
-from pearl.algorithms import SYSTEMS, find_system
+from pearl.algorithms import ALGORITHMS, find_algorithm
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.config.run import Config, preset
 from pearl.files.access import read_text, write_text
@@ -43,7 +43,7 @@ PICTURE = "comparison.png"
 def main(
     family: Positional[str],
     /,
-    agents: tuple[str, ...] = tuple(SYSTEMS),
+    algorithms: tuple[str, ...] = tuple(ALGORITHMS),
     seeds: tuple[int, ...] = (0, 1, 2),
     total_steps: int | None = None,
     apart: bool = False,
@@ -57,8 +57,8 @@ def main(
 
     Args:
         family: name of the task family.
-        agents: what is compared; the others are compared with the first.
-        seeds: one run each of every agent.
+        algorithms: the algorithms to compare; the others are compared with the first.
+        seeds: one run each of every algorithm.
         total_steps: environment steps of every run; each preset's own where None.
         apart: whether that is another budget than the comparison's: these runs bear it in their name, and calls without
             this draw them beside the others.
@@ -74,9 +74,9 @@ def main(
     console = make_console()
     checked_out = commit()
     folder = out / family
-    configs = {name: config_of(name, family, total_steps) for name in agents}
+    configs = {name: config_of(name, family, total_steps) for name in algorithms}
     if not configs:
-        raise ConfigError(f"Name one agent at least. Agents: {', '.join(SYSTEMS)}.")
+        raise ConfigError(f"Name at least one algorithm. Algorithms: {', '.join(ALGORITHMS)}.")
     if apart and total_steps is None:
         raise ConfigError("--apart is for a budget of its own. Give it by --total-steps.")
     paths = {name: folder / (f"{name}-{total_steps}-steps.json" if apart else f"{name}.json") for name in configs}
@@ -112,14 +112,14 @@ def main(
 def reuse(
     family: str, paths: Mapping[str, Path], run_folder: Path, configs: Mapping[str, Config], trial_episodes: int
 ) -> None:
-    """Take a run that is through into its system's file, unless that holds the run of that seed.
+    """Take a run that is through into its algorithm's file, unless that holds the run of that seed.
 
     Raises:
-        ConfigError: the run's family, system or settings are none of those that are compared.
+        ConfigError: the run's family, algorithm or settings are none of those that are compared.
         CheckpointError, RunError: the folder holds no run that is through.
     """
     model, run = measure(run_folder, trial_episodes=trial_episodes)
-    name = model.config.system
+    name = model.config.algorithm
     if model.family != family or name not in configs:
         raise ConfigError(f"{run_folder} holds a run of {name} on {model.family}, which is not compared here.")
     if model.config != configs[name]:
@@ -131,19 +131,19 @@ def reuse(
 
 
 def config_of(name: str, family: str, total_steps: int | None) -> Config:
-    """Return a system's preset for the family, with the budget over it where there is one.
+    """Return an algorithm's preset for the family, with the budget over it where there is one.
 
     Raises:
-        ConfigError: there is no such system.
+        ConfigError: there is no such algorithm.
     """
-    config = preset(find_system(name).config, family)
+    config = preset(find_algorithm(name).config, family)
     if total_steps is None:
         return config
     return dataclasses.replace(config, training=dataclasses.replace(config.training, total_steps=total_steps))
 
 
 def read_runs(path: Path, config: Config | None = None) -> Runs:
-    """Return a system's runs by seed, none where there is no file.
+    """Return an algorithm's runs by seed, none where there is no file.
 
     Raises:
         ConfigError: the file's runs had other settings than ``config``, where that is given.
@@ -159,19 +159,19 @@ def read_runs(path: Path, config: Config | None = None) -> Runs:
 
 
 def write_runs(path: Path, config: Config, runs: Runs) -> None:
-    """Write a system's runs, in the seeds' order."""
-    described = {"system": config.system, "config": beyond_defaults(config)}
+    """Write an algorithm's runs, in the seeds' order."""
+    described = {"algorithm": config.algorithm, "config": beyond_defaults(config)}
     write_json(path, {**described, "runs": dict(sorted(runs.items(), key=lambda run: int(run[0])))})
 
 
 def all_runs(folder: Path, baseline: str) -> dict[str, Runs]:
-    """Return every system's runs in a family's folder: the baseline's first, then from the best last episode down."""
+    """Return all algorithms' runs in a family's folder: the baseline's first, then by the last episode, best first."""
     found = {path.stem: read_runs(path) for path in folder.glob("*.json")}
     return dict(sorted(found.items(), key=lambda item: (item[0] != baseline, -last_episode(item[1]), item[0])))
 
 
 def draw(path: Path, family: str, found: Mapping[str, Runs], n_exploration: int) -> Path:
-    """Draw all systems, the first of which is the baseline."""
+    """Draw all algorithms, the first of which is the baseline."""
     scored, thresholds = is_scored(found), thresholds_of(found)
     baseline = next(iter(found))
     counts = sorted({len(runs) for runs in found.values()})
@@ -182,9 +182,9 @@ def draw(path: Path, family: str, found: Mapping[str, Runs], n_exploration: int)
         path,
         {name: compared(runs, found[baseline], thresholds) for name, runs in found.items()},
         baseline=baseline,
-        looks=looks(list(dict.fromkeys([*SYSTEMS, *found]))),
+        looks=looks(list(dict.fromkeys([*ALGORITHMS, *found]))),
         thresholds=thresholds,
-        title=f"{family}: {len(found)} system{'s' if len(found) > 1 else ''}, {seeds}",
+        title=f"{family}: {len(found)} algorithm{'s' if len(found) > 1 else ''}, {seeds}",
         value_name="normalised score" if scored else "return",
         exploration_episodes=n_exploration,
         references={"random policy": 0.0, "task known": 1.0} if scored else {"random policy": _random(found)},
@@ -197,12 +197,12 @@ def section(found: Mapping[str, Runs], picture: str) -> str:
 
 
 def table(found: Mapping[str, Runs]) -> str:
-    """Return the systems in Markdown, the first of which is the baseline."""
+    """Return the algorithms in Markdown, the first of which is the baseline."""
     baseline = next(iter(found))
     rows = {name: row(runs, found[baseline]) for name, runs in found.items()}
     digits = _digits([end for each in rows.values() for end in (each.first.value, each.last.value)], is_scored(found))
     header = [
-        "system (seeds)",
+        "algorithm (seeds)",
         "environment steps",
         "first episode",
         "last episode",
@@ -226,22 +226,22 @@ def table(found: Mapping[str, Runs]) -> str:
 
 
 def overview_table(folder: Path, baseline: str) -> str:
-    """Return in Markdown every system's last episode on every family, from the best mean rank down.
+    """Return in Markdown every algorithm's last episode on every family, from the best mean rank down.
 
     Runs of another budget than their comparison's are left out.
 
     Args:
         folder: of the families' folders.
-        baseline: the system whose runs a family has to have in order to be shown.
+        baseline: the algorithm whose runs a family has to have in order to be shown.
     """
     by_family = {path.name: all_runs(path, baseline) for path in sorted(folder.iterdir()) if path.is_dir()}
     shown = {
-        family: {name: row(runs, found[baseline]) for name, runs in found.items() if name in SYSTEMS}
+        family: {name: row(runs, found[baseline]) for name, runs in found.items() if name in ALGORITHMS}
         for family, found in by_family.items()
         if baseline in found
     }
     ranks: dict[str, list[int]] = {}
-    header, columns = ["system"], []
+    header, columns = ["algorithm"], []
     for family, rows in shown.items():
         reached = {name: last_episode(by_family[family][name]) for name in rows}
         for rank, name in enumerate(sorted(reached, key=reached.__getitem__, reverse=True)):

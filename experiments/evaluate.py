@@ -52,8 +52,8 @@ def main(
         replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
     if tasks is not None:
         whole_number(tasks, "--tasks", least=1)
-        chosen = model.tasks.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
-        if not model.tasks.same_tasks:
+        chosen = model.task_distribution.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))
+        if not model.task_distribution.same_tasks:
             check_disjoint(model.train_tasks, chosen)
     evaluation = model.evaluate(chosen, episodes=episodes, seed=seed)
     folder = output_folder(run, out)
@@ -63,7 +63,7 @@ def main(
         folder / "evaluation.json",
         {
             "family": model.family,
-            "system": model.config.system,
+            "algorithm": model.config.algorithm,
             "seed": seed,
             "env_steps": model.num_timesteps,
             "z_follows_posterior": getattr(model.agent.config, "z_follows_posterior", False),
@@ -76,7 +76,7 @@ def main(
     )
     console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
-    paths = draw_evaluation(model.agent, model.tasks, chosen, evaluation, plots)
+    paths = draw_evaluation(model.agent, model.task_distribution, chosen, evaluation, plots)
     for path in [folder / "evaluation.json", *paths]:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
     return 0

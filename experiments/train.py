@@ -1,7 +1,7 @@
-"""Meta-train PEARL, or another system, on a task family.
+"""Meta-train PEARL, or another algorithm, on a task family.
 
     python experiments/train.py point-robot --seed 0
-    python experiments/train.py point-robot --agent rl2
+    python experiments/train.py point-robot --algorithm rl2
     python experiments/train.py my_module:MyDistribution
     python experiments/train.py --list
 
@@ -20,7 +20,7 @@ from command_line import EXPECTED, FAILED, path_argument, report
 from rich.table import Table
 
 import pearl
-from pearl.algorithms import SYSTEMS, find_system
+from pearl.algorithms import ALGORITHMS, find_algorithm
 from pearl.checkpoint.store import has_checkpoint
 from pearl.config.reading import ConfigError, load_yaml
 from pearl.config.run import Config, PEARLConfig, preset
@@ -49,7 +49,7 @@ class Common:
     """What teaches PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
     observation (VariBAD, Zintgraf et al. 2020); or both. Short for the --agent settings of the encoder's teachers."""
     run_dir: Annotated[Path, path_argument("--run-dir")] | None = None
-    """Folder of the run; where None runs/FAMILY-seedN, of another system than PEARL runs/FAMILY-AGENT-seedN."""
+    """Folder of the run; where None runs/FAMILY-seedN, of another algorithm than PEARL runs/FAMILY-ALGORITHM-seedN."""
     resume: bool = False
     """Go on from the run folder's checkpoint, as if never interrupted."""
     wandb: WandbMode = "auto"
@@ -67,18 +67,18 @@ class Common:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What learns."""
+    """The algorithm."""
 
-    agent: str | None = None
-    """What learns: pearl where None, or with --resume and --run-dir what that run trains. --list shows all."""
+    algorithm: str | None = None
+    """Algorithm: pearl where None, or the run's own with --resume and --run-dir. --list shows all."""
 
 
 def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     """Return the family, the command's settings and the run's config: preset, then YAML, then flags."""
     chosen, argv = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
-    system = find_system(chosen.agent or PEARLConfig.system)
+    algorithm = find_algorithm(chosen.algorithm or PEARLConfig.algorithm)
     if argv and argv[0] in ("--help", "-h"):
-        tyro.cli(arguments_of(preset(system.config, "")), prog="train.py FAMILY [--agent NAME]", args=["--help"])
+        tyro.cli(arguments_of(preset(algorithm.config, "")), prog="train.py FAMILY [--algorithm NAME]", args=["--help"])
     if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
@@ -87,12 +87,14 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     distribution, flags = find(argv[0]), argv[1:]
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
     if common.resume:
-        folder = folder_of(distribution, common, system.config.system)
+        folder = folder_of(distribution, common, algorithm.config.algorithm)
         base = saved_config(folder)
-        if chosen.agent is not None and base.system != chosen.agent:
-            raise ConfigError(f"The run in {folder} trains {base.system}, not {chosen.agent}. Leave --agent out.")
+        if chosen.algorithm is not None and base.algorithm != chosen.algorithm:
+            raise ConfigError(
+                f"The run in {folder} trains {base.algorithm}, not {chosen.algorithm}. Leave --algorithm out."
+            )
     else:
-        base = preset(system.config, family_name(distribution))
+        base = preset(algorithm.config, family_name(distribution))
     if common.config is not None:
         base = load_yaml(common.config, base)
     arguments = tyro.cli(arguments_of(base), prog=f"train.py {argv[0]}", args=flags)
@@ -110,10 +112,10 @@ def with_objective(config: Config, objective: Objective) -> Config:
     """Return the settings with what teaches the encoder set.
 
     Raises:
-        ConfigError: the system has no encoder.
+        ConfigError: the algorithm has no encoder.
     """
     if not isinstance(config, PEARLConfig):
-        raise ConfigError(f"--objective is for PEARL's encoder; {config.system} has none. Leave it out.")
+        raise ConfigError(f"--objective is for PEARL's encoder; {config.algorithm} has none. Leave it out.")
     agent = dataclasses.replace(config.agent, critics_teach_encoder=True, reconstruction_weight=0.0)
     if objective != "critics":
         agent = dataclasses.replace(
@@ -132,15 +134,15 @@ def arguments_of(base: Config) -> type[Any]:
         value = getattr(base, part.name)
         sections.append((part.name, type(value), dataclasses.field(default=value)))
     made: type[Any] = dataclasses.make_dataclass("Arguments", sections, bases=(Common,), frozen=True, kw_only=True)
-    made.__doc__ = "Meta-train on a task family: train.py FAMILY [--agent NAME] [flags]. Agents: " + "; ".join(
-        f"{name}, {system.description}" for name, system in SYSTEMS.items()
+    made.__doc__ = "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [flags]. Algorithms: " + "; ".join(
+        f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items()
     )
     return made
 
 
-def folder_of(distribution: TaskDistribution, arguments: Common, system: str) -> Path:
+def folder_of(distribution: TaskDistribution, arguments: Common, algorithm: str) -> Path:
     """Return the run's folder."""
-    return arguments.run_dir or Path("runs") / run_name(family_name(distribution), system, arguments.seed)
+    return arguments.run_dir or Path("runs") / run_name(family_name(distribution), algorithm, arguments.seed)
 
 
 def family_table() -> Table:
@@ -151,11 +153,11 @@ def family_table() -> Table:
     return table
 
 
-def agent_table() -> Table:
-    """Return what can learn them, a line each."""
-    table = Table("--agent", "what it is", box=None)
-    for name, system in SYSTEMS.items():
-        table.add_row(name, system.description)
+def algorithm_table() -> Table:
+    """Return the algorithms, a line each."""
+    table = Table("algorithm", "description", box=None)
+    for name, algorithm in ALGORITHMS.items():
+        table.add_row(name, algorithm.description)
     return table
 
 
@@ -169,11 +171,11 @@ def main(argv: list[str]) -> int:
     console = make_console()
     if "--list" in argv:
         console.print(family_table())
-        console.print(agent_table())
+        console.print(algorithm_table())
         return 0
     try:
         distribution, arguments, config = parse(argv)
-        folder = folder_of(distribution, arguments, config.system)
+        folder = folder_of(distribution, arguments, config.algorithm)
         use_threads(arguments.threads)
         if arguments.resume:
             model = resume(folder, seed=arguments.seed, config=config, distribution=distribution)

@@ -44,7 +44,7 @@ with uncollected():
         mirrored,
         perturbed,
         register,
-        told,
+        task_observed,
     )
     from pearl.tasks.registry import families
     from pearl.training.divergence import DivergedError
@@ -92,5 +92,5 @@ __all__ = [
     "perturbed",
     "preset",
     "register",
-    "told",
+    "task_observed",
 ]

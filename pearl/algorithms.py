@@ -1,4 +1,4 @@
-"""The ways of learning to learn: for each its settings, its agent, and how it is trained."""
+"""The algorithms: for each its settings, its agent, and how it is trained."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from pearl.config.run import (
     RL2Config,
     TransformerConfig,
 )
-from pearl.tasks import TaskDistribution, told
+from pearl.tasks import TaskDistribution, task_observed
 from pearl.training.base import MetaTraining
 from pearl.training.off_policy import ReplayTraining, TrialReplayTraining
 from pearl.training.on_policy import TrialTraining
@@ -36,8 +36,8 @@ def _as_it_is(distribution: TaskDistribution) -> TaskDistribution:
 
 
 @dataclass(frozen=True)
-class System:
-    """A way of learning to learn."""
+class Algorithm:
+    """A meta-RL algorithm."""
 
     description: str
     """What it is, in a line"""
@@ -57,18 +57,18 @@ def _trial_based(
     config: type[Config],
     agent: Callable[..., Any],
     training: Callable[..., MetaTraining] = TrialTraining,
-) -> System:
-    """Return the system of an agent that learns from trials and reads none but the settings' section ``agent``."""
+) -> Algorithm:
+    """Return the algorithm of an agent that learns from trials and reads none but the settings' section ``agent``."""
 
     def make_agent(observations: gym.Space[Any], actions: gym.Space[Any], settings: Any, rng: torch.Generator) -> Any:
         return agent(observations, actions, settings.agent, rng)
 
-    return System(description, config, make_agent, training)
+    return Algorithm(description, config, make_agent, training)
 
 
-def _gradient_based(description: str, config: type[Config], agent: Callable[..., Any]) -> System:
-    """Return the system of an agent that adapts by gradient steps, whose trials must go on after the last of them."""
-    system = _trial_based(description, config, agent)
+def _gradient_based(description: str, config: type[Config], agent: Callable[..., Any]) -> Algorithm:
+    """Return the algorithm of an agent that adapts by gradient steps; its trials must go on after the last of them."""
+    algorithm = _trial_based(description, config, agent)
 
     def make_agent(observations: gym.Space[Any], actions: gym.Space[Any], settings: Any, rng: torch.Generator) -> Any:
         adapting = settings.agent.adaptations * settings.agent.inner_episodes
@@ -78,26 +78,28 @@ def _gradient_based(description: str, config: type[Config], agent: Callable[...,
         ):
             if episodes < adapting:
                 raise ConfigError(
-                    f"{settings.system} adapts {settings.agent.adaptations} times, after "
+                    f"{settings.algorithm} adapts {settings.agent.adaptations} times, after "
                     f"{settings.agent.inner_episodes} episodes each (agent.adaptations, agent.inner_episodes). "
                     f"{name} must be at least {adapting + (name != 'evaluation.exploration_episodes')}."
                 )
-        return system.make_agent(observations, actions, settings, rng)
+        return algorithm.make_agent(observations, actions, settings, rng)
 
-    return dataclasses.replace(system, make_agent=make_agent)
+    return dataclasses.replace(algorithm, make_agent=make_agent)
 
 
-SYSTEMS = {
-    "pearl": System("belief over a task variable, off-policy (Rakelly 2019)", PEARLConfig, _pearl, ReplayTraining),
+ALGORITHMS = {
+    "pearl": Algorithm("belief over a task variable, off-policy (Rakelly 2019)", PEARLConfig, _pearl, ReplayTraining),
     "maml": _gradient_based("gradient steps on whole episodes (Finn 2017)", MAMLConfig, MAMLAgent),
     "fomaml": _gradient_based("MAML to first order (Finn 2017)", FOMAMLConfig, FOMAMLAgent),
     "reptile": _gradient_based("towards every task's own policy (Nichol 2018)", ReptileConfig, ReptileAgent),
     "rl2": _trial_based("recurrent policy over whole trials (Duan 2016)", RL2Config, RL2Agent),
     "transformer": _trial_based("attention over whole trials (Melo 2022)", TransformerConfig, TransformerAgent),
-    "multitask_sac": System(
+    "multitask_sac": Algorithm(
         "SAC that infers nothing: the floor of adapting", MultitaskSACConfig, _pearl, ReplayTraining
     ),
-    "oracle_sac": System("SAC that is told the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, told),
+    "oracle_sac": Algorithm(
+        "SAC that observes the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, task_observed
+    ),
     "recurrent_sac": _trial_based(
         "recurrent policy over trials, off-policy (Ni 2022)",
         RecurrentSACConfig,
@@ -105,15 +107,15 @@ SYSTEMS = {
         TrialReplayTraining,
     ),
 }
-"""By name; a system joins by a line here, a section in ``pearl.config.run`` and its agent"""
+"""By name; an algorithm joins by a line here, a section in ``pearl.config.run`` and its agent"""
 
 
-def find_system(name: str) -> System:
-    """Return the system of that name.
+def find_algorithm(name: str) -> Algorithm:
+    """Return the algorithm of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    if name not in SYSTEMS:
-        raise ConfigError(f"There is no agent {name!r}. Agents: {', '.join(SYSTEMS)}.")
-    return SYSTEMS[name]
+    if name not in ALGORITHMS:
+        raise ConfigError(f"There is no algorithm {name!r}. Algorithms: {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]

@@ -68,7 +68,7 @@ def test_the_posterior_is_about_as_sure_as_it_may_be(model):
 
 def test_the_sparse_agent_sweeps_the_half_circle_while_it_finds_nothing():
     sparse = pearl.load(PRETRAINED / "sparse-point-robot")
-    env = sparse.tasks.make_env(pearl.Task({"goal": [0.0, -5.0]}))
+    env = sparse.task_distribution.make_env(pearl.Task({"goal": [0.0, -5.0]}))
     angles = np.linspace(0, np.pi, 33)
     arc = np.column_stack([np.cos(angles), np.sin(angles)])
     covered = []
@@ -80,7 +80,7 @@ def test_the_sparse_agent_sweeps_the_half_circle_while_it_finds_nothing():
 
 def test_adapting_takes_no_gradient_and_changes_no_parameter(model):
     before = {name: tensor.clone() for name, tensor in model.agent.state_dict().items()}
-    policy = model.adapt(model.tasks.make_env(model.test_tasks[0]), episodes=2, seed=0)
+    policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), episodes=2, seed=0)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.agent.state_dict().items())
     assert not any(parameter.grad is not None for parameter in model.agent.parameters())
     assert not policy.posterior.mean.requires_grad

@@ -35,7 +35,7 @@ def test_without_its_z_it_fails(model):
 def test_an_adapted_cheetah_runs_at_the_velocity_it_was_never_told():
     model = pearl.load(PRETRAINED / "cheetah-vel")
     for velocity in (0.6, 1.7, 2.6):
-        env = model.tasks.make_env(pearl.Task({"velocity": velocity}))
+        env = model.task_distribution.make_env(pearl.Task({"velocity": velocity}))
         policy = model.adapt(env, episodes=2, seed=0)
         observation, _ = env.reset(seed=0)
         reached = []

@@ -36,7 +36,7 @@ def test_without_its_z_it_fails(model):
 
 
 def test_an_adapted_policy_goes_through_stable_baselines3s_evaluation(model):
-    env = model.tasks.make_env(model.test_tasks[0])
+    env = model.task_distribution.make_env(model.test_tasks[0])
     policy = model.adapt(env, episodes=2, seed=0)
     mean, _ = evaluate_policy(policy, env, n_eval_episodes=5, deterministic=True, warn=False)
     assert mean > ADAPTED[model.family]
@@ -48,7 +48,7 @@ def test_a_few_transitions_tell_the_sign(model):
     params = model.test_tasks[0].to_json()
     means = []
     for sign in (1, -1):
-        env = model.tasks.make_env(pearl.Task({**params, "action_sign": sign}))
+        env = model.task_distribution.make_env(pearl.Task({**params, "action_sign": sign}))
         session = model.session(seed=0)
         observation, _ = env.reset(seed=0)
         env.action_space.seed(0)

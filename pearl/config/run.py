@@ -1,4 +1,4 @@
-"""Settings of a whole run, a class for each system, and the families' presets."""
+"""Settings of a whole run, a class for each algorithm, and the families' presets."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -61,14 +61,14 @@ class EvaluationConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """Settings of a run, apart from its family and its seed. Each system has its own sections.
+    """Settings of a run, apart from its family and its seed. Each algorithm has its own sections.
 
     Raises:
-        ConfigError: a section that is not of the class that the system has, here and in every subclass.
+        ConfigError: a section that is not of the class that the algorithm has, here and in every subclass.
     """
 
-    system: ClassVar[str]
-    """The system's name in ``pearl.algorithms.SYSTEMS``"""
+    algorithm: ClassVar[str]
+    """The algorithm's name in ``pearl.algorithms.ALGORITHMS``"""
     agent: Any
     """The agent's settings."""
     training: CollectionConfig = field(default_factory=CollectionConfig)
@@ -77,8 +77,8 @@ class Config(Settings):
     """The few-shot evaluation protocol."""
 
     @classmethod
-    def beside(cls, pearl: "PEARLConfig") -> Self:
-        """Return this system's settings for the tasks and by the protocol of a PEARL run; the rest are its defaults."""
+    def matching(cls, pearl: "PEARLConfig") -> Self:
+        """Return this algorithm's defaults with the tasks and the protocol of a PEARL run."""
         base = from_mapping(cls, {})
         shared = {name: getattr(pearl.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
         training = dataclasses.replace(base.training, **shared, episodes_per_trial=pearl.evaluation.episodes)
@@ -89,7 +89,7 @@ class Config(Settings):
 class PEARLConfig(Config):
     """Settings of a PEARL run, apart from its family and its seed."""
 
-    system: ClassVar[str] = "pearl"
+    algorithm: ClassVar[str] = "pearl"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The encoder q(z | c)."""
     agent: PEARLAgentConfig = field(default_factory=PEARLAgentConfig)
@@ -120,7 +120,7 @@ class MultitaskSACConfig(PEARLConfig):
         ConfigError: an encoder that infers something.
     """
 
-    system: ClassVar[str] = "multitask_sac"
+    algorithm: ClassVar[str] = "multitask_sac"
     encoder: EncoderConfig = field(default_factory=_infers_nothing)
     """The encoder, which has to be blind."""
 
@@ -128,12 +128,12 @@ class MultitaskSACConfig(PEARLConfig):
         super().__post_init__()
         if self.encoder.kind != "blind":
             raise ConfigError(
-                f"{self.system} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
-                "What infers is --agent pearl."
+                f"{self.algorithm} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
+                "What infers is --algorithm pearl."
             )
 
     @classmethod
-    def beside(cls, pearl: PEARLConfig) -> Self:
+    def matching(cls, pearl: PEARLConfig) -> Self:
         """Return a PEARL run's settings with everything that serves inference left out."""
         agent = dataclasses.replace(
             pearl.agent,
@@ -152,16 +152,16 @@ class MultitaskSACConfig(PEARLConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OracleSACConfig(MultitaskSACConfig):
-    """Settings of a run of multi-task SAC whose observations tell the task (``pearl.told``)."""
+    """Settings of multi-task SAC whose observations contain the task's parameters (``pearl.task_observed``)."""
 
-    system: ClassVar[str] = "oracle_sac"
+    algorithm: ClassVar[str] = "oracle_sac"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RL2Config(Config):
     """Settings of an RL² run, apart from its family and its seed."""
 
-    system: ClassVar[str] = "rl2"
+    algorithm: ClassVar[str] = "rl2"
     agent: RL2AgentConfig = field(default_factory=RL2AgentConfig)
     """The recurrent policy."""
 
@@ -170,7 +170,7 @@ class RL2Config(Config):
 class TransformerConfig(Config):
     """Settings of a run with transformer memory, apart from its family and its seed."""
 
-    system: ClassVar[str] = "transformer"
+    algorithm: ClassVar[str] = "transformer"
     agent: TransformerAgentConfig = field(default_factory=TransformerAgentConfig)
     """The policy that attends to its trial."""
 
@@ -179,19 +179,19 @@ class TransformerConfig(Config):
 class RecurrentSACConfig(Config):
     """Settings of a run of recurrent soft actor-critic, apart from its family and its seed."""
 
-    system: ClassVar[str] = "recurrent_sac"
+    algorithm: ClassVar[str] = "recurrent_sac"
     agent: RecurrentSACAgentConfig = field(default_factory=RecurrentSACAgentConfig)
     """The recurrent soft actor-critic."""
     training: TrialReplayConfig = field(default_factory=TrialReplayConfig)
     """Collection and gradient steps."""
 
     @classmethod
-    def beside(cls, pearl: PEARLConfig) -> Self:
-        """Return this system's settings for the tasks, by the protocol and with the replay of a PEARL run.
+    def matching(cls, pearl: PEARLConfig) -> Self:
+        """Return this algorithm's settings for the tasks, by the protocol and with the replay of a PEARL run.
 
         The initial episodes are a trial as long as the later ones, so that the trials' values compare.
         """
-        base = super().beside(pearl)
+        base = super().matching(pearl)
         training = dataclasses.replace(
             base.training,
             initial_episodes=base.training.episodes_per_trial,
@@ -205,7 +205,7 @@ class RecurrentSACConfig(Config):
 class MAMLConfig(Config):
     """Settings of a MAML run, apart from its family and its seed."""
 
-    system: ClassVar[str] = "maml"
+    algorithm: ClassVar[str] = "maml"
     agent: MAMLAgentConfig = field(default_factory=MAMLAgentConfig)
     """The policy that adapts by gradient steps, learnt through them."""
 
@@ -214,14 +214,14 @@ class MAMLConfig(Config):
 class FOMAMLConfig(MAMLConfig):
     """Settings of a first-order MAML run, apart from its family and its seed."""
 
-    system: ClassVar[str] = "fomaml"
+    algorithm: ClassVar[str] = "fomaml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReptileConfig(Config):
     """Settings of a Reptile run, apart from its family and its seed."""
 
-    system: ClassVar[str] = "reptile"
+    algorithm: ClassVar[str] = "reptile"
     agent: GradientAgentConfig = field(default_factory=GradientAgentConfig)
     """The policy that adapts by gradient steps, and goes where they lead."""
 
@@ -234,18 +234,18 @@ def load_preset(family: str) -> PEARLConfig:
 def preset(kind: type[ConfigT], family: str) -> ConfigT:
     """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
 
-    Tasks and protocol are PEARL's wherever another system's own preset says nothing else, so that results compare;
+    Tasks and protocol are PEARL's wherever another algorithm's own preset says nothing else, so that results compare;
     of the references without a task variable so is everything else that means something to them.
 
     Args:
-        kind: the system's config class; each has presets of its own.
+        kind: the algorithm's config class; each has presets of its own.
         family: the family's name.
     """
     base = from_mapping(kind, {})
     folder = resources.files("pearl") / "presets"
     if kind is not PEARLConfig:
-        base = kind.beside(load_preset(family))
-        folder = folder / kind.system
+        base = kind.matching(load_preset(family))
+        folder = folder / kind.algorithm
     # Listed, since a user's family name may not be usable in a path.
     files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
     for name in (family, preset_sharer(family) or family):

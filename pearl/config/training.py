@@ -1,4 +1,4 @@
-"""Settings of meta-training: what every system shares, and what a replay adds."""
+"""Settings of meta-training: what every algorithm shares, and what a replay adds."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,7 +11,7 @@ MOST_EPISODES = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionConfig(Settings):
-    """Settings of meta-training that every system shares.
+    """Settings of meta-training that every algorithm shares.
 
     Raises:
         ConfigError: a setting of the wrong type or out of its range, here and in every subclass.

@@ -107,10 +107,12 @@ def check_env(env: Any, family: str, observations: gym.Space[Any], actions: gym.
                     f"Give an environment of the family {family!r}, or wrap this one so that the spaces agree."
                 )
         return
-    remedy = f"Give an instance that the task distribution builds: model.tasks.make_env(task), of {family!r}."
+    remedy = (
+        f"Give an instance that the task distribution builds: model.task_distribution.make_env(task), of {family!r}."
+    )
     kinds = {kind.__name__ for kind in type(env).__mro__}
     if isinstance(env, Task):
-        remedy = "Build its environment: model.tasks.make_env(task)."
+        remedy = "Build its environment: model.task_distribution.make_env(task)."
     elif kinds & {"VectorEnv", "VecEnv"}:
         remedy = "It steps several environments; give one of them, such as env.envs[0]."
     elif isinstance(env, type) and issubclass(env, gym.Env):

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pearl.algorithms import find_system
+from pearl.algorithms import find_algorithm
 from pearl.checkpoint.fields import FieldError, finite_number, mapping, sequence, text, whole_number
 from pearl.config.reading import from_mapping
-from pearl.config.run import Config, PEARLConfig
+from pearl.config.run import Config
+from pearl.model.migration import migrated
 from pearl.tasks import Task
 
 
@@ -34,12 +35,13 @@ class ModelDocument(NamedTuple):
 
 
 def read_document(document: Mapping[str, Any]) -> ModelDocument:
-    """Read the document of a saved model.
+    """Read the document of a saved model, of this version or an older one.
 
     Raises:
         ValueError: a field is missing or is not what it has to be; the message names it.
     """
-    config = read_config(document)
+    document = migrated(document)
+    config = _read_config(document)
     training = mapping(document, "training")
     spaces = mapping(document, "spaces")
     for name, version in mapping(document, "versions").items() if "versions" in document else ():
@@ -67,16 +69,14 @@ def read_document(document: Mapping[str, Any]) -> ModelDocument:
     )
 
 
-def read_config(document: Mapping[str, Any]) -> Config:
+def _read_config(document: Mapping[str, Any]) -> Config:
     """Read the settings in the document of a saved model.
 
     Raises:
-        ConfigError: this version knows no such system or setting.
+        ConfigError: this version knows no such algorithm or setting.
         ValueError: a field is missing or is not what it has to be; the message names it.
     """
-    # Checkpoints of the time when PEARL was the only system do not name it.
-    name = text(document, "system") if "system" in document else PEARLConfig.system
-    return from_mapping(find_system(name).config, mapping(document, "config"))
+    return from_mapping(find_algorithm(text(document, "algorithm")).config, mapping(document, "config"))
 
 
 def _seed(document: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import converted
-from pearl.algorithms import find_system
+from pearl.algorithms import find_algorithm
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
 from pearl.checkpoint.random_state import restore_random_state
@@ -56,11 +56,11 @@ def load(
             within that episode already. It needs no other training.
 
     Returns:
-        A ``PEARL``, or a ``MetaLearner`` where another system was trained.
+        A ``PEARL``, or a ``MetaLearner`` where another algorithm was trained.
 
     Raises:
-        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its system;
-            a system without z.
+        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its
+            algorithm; an algorithm without z.
         CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
             was trained on a family that is not registered, or on other spaces; a weight is NaN or infinite.
         ImportError: the family needs a package that is not installed.
@@ -84,10 +84,14 @@ def load(
     if device is not None and isinstance(config.training, TrainingConfig):
         config = replace(config, training=replace(config.training, device=device))
     elif device == "cuda":
-        raise ConfigError(f'{config.system} learns on the CPU alone so far; load {folder} with device="cpu" or none.')
+        raise ConfigError(
+            f'{config.algorithm} learns on the CPU alone so far; load {folder} with device="cpu" or none.'
+        )
     if z_follows_posterior is not None:
         if not isinstance(config, PEARLConfig):
-            raise ConfigError(f"{config.system} has no z that could follow a posterior; leave z_follows_posterior out.")
+            raise ConfigError(
+                f"{config.algorithm} has no z that could follow a posterior; leave z_follows_posterior out."
+            )
         config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
     if isinstance(config.training, TrainingConfig):
         learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
@@ -133,7 +137,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
             "Name its own."
         )
     config = described.config
-    tasks = find_system(config.system).distribution(distribution or make(family))
+    tasks = find_algorithm(config.algorithm).distribution(distribution or make(family))
     task = described.train_tasks[0]
     try:
         env = tasks.make_env(task)

@@ -12,7 +12,7 @@ import torch
 from agents import MetaAgent, PEARLAgent
 from pearl.adaptation.policy import AdaptedPolicy, adapt
 from pearl.adaptation.session import Session
-from pearl.algorithms import find_system
+from pearl.algorithms import find_algorithm
 from pearl.config.run import Config, PEARLConfig, load_preset
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.model import arguments
@@ -32,7 +32,7 @@ class MetaLearner(SB3Interface):
 
     Args:
         family: a registered family's name, or a task distribution.
-        config: settings, whose class says which system learns: ``pearl.preset(pearl.RL2Config, "point-robot")``.
+        config: settings, whose class says which algorithm learns: ``pearl.preset(pearl.RL2Config, "point-robot")``.
         seed: of the tasks, the weights, and every later draw.
         tasks: training and test tasks; drawn from the family where None.
 
@@ -59,26 +59,28 @@ class MetaLearner(SB3Interface):
         self.family = family_name(distribution)
         self.config = arguments.check_config(config)
         self.seed = seed = arguments.model_seed(seed)
-        system = find_system(config.system)
-        self.tasks = system.distribution(distribution)
+        algorithm = find_algorithm(config.algorithm)
+        self.task_distribution = algorithm.distribution(distribution)
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
             int(word) for word in np.random.SeedSequence(seed).generate_state(5)
         )
         n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
         if tasks is None:
-            tasks = self.tasks.split(n_train, n_test, np.random.default_rng(task_seed))
+            tasks = self.task_distribution.split(n_train, n_test, np.random.default_rng(task_seed))
         self.train_tasks, self.test_tasks = arguments.task_split(tasks)
-        if not self.tasks.same_tasks:
+        if not self.task_distribution.same_tasks:
             check_disjoint(self.train_tasks, self.test_tasks)
-        env = self.tasks.make_env(self.train_tasks[0])
+        env = self.task_distribution.make_env(self.train_tasks[0])
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
         weight_rng = torch.Generator().manual_seed(weight_seed)
-        self.agent: Any = system.make_agent(self.observation_space, self.action_space, config, weight_rng)
+        self.agent: Any = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
         if isinstance(config, PEARLConfig):
             self.agent.encoder.evidence_limit = config.longest_context(self.horizon)
-        self.training: MetaTraining = system.training(self.agent, self.tasks, self.train_tasks, config, training_seed)
+        self.training: MetaTraining = algorithm.training(
+            self.agent, self.task_distribution, self.train_tasks, config, training_seed
+        )
         self.wall_s = 0.0
         self.next_evaluation = 0
         self._rng = torch.Generator().manual_seed(self._acting_seed)
@@ -185,11 +187,11 @@ class MetaLearner(SB3Interface):
             tasks = self.test_tasks if tasks is None else check_tasks(tasks, "tasks")
         if tasks is self.test_tasks and self._references is None:
             self._references = measure_references(
-                self.tasks, tasks, seed=self._evaluation_seed, workers=workers, worker_timeout_s=timeout_s
+                self.task_distribution, tasks, seed=self._evaluation_seed, workers=workers, worker_timeout_s=timeout_s
             )
         return evaluate(
             self.agent if agent is None else arguments.check_agent(agent),
-            self.tasks,
+            self.task_distribution,
             tasks,
             episodes=arguments.whole_number(episodes, "episodes", least=1, default=settings.episodes),
             exploration_episodes=arguments.whole_number(
@@ -211,7 +213,7 @@ class MetaLearner(SB3Interface):
     ) -> AdaptedPolicy:
         """Play ``episodes`` episodes of a new task and return the policy that comes of them.
 
-        No gradient is taken but by the systems whose way of adapting it is (``agent.gradient_steps_per_trial``).
+        No gradient is taken but by the algorithms whose way of adapting it is (``agent.gradient_steps_per_trial``).
 
         Args:
             env: one task's environment, with the spaces of training. It is left open.
@@ -297,7 +299,7 @@ class PEARL(MetaLearner):
         tasks: training and test tasks; drawn from the family where None.
 
     Raises:
-        TypeError: the settings are another system's.
+        TypeError: the settings are another algorithm's.
         Exception: as from ``MetaLearner``.
     """
 
@@ -329,4 +331,4 @@ class PEARL(MetaLearner):
 
 def learner_of(config: Config) -> Callable[..., MetaLearner]:
     """Return the class of models with such settings."""
-    return PEARL if config.system == PEARLConfig.system else MetaLearner
+    return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner

@@ -14,6 +14,7 @@ from pearl.checkpoint.random_state import random_state_to_json
 from pearl.checkpoint.store import write_checkpoint
 from pearl.config.reading import to_mapping
 from pearl.config.run import Config
+from pearl.model.migration import VERSION
 from pearl.version import __version__
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def save(model: "MetaLearner", path: Path, *, training_state: bool = True) -> No
             "with a lower agent.learning_rate or agent.reward_scale."
         )
     document = {
+        "version": VERSION,
         "family": model.family,
-        "system": model.config.system,
+        "algorithm": model.config.algorithm,
         "seed": model.seed,
         "config": to_mapping(model.config),
         "train_tasks": [task.to_json() for task in model.train_tasks],
@@ -57,7 +59,7 @@ def save(model: "MetaLearner", path: Path, *, training_state: bool = True) -> No
         "acting_rng": random_state_to_json(model._rng),
         "wall_s": model.wall_s,
         "next_evaluation": model.next_evaluation,
-        "versions": versions(model.tasks.simulators),
+        "versions": versions(model.task_distribution.simulators),
     }
     write_checkpoint(path, groups, document)
 
@@ -79,8 +81,8 @@ def describe(model: "MetaLearner") -> dict[str, Any]:
     """Return what a run's ``config.json`` holds."""
     return {
         "family": model.family,
-        "system": model.config.system,
+        "algorithm": model.config.algorithm,
         "seed": model.seed,
         **to_mapping(model.config),
-        "versions": versions(model.tasks.simulators),
+        "versions": versions(model.task_distribution.simulators),
     }

@@ -160,7 +160,7 @@ class SB3Interface:
         model: Any = load(path, distribution=distribution, device=device, z_follows_posterior=z_follows_posterior)
         if not isinstance(model, cls):
             raise CheckpointError(
-                f"{path} holds a model of {model.config.system}, a {type(model).__name__}, which {cls.__name__}.load "
-                "does not load. Load it by pearl.load(path)."
+                f"{path} holds a model of {model.config.algorithm}, a {type(model).__name__}, which "
+                f"{cls.__name__}.load does not load. Load it by pearl.load(path)."
             )
         return model

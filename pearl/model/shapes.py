@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from encoders.abbreviation import abbreviated
-from pearl.algorithms import find_system
+from pearl.algorithms import find_algorithm
 from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
 
@@ -33,7 +33,7 @@ def check_weights(
         ValueError: they differ; names the first three that do.
         TypeError, RuntimeError: the settings describe no agent.
     """
-    make_agent: Callable[..., Any] = find_system(config.system).make_agent
+    make_agent: Callable[..., Any] = find_algorithm(config.algorithm).make_agent
     with torch.device("meta"), _at_most(len(found) + _SURPLUS):
         agent = make_agent(observation_space, action_space, config, torch.Generator())
     expected = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}

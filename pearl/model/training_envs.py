@@ -43,7 +43,7 @@ class TrainingEnvs(VecEnv):
         if (settings.tasks_per_iteration or self.num_envs) < self.num_envs:
             raise NotImplementedError(
                 f"With training.tasks_per_iteration={settings.tasks_per_iteration}, environments live for one "
-                "iteration. Change the task distribution (model.tasks) instead: its make_env builds them."
+                "iteration. Change the task distribution (model.task_distribution) instead: its make_env builds them."
             )
         if settings.workers > 0:
             raise NotImplementedError(
@@ -134,7 +134,7 @@ class TrainingEnvs(VecEnv):
     def _refuse(self, what: str) -> NoReturn:
         raise NotImplementedError(
             f"Training alone may {what} its environments, or it would learn from what it did not do. Make one of your "
-            "own by model.tasks.make_env(task); evaluate by model.evaluate(), or by "
+            "own by model.task_distribution.make_env(task); evaluate by model.evaluate(), or by "
             "evaluate_policy(model.adapt(env), env)."
         )
 

@@ -1,4 +1,4 @@
-"""Several systems beside each other: at test time, over meta-training, task by task, and against one of them."""
+"""Several algorithms beside each other: at test time, over meta-training, task by task, and against one of them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What is drawn of a system."""
+    """What is drawn of an algorithm."""
 
     episodes: Estimate
     """Value of each episode at test time, (episode,) each"""
@@ -50,28 +50,28 @@ Dashes = Literal["solid"] | tuple[int, tuple[float, ...]]
 
 
 class Look(NamedTuple):
-    """How a system is drawn, the same in all pictures."""
+    """How an algorithm is drawn, the same in all pictures."""
 
     colour: str
     dashes: Dashes
 
 
-def looks(systems: Sequence[str]) -> dict[str, Look]:
-    """Return a look for each system, which those that join later do not change: lines are dashed when colours run out.
+def looks(algorithms: Sequence[str]) -> dict[str, Look]:
+    """Return a look for each algorithm; algorithms that join later change none. Lines are dashed when colours run out.
 
     Args:
-        systems: all that there are, new ones last.
+        algorithms: all that there are, new ones last.
     """
     dashes: tuple[Dashes, ...] = ("solid", *DASHES)
     return {
         name: Look(COLOURS[index % len(COLOURS)], dashes[index // len(COLOURS) % len(dashes)])
-        for index, name in enumerate(systems)
+        for index, name in enumerate(algorithms)
     }
 
 
 def comparison(
     path: str | os.PathLike[str],
-    systems: Mapping[str, Compared],
+    algorithms: Mapping[str, Compared],
     *,
     baseline: str,
     looks: Mapping[str, Look],
@@ -81,11 +81,11 @@ def comparison(
     exploration_episodes: int,
     references: Mapping[str, float] = NO_REFERENCES,
 ) -> Path:
-    """Draw systems in four panels: value by episode, learning curves, performance profiles, probability of improvement.
+    """Draw four panels: value by episode, learning curves, performance profiles, probability of improvement.
 
     Args:
         path: the PNG file to write.
-        systems: what is drawn of each by its name.
+        algorithms: what is drawn of each by its name.
         baseline: which of them the others are compared with.
         looks: how each is drawn.
         thresholds: of the profiles, (threshold,); never decreasing.
@@ -96,21 +96,23 @@ def comparison(
 
     Raises:
         ValueError: the baseline or a look is missing, a shape is wrong, steps or thresholds decrease, a reference is
-            not finite, or a system's runs share no range of environment steps.
+            not finite, or an algorithm's runs share no range of environment steps.
     """
-    missing = [name for name in (baseline, *systems) if name not in systems or name not in looks]
+    missing = [name for name in (baseline, *algorithms) if name not in algorithms or name not in looks]
     if missing:
-        raise ValueError(f"systems and looks must hold every system and the baseline; {', '.join(missing)} is missing")
+        raise ValueError(
+            f"algorithms and looks must hold every algorithm and the baseline; {', '.join(missing)} is missing"
+        )
     check_references(references)
     levels = as_increasing("thresholds", thresholds, "threshold")
     with png(path, height=8.2) as figure:
         (by_episode, over_steps), (profiles, improvements) = figure.subplots(2, 2)
-        for name, system in systems.items():
-            _draw_episodes(by_episode, name, system.episodes, looks[name])
-            _draw_profile(profiles, name, levels, system.profile, looks[name])
-        _draw_curves(over_steps, systems, looks)
+        for name, algorithm in algorithms.items():
+            _draw_episodes(by_episode, name, algorithm.episodes, looks[name])
+            _draw_profile(profiles, name, levels, algorithm.profile, looks[name])
+        _draw_curves(over_steps, algorithms, looks)
         over_steps.set_ylabel(f"{value_name}, mean")
-        _draw_improvements(improvements, systems, baseline, looks)
+        _draw_improvements(improvements, algorithms, baseline, looks)
         _finish_episodes(by_episode, exploration_episodes, value_name)
         for axes in (by_episode, over_steps):
             for dashes, reference in zip(DASHES, references.values(), strict=False):
@@ -124,7 +126,7 @@ def comparison(
             profiles.set_xlim(levels[0], levels[-1])
         lines = [
             Line2D([], [], color=looks[name].colour, linestyle=looks[name].dashes, linewidth=2.4, label=name)
-            for name in systems
+            for name in algorithms
         ]
         lines += [
             Line2D([], [], color=MUTED, linestyle=dashes, linewidth=1, label=name)
@@ -172,16 +174,16 @@ def _finish_episodes(axes: Axes, n_exploration: int, value_name: str) -> None:
         )
 
 
-def _draw_curves(axes: Axes, systems: Mapping[str, Compared], looks: Mapping[str, Look]) -> None:
+def _draw_curves(axes: Axes, algorithms: Mapping[str, Compared], looks: Mapping[str, Look]) -> None:
     checked = {
         name: [
             (
                 steps := as_increasing(f"{name} env_steps", env_steps, "evaluation"),
                 as_array(name, value, (f"{len(steps)}",)),
             )
-            for env_steps, value in system.curves
+            for env_steps, value in algorithm.curves
         ]
-        for name, system in systems.items()
+        for name, algorithm in algorithms.items()
     }
     budgets = [max(steps[-1] for steps, _ in runs) for runs in checked.values()]
     if max(budgets) > LOGARITHMIC_FROM * min(budgets) > 0:
@@ -207,14 +209,16 @@ def _draw_profile(axes: Axes, name: str, levels: FloatArray, profile: Estimate, 
     axes.step(levels, value, color=look.colour, linestyle=look.dashes, linewidth=2, where="post")
 
 
-def _draw_improvements(axes: Axes, systems: Mapping[str, Compared], baseline: str, looks: Mapping[str, Look]) -> None:
+def _draw_improvements(
+    axes: Axes, algorithms: Mapping[str, Compared], baseline: str, looks: Mapping[str, Look]
+) -> None:
     axes.set_title(f"Probability of being better than {baseline}")
     axes.set_xlabel("share of tasks, last episode")
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(visible=False, axis="y")
     axes.axvline(0.5, color=MUTED, linewidth=1, zorder=1.5)
-    known = {name: system.improvement for name, system in systems.items() if system.improvement is not None}
+    known = {name: algorithm.improvement for name, algorithm in algorithms.items() if algorithm.improvement is not None}
     if not known:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center", color=MUTED)

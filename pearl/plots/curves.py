@@ -112,7 +112,7 @@ def learning_curves(
 
     Args:
         path: the PNG file to write.
-        runs: (label, environment steps (evaluation,), score (evaluation,)); give the seeds of one system one label.
+        runs: (label, environment steps (evaluation,), score (evaluation,)); give the seeds of one algorithm one label.
         title: what is compared.
         reference_lines: value by name, drawn as dashed lines.
         value_name: what the score is, for the axis.
@@ -124,17 +124,17 @@ def learning_curves(
     if not runs:
         raise ValueError("runs is empty: give at least one (label, env_steps, score)")
     check_references(reference_lines)
-    systems: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
+    algorithms: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
     unscored = 0
     for index, (label, env_steps, score) in enumerate(runs):
         steps = as_increasing(f"runs[{index}] env_steps", env_steps, "evaluation")
         scores = as_array(f"runs[{index}] score", score, (str(len(steps)),))
         unscored += not np.isfinite(scores).any()
-        systems.setdefault(label, []).append((steps, scores))
+        algorithms.setdefault(label, []).append((steps, scores))
     with png(path, height=4.6) as figure:
         axes = figure.add_subplot()
         labels = draw_references(axes, reference_lines)
-        for index, (label, seeds) in enumerate(systems.items()):
+        for index, (label, seeds) in enumerate(algorithms.items()):
             colour = PALETTE[index % len(PALETTE)]
             for steps, scores in seeds:
                 axes.plot(
@@ -149,14 +149,16 @@ def learning_curves(
                 )
             grid, mean = mean_of_seeds(label, seeds)
             axes.plot(grid, mean, color=colour, linewidth=2.4, marker="o", markevery=lone(mean))
-            counted = f"{label} ({len(seeds)})" if len(systems) > 1 else label
+            counted = f"{label} ({len(seeds)})" if len(algorithms) > 1 else label
             labels = [*_last_finite(mean, counted, colour), *labels]
-        all_scores = np.concatenate([scores for seeds in systems.values() for _, scores in seeds])
+        all_scores = np.concatenate([scores for seeds in algorithms.values() for _, scores in seeds])
         say_if_empty(axes, all_scores)
-        _finish_step_axis(axes, np.concatenate([steps for seeds in systems.values() for steps, _ in seeds]), value_name)
+        _finish_step_axis(
+            axes, np.concatenate([steps for seeds in algorithms.values() for steps, _ in seeds]), value_name
+        )
         label_right(axes, labels)
         drawn = f"thin: one run each, thick: their mean; {len(runs)} runs" if len(runs) > 1 else "one run"
-        if len(systems) > 1:
+        if len(algorithms) > 1:
             drawn = "thin: one run each, thick: their mean; in brackets: number of runs"
         gaps = f"; {unscored} without any score" if unscored else ""
         add_header(figure, title, f"{value_name} on test tasks; {drawn}{gaps}")

@@ -59,7 +59,7 @@ class Run:
         self._lock = lock_run(folder)
         self.model = model
         self.folder = folder
-        self.name = run_name(model.family, model.config.system, model.seed)
+        self.name = run_name(model.family, model.config.algorithm, model.seed)
         self.interrupted = False
         self._through = False
         try:
@@ -150,14 +150,14 @@ class Run:
         model = self.model
         result = {
             "family": model.family,
-            "system": model.config.system,
+            "algorithm": model.config.algorithm,
             "seed": model.seed,
             "env_steps": model.num_timesteps,
             "gradient_steps": model.training.gradient_steps,
             "wall_s": model.wall_s,
             "test": evaluation_summary(evaluation),
             "headline": headline(evaluation),
-            "versions": versions(model.tasks.simulators),
+            "versions": versions(model.task_distribution.simulators),
         }
         write_json(self.folder / "result.json", result)
 
@@ -186,7 +186,7 @@ class Run:
         with warn_on_failure("the learning curve was not drawn"):
             paths.append(self._draw_learning_curve(evaluation, folder / "learning_curve.png"))
         model = self.model
-        return paths + draw_evaluation(model.agent, model.tasks, model.test_tasks, evaluation, folder)
+        return paths + draw_evaluation(model.agent, model.task_distribution, model.test_tasks, evaluation, folder)
 
     def _draw_learning_curve(self, evaluation: Evaluation, path: Path) -> Path:
         from pearl import plots  # matplotlib, which training starts without
@@ -214,9 +214,9 @@ class Run:
         return "stopping after the running iteration; then the checkpoint is written."
 
 
-def run_name(family: str, system: str, seed: int) -> str:
-    """Return a run's name, FAMILY-seedN; of another system than PEARL FAMILY-AGENT-seedN."""
-    return f"{family}-seed{seed}" if system == PEARLConfig.system else f"{family}-{system}-seed{seed}"
+def run_name(family: str, algorithm: str, seed: int) -> str:
+    """Return a run's name, FAMILY-seedN; of another algorithm than PEARL FAMILY-ALGORITHM-seedN."""
+    return f"{family}-seed{seed}" if algorithm == PEARLConfig.algorithm else f"{family}-{algorithm}-seed{seed}"
 
 
 def check_unused(folder: Path) -> None:
@@ -286,7 +286,9 @@ def resume(
     """
     saved = saved_config(folder)
     if config is not None and type(config) is not type(saved):
-        raise RunError(f"The run in {folder} trains {saved.system}, not {config.system}: --agent {saved.system}.")
+        raise RunError(
+            f"The run in {folder} trains {saved.algorithm}, not {config.algorithm}: --algorithm {saved.algorithm}."
+        )
     training = (config or saved).training
     device = training.device if isinstance(training, TrainingConfig) else None
     model = load(folder, distribution=distribution, device=device)

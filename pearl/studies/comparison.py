@@ -1,4 +1,4 @@
-"""Runs of several systems on a family, as plain data, and what they come to beside each other."""
+"""Runs of several algorithms on a family, as plain data, and what they come to beside each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pearl.runs.run import RunError, read_progress
 
 FloatArray = NDArray[np.float64]
 Runs = Mapping[str, Mapping[str, Any]]
-"""A system's runs by seed, as ``train`` returns them"""
+"""An algorithm's runs by seed, as ``train`` returns them"""
 
 THRESHOLDS = 101
 """Of the performance profiles"""
@@ -95,7 +95,7 @@ def _as_plain_data(
 
 @dataclass(frozen=True)
 class Row:
-    """A system's line in a table. Values are scores where the family has an oracle, else returns."""
+    """An algorithm's line in a table. Values are scores where the family has an oracle, else returns."""
 
     env_steps: float
     """Environment steps of a run, mean of the runs"""
@@ -112,7 +112,7 @@ class Row:
 
 
 def row(runs: Runs, baseline: Runs) -> Row:
-    """Return a system's line beside the baseline's runs."""
+    """Return an algorithm's line beside the baseline's runs."""
     values = performance(runs, "returns")
     return Row(
         env_steps=float(np.mean([run["curve"]["env_steps"][-1] for run in runs.values()])),
@@ -125,7 +125,7 @@ def row(runs: Runs, baseline: Runs) -> Row:
 
 
 def compared(runs: Runs, baseline: Runs, thresholds: FloatArray) -> Compared:
-    """Return what is drawn of a system beside the baseline's runs."""
+    """Return what is drawn of an algorithm beside the baseline's runs."""
     last = performance(runs, "returns")[..., -1]
 
     def profile(values: FloatArray) -> FloatArray:
@@ -195,7 +195,7 @@ def improvement(runs: Runs, baseline: Runs) -> Estimate | None:
 
 
 def thresholds_of(found: Mapping[str, Runs]) -> FloatArray:
-    """Return evenly spaced thresholds from the worst to the best last episode of any system, (threshold,)."""
+    """Return evenly spaced thresholds from the worst to the best last episode of any algorithm, (threshold,)."""
     last = np.concatenate([performance(runs, "returns")[..., -1].ravel() for runs in found.values()])
     return np.linspace(last.min(), last.max(), THRESHOLDS)
 

@@ -15,7 +15,7 @@ from pearl.tasks.registry import UnknownFamilyError, find, make, register, regis
 from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform
 from pearl.tasks.transforms.mirrored import Mirrored, mirrored
 from pearl.tasks.transforms.perturbation import Perturbed, perturbed
-from pearl.tasks.transforms.told import Told, told
+from pearl.tasks.transforms.task_observed import TaskObserved, task_observed
 
 __all__ = [
     "Categorical",
@@ -30,7 +30,7 @@ __all__ = [
     "TaskDistribution",
     "TaskDistributionError",
     "TaskDistributionWarning",
-    "Told",
+    "TaskObserved",
     "Uniform",
     "UnknownFamilyError",
     "check_task_distribution",
@@ -43,6 +43,6 @@ __all__ = [
     "perturbed",
     "register",
     "register_pattern",
+    "task_observed",
     "time_limit",
-    "told",
 ]

@@ -42,7 +42,7 @@ def damaged(request, copied):
         content[-5] ^= 1
         weights.write_bytes(content)
     elif request.param == "pickle":
-        weights.write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/never'\ntR.")
+        weights.write_bytes(b"\x80\x04cos\nalgorithm\n(S'touch /tmp/never'\ntR.")
     else:
         manifest.write_text(manifest.read_text()[:-20])
     return copied, manifest if request.param == "manifest" else weights

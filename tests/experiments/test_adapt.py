@@ -43,7 +43,7 @@ def test_a_task_of_ones_own_is_adapted_to_and_drawn(script, finished, copied):
         ["", "task known"],
     ]
     model = pearl.load(copied)
-    env = model.tasks.make_env(pearl.Task({"goal": [0.3, -0.7]}))
+    env = model.task_distribution.make_env(pearl.Task({"goal": [0.3, -0.7]}))
     policy = model.adapt(env, 3, exploration_episodes=2, seed=0)
     assert [float(row[2]) for row in rows[:3]] == np.round(policy.trial.episode_returns(3)[0], 2).tolist()
     mean = policy.posterior.mean.numpy()

@@ -1,4 +1,4 @@
-"""Comparisons: several systems on a family, with the same tasks and protocol."""
+"""Comparisons: several algorithms on a family, with the same tasks and protocol."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import compare
-from pearl.algorithms import SYSTEMS
+from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, RL2Config
 from pearl.evaluation import protocol as evaluation
@@ -48,7 +48,7 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "preset", small)
         patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
-        compare.main("point-robot", agents=AGENTS, seeds=(0, 1), trial_episodes=5, out=folder, page=page)
+        compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), trial_episodes=5, out=folder, page=page)
     return folder
 
 
@@ -59,8 +59,8 @@ def written(folder, name):
 def test_every_run_has_its_curve_its_last_evaluation_and_a_longer_trial(compared):
     for name in AGENTS:
         data = written(compared, name)
-        assert data["system"] == name
-        assert from_mapping(SYSTEMS[name].config, data["config"]) == small(SYSTEMS[name].config, "")
+        assert data["algorithm"] == name
+        assert from_mapping(ALGORITHMS[name].config, data["config"]) == small(ALGORITHMS[name].config, "")
         assert list(data["runs"]) == ["0", "1"]
         for run in data["runs"].values():
             curve = run["curve"]
@@ -87,7 +87,7 @@ def test_a_longer_trial_begins_as_the_protocols(compared):
         np.testing.assert_allclose(np.array(run["trial_returns"])[:, :3], run["returns"], atol=1e-3)
 
 
-def test_all_systems_meet_the_same_test_tasks_and_each_seed_its_own(compared):
+def test_all_algorithms_meet_the_same_test_tasks_and_each_seed_its_own(compared):
     tasks = [[run["test_tasks"] for run in written(compared, name)["runs"].values()] for name in AGENTS]
     assert tasks[0] == tasks[1] == tasks[2]
     assert tasks[0][0] != tasks[0][1]
@@ -117,9 +117,9 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
     shutil.copy(tmp_path / "with-fewer" / "rl2.json", tmp_path / "with-fewer" / "rl2-120-steps.json")
     page = tmp_path / "overview.md"
     page.write_text("<!-- overview -->\n<!-- / -->\n")
-    compare.main("point-robot", agents=AGENTS, seeds=(0, 1), trial_episodes=5, out=tmp_path, overview=page)
+    compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), trial_episodes=5, out=tmp_path, overview=page)
     header, _, *lines = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if "|" in line]
-    assert header == ["system", "point-robot, score after 0 steps", "with-fewer, score after 0 steps"]
+    assert header == ["algorithm", "point-robot, score after 0 steps", "with-fewer, score after 0 steps"]
     cells = {name: rest for name, *rest in lines}
     assert set(cells) == set(AGENTS)
     assert cells["maml"][1] == "–"
@@ -136,25 +136,25 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
 def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_them(compared, tmp_path, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     own = written(tmp_path, "rl2")
-    compare.main("point-robot", agents=("rl2",), seeds=(0,), total_steps=240, apart=True, out=tmp_path)
+    compare.main("point-robot", algorithms=("rl2",), seeds=(0,), total_steps=240, apart=True, out=tmp_path)
     longer = written(tmp_path, "rl2-240-steps")
     assert longer["config"]["training"]["total_steps"] == 240
     assert longer["runs"]["0"]["curve"]["env_steps"][-1] >= 240
     assert written(tmp_path, "rl2") == own
     assert capsys.readouterr().out.count("better than") == 0
-    compare.main("point-robot", agents=AGENTS, seeds=(0, 1), out=tmp_path)
+    compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), out=tmp_path)
     assert "| rl2-240-steps (1) |" in capsys.readouterr().out
 
 
 def test_a_budget_of_its_own_has_to_be_given(tmp_path, untrained):
     with pytest.raises(ConfigError, match=r"--apart is for a budget of its own. Give it by --total-steps\."):
-        compare.main("point-robot", agents=("rl2",), apart=True, out=tmp_path)
+        compare.main("point-robot", algorithms=("rl2",), apart=True, out=tmp_path)
 
 
 def test_runs_that_are_there_are_drawn_and_not_run_again(compared, tmp_path, untrained, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     (tmp_path / "point-robot" / "comparison.png").unlink()
-    compare.main("point-robot", agents=("rl2",), seeds=(1,), out=tmp_path)
+    compare.main("point-robot", algorithms=("rl2",), seeds=(1,), out=tmp_path)
     assert (tmp_path / "point-robot" / "comparison.png").is_file()
     printed = capsys.readouterr().out
     assert "better than rl2" in printed
@@ -169,7 +169,7 @@ def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compare, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        compare.main("point-robot", agents=("rl2",), seeds=(10, 2, 3), out=tmp_path)
+        compare.main("point-robot", algorithms=("rl2",), seeds=(10, 2, 3), out=tmp_path)
     runs = written(tmp_path, "rl2")["runs"]
     assert list(runs) == ["2", "10"]
     assert runs["2"]["seed"] == 2
@@ -182,7 +182,7 @@ def test_a_run_that_is_through_takes_the_place_of_a_new_one(compared, tmp_path, 
         model = MetaLearner("point-robot", config, seed=seed)
         Run(model, tmp_path / f"run{seed}", wandb="disabled").train()
     compare.main(
-        "point-robot", agents=("rl2",), trained=[tmp_path / "run1"], seeds=(1,), trial_episodes=5, out=tmp_path
+        "point-robot", algorithms=("rl2",), trained=[tmp_path / "run1"], seeds=(1,), trial_episodes=5, out=tmp_path
     )
     (run,) = written(tmp_path, "rl2")["runs"].values()
     expected = written(compared, "rl2")["runs"]["1"]
@@ -193,7 +193,7 @@ def test_a_run_that_is_through_takes_the_place_of_a_new_one(compared, tmp_path, 
     assert run == expected
     result = json.loads((tmp_path / "run0" / "result.json").read_text())
     write_json(tmp_path / "run0" / "result.json", result | {"commit": "abc"})
-    compare.main("point-robot", agents=("rl2",), trained=[tmp_path / "run0"], seeds=(0, 1), out=tmp_path)
+    compare.main("point-robot", algorithms=("rl2",), trained=[tmp_path / "run0"], seeds=(0, 1), out=tmp_path)
     assert [run["commit"] for run in written(tmp_path, "rl2")["runs"].values()] == ["abc", "unknown"]
 
 
@@ -202,13 +202,13 @@ def test_what_cannot_take_a_runs_place_is_named(tmp_path, untrained):
     run.save()
     settings = {"trained": [run.folder], "seeds": (), "out": tmp_path}
     with pytest.raises(RunError, match=r"is not through. Continue it with train.py --resume"):
-        compare.main("point-robot", agents=("rl2",), **settings)
+        compare.main("point-robot", algorithms=("rl2",), **settings)
     run.train()
     for family, agent in (("point-robot", "pearl"), ("varying-pendulum", "rl2")):
         with pytest.raises(ConfigError, match="a run of rl2 on point-robot, which is not compared here"):
-            compare.main(family, agents=(agent,), **settings)
+            compare.main(family, algorithms=(agent,), **settings)
     with pytest.raises(ConfigError, match=r"other settings .*training.total_steps: 600, now 120"):
-        compare.main("point-robot", agents=("rl2",), total_steps=600, **settings)
+        compare.main("point-robot", algorithms=("rl2",), total_steps=600, **settings)
 
 
 @pytest.mark.parametrize("total_steps", [None, 600])
@@ -217,7 +217,7 @@ def test_runs_with_other_settings_are_not_mixed_with_new_ones(compared, tmp_path
     if total_steps is None:
         monkeypatch.setitem(PROTOCOL, "n_test_tasks", 3)
     with pytest.raises(ConfigError, match=r"rl2\.json holds runs with other settings"):
-        compare.main("point-robot", agents=("rl2",), seeds=(0, 1), total_steps=total_steps, out=tmp_path)
+        compare.main("point-robot", algorithms=("rl2",), seeds=(0, 1), total_steps=total_steps, out=tmp_path)
 
 
 def test_settings_that_no_longer_read_are_other_settings(tmp_path):
@@ -228,18 +228,18 @@ def test_settings_that_no_longer_read_are_other_settings(tmp_path):
 
 
 def test_an_equal_budget_is_laid_over_every_preset():
-    for name in SYSTEMS:
+    for name in ALGORITHMS:
         assert compare.config_of(name, "point-robot", 123).training.total_steps == 123
-        assert compare.config_of(name, "point-robot", None) == small(SYSTEMS[name].config, "")
+        assert compare.config_of(name, "point-robot", None) == small(ALGORITHMS[name].config, "")
 
 
-def test_an_unknown_agent_no_agent_and_a_baseline_without_runs_are_errors(tmp_path, untrained):
-    with pytest.raises(ConfigError, match="There is no agent 'rl3'"):
-        compare.main("point-robot", agents=("pearl", "rl3"), out=tmp_path)
-    with pytest.raises(ConfigError, match="Name one agent at least"):
-        compare.main("point-robot", agents=(), out=tmp_path)
+def test_an_unknown_algorithm_none_and_a_baseline_without_runs_are_errors(tmp_path, untrained):
+    with pytest.raises(ConfigError, match="There is no algorithm 'rl3'"):
+        compare.main("point-robot", algorithms=("pearl", "rl3"), out=tmp_path)
+    with pytest.raises(ConfigError, match="Name at least one algorithm"):
+        compare.main("point-robot", algorithms=(), out=tmp_path)
     with pytest.raises(ConfigError, match="holds no runs of pearl"):
-        compare.main("point-robot", agents=("pearl",), seeds=(), out=tmp_path)
+        compare.main("point-robot", algorithms=("pearl",), seeds=(), out=tmp_path)
 
 
 def run_of(returns, *, tasks="abcd", oracle=None, steps=(0, 2000), gradient_steps=0, wall_s=90.0):
@@ -266,7 +266,7 @@ def test_the_table_has_returns_with_few_digits_and_the_probability_of_the_same_t
     }
     header, _, pearl, rl2 = compare.table(found).splitlines()
     assert header.startswith(
-        "| system (seeds) | environment steps | first episode | last episode | better than pearl |"
+        "| algorithm (seeds) | environment steps | first episode | last episode | better than pearl |"
     )
     assert pearl == "| pearl (2) | 2 000 | −150 (−150 to −150) | −60 (−60 to −60) | – | 0 | 1.5 |"
     assert rl2 == "| rl2 (2) | 601 000 | −150 (−150 to −150) | −50 (−60 to −40) | 1.00 (1.00 to 1.00) | 0 | 1.5 |"
@@ -285,7 +285,7 @@ def test_a_tasks_score_lies_between_its_own_references():
     assert normalised(run, run["returns"])[:, -1].tolist() == pytest.approx([0.7, 0.8, 2 / 3, 0.0])
 
 
-def test_systems_that_share_no_tasks_are_not_compared():
+def test_algorithms_that_share_no_tasks_are_not_compared():
     found = {"pearl": {"0": run_of(BASE)}, "rl2": {"0": run_of(AHEAD, tasks="efgh")}, "maml": {"1": run_of(AHEAD)}}
     assert [line.split(" | ")[4] for line in compare.table(found).splitlines()[2:]] == ["–", "–", "–"]
 
@@ -297,7 +297,7 @@ def test_the_baseline_comes_first_and_then_the_best_in_the_last_episode(tmp_path
 
 
 @pytest.mark.parametrize("oracle", [None, 0.0])
-def test_systems_of_other_budgets_and_lengths_of_trial_are_drawn(tmp_path, oracle):
+def test_algorithms_of_other_budgets_and_lengths_of_trial_are_drawn(tmp_path, oracle):
     longer = run_of([[-150.0, -90.0, -40.0]] * 4, oracle=oracle, steps=(0, 1000, 40_000))
     found = {"pearl": {"0": run_of(BASE, oracle=oracle)}, "of-old": {"0": longer, "1": run_of(AHEAD, oracle=oracle)}}
     assert pixels(compare.draw(tmp_path / "a.png", "family", found, 1)).shape[1] == 1200
@@ -310,7 +310,7 @@ PAGE = ROOT / "docs" / "comparison.md"
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_the_published_page_has_the_figures_of_the_results(folder):
-    found = compare.all_runs(folder, PEARLConfig.system)
+    found = compare.all_runs(folder, PEARLConfig.algorithm)
     shown = compare.section(found, f"../results/comparison/{folder.name}/{compare.PICTURE}")
     assert compare.with_table(PAGE.read_text(), folder.name, shown) == PAGE.read_text()
     assert (folder / compare.PICTURE).is_file()
@@ -323,4 +323,4 @@ def test_the_published_page_has_a_place_for_the_family(family):
 
 def test_the_readmes_table_comes_from_the_results():
     readme = (ROOT / "README.md").read_text()
-    assert compare.with_table(readme, "overview", compare.overview_table(RESULTS, PEARLConfig.system)) == readme
+    assert compare.with_table(readme, "overview", compare.overview_table(RESULTS, PEARLConfig.algorithm)) == readme

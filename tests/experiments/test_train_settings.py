@@ -42,28 +42,28 @@ def test_the_objective_is_short_for_what_teaches_the_encoder():
     assert teachers("--objective", "both", "--agent.reconstruction-weight", "0.3") == (True, 0.3, both)
     assert teachers("--objective", "reconstruction") == (False, 1.0, both)
     with pytest.raises(ConfigError, match="--objective is for PEARL's encoder; rl2 has none"):
-        teachers("--agent", "rl2", "--objective", "both")
+        teachers("--algorithm", "rl2", "--objective", "both")
 
 
-def test_the_run_folder_is_named_after_family_system_and_seed():
+def test_the_run_folder_is_named_after_family_algorithm_and_seed():
     for flags, folder in (
         (["--seed", "7"], "runs/sparse-point-robot-seed7"),
-        (["--agent", "pearl"], "runs/sparse-point-robot-seed0"),
-        (["--agent", "rl2"], "runs/sparse-point-robot-rl2-seed0"),
-        (["--run-dir", "mine", "--agent", "rl2"], "mine"),
+        (["--algorithm", "pearl"], "runs/sparse-point-robot-seed0"),
+        (["--algorithm", "rl2"], "runs/sparse-point-robot-rl2-seed0"),
+        (["--run-dir", "mine", "--algorithm", "rl2"], "mine"),
     ):
         distribution, arguments, config = train.parse(["sparse-point-robot", *flags])
-        assert str(train.folder_of(distribution, arguments, config.system)) == folder
+        assert str(train.folder_of(distribution, arguments, config.algorithm)) == folder
 
 
-def test_a_run_of_one_system_is_not_resumed_as_another(finished):
-    with pytest.raises(ConfigError, match=r"trains pearl, not rl2\. Leave --agent out"):
-        train.parse(["point-robot", "--agent", "rl2", "--resume", "--run-dir", str(finished.folder)])
+def test_a_run_of_one_algorithm_is_not_resumed_as_another(finished):
+    with pytest.raises(ConfigError, match=r"trains pearl, not rl2\. Leave --algorithm out"):
+        train.parse(["point-robot", "--algorithm", "rl2", "--resume", "--run-dir", str(finished.folder)])
 
 
 def test_an_agent_of_no_such_name_is_answered_with_those_that_there_are():
-    with pytest.raises(ConfigError, match="There is no agent 'maml2'"):
-        train.parse(["point-robot", "--agent", "maml2"])
+    with pytest.raises(ConfigError, match="There is no algorithm 'maml2'"):
+        train.parse(["point-robot", "--algorithm", "maml2"])
 
 
 def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):
@@ -85,5 +85,5 @@ def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
     distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
-    assert train.folder_of(distribution, arguments, config.system) == tmp_path / "runs" / "x"
+    assert train.folder_of(distribution, arguments, config.algorithm) == tmp_path / "runs" / "x"
     assert config.agent.discount == 0.5

@@ -33,7 +33,7 @@ RUNS = {
     TransformerConfig: {"config", "settings"},
     RecurrentSACConfig: {"config", "settings"},
 }
-"""Each system's config and the names of variables and attributes that hold one"""
+"""Each algorithm's config and the names of variables and attributes that hold one"""
 SECTIONS = {
     EncoderConfig: (PEARLConfig, "encoder"),
     PEARLAgentConfig: (PEARLConfig, "agent"),

@@ -207,6 +207,6 @@ def test_deterministic_exploration_does_not_depend_on_the_draws(model):
 
 
 def test_adapting_to_a_tasks_environment_of_the_family(model):
-    policy = model.adapt(model.tasks.make_env(Task({"goal": list(GOAL)})), episodes=2)
+    policy = model.adapt(model.task_distribution.make_env(Task({"goal": list(GOAL)})), episodes=2)
     assert policy.posterior.mean.shape == policy.posterior.stddev.shape == (model.agent.latent_dim,)
     assert policy.trial.n_transitions == 2 * EPISODE_STEPS

@@ -14,11 +14,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
 from agents.spaces import is_image
-from pearl import Task, TaskDistribution, check_task_distribution, told
+from pearl import Task, TaskDistribution, check_task_distribution, task_observed
 from pearl.model.meta_learner import learner_of
 from tests.pearl.sessions import play_by_hand, same
 from tests.pearl.small import differences, everything_learnt, small_model
-from tests.pearl.test_systems import CONFIGS
+from tests.pearl.test_algorithms import CONFIGS
 
 HORIZON = 6
 BOX = spaces.Box(-9.0, 9.0, (3,))
@@ -91,7 +91,7 @@ def model(request):
 
 
 def env_of(model, number=0.5):
-    return model.tasks.make_env(Task({"number": number}))
+    return model.task_distribution.make_env(Task({"number": number}))
 
 
 def batch(space, n):
@@ -151,14 +151,14 @@ def test_a_model_meta_trains_and_evaluates_in_every_space(model):
 def test_a_saved_model_goes_on_bit_for_bit_in_every_space(model, tmp_path):
     model.learn(60)
     model.save(tmp_path / "saved")
-    loaded = pearl.load(tmp_path / "saved", distribution=model.tasks)
+    loaded = pearl.load(tmp_path / "saved", distribution=model.task_distribution)
     for each in (model, loaded):
         each.training.iterate()
     assert differences(everything_learnt(loaded), everything_learnt(model)) == []
 
 
 def test_the_checker_accepts_every_space(model):
-    check_task_distribution(model.tasks)
+    check_task_distribution(model.task_distribution)
 
 
 PARTS = {"arm": np.zeros(3), "gear": 1, "doors": np.zeros(2)}
@@ -301,10 +301,10 @@ def test_pictures_of_every_layout_are_kept_as_bytes(name):
     assert model.session(seed=0).act(OBSERVATIONS[name].sample()).shape == ()
 
 
-@pytest.mark.parametrize("system", sorted(CONFIGS.keys() - {"pearl", "oracle_sac"}))  # which tells, and has no room
-def test_every_system_learns_from_stacks_of_frames(system):
+@pytest.mark.parametrize("algorithm", sorted(CONFIGS.keys() - {"pearl", "oracle_sac"}))  # which tells, and has no room
+def test_every_algorithm_learns_from_stacks_of_frames(algorithm):
     reading = {"normalise_observations": False, "image_channels": (3,), "image_features": 4}
-    config = replace(CONFIGS[system], agent=replace(CONFIGS[system].agent, **reading))
+    config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, **reading))
     model = learner_of(config)(Samplers(OBSERVATIONS["stack of frames"], ACTIONS["matrix"]), config, seed=0)
     assert model.learn(60).training.gradient_steps > 0
     assert model.agent.features.network[0].in_channels == 2 * 3
@@ -315,7 +315,7 @@ def test_a_family_of_small_grids_may_be_normalised_and_told():
     family = Samplers(OBSERVATIONS["grid of bytes"], ACTIONS["discrete"])
     model = small_model(family, agent={"hidden_sizes": (8,), "normalise_observations": True}).learn(60)
     assert model.agent.features.dim == 7 * 7 * 3
-    assert told(family).make_env(Task({"number": 0.5})).observation_space.shape == (7 * 7 * 3 + 1,)
+    assert task_observed(family).make_env(Task({"number": 0.5})).observation_space.shape == (7 * 7 * 3 + 1,)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 4)), np.zeros((2, 3, 1))])
@@ -326,11 +326,13 @@ def test_predict_refuses_a_batch_of_another_form(wrong):
 
 def test_a_cartpole_policy_is_adapted_and_evaluated_by_stable_baselines3():
     model = small_model("varying-cartpole")
-    tasks = model.tasks.sample(2, np.random.default_rng(0))
-    policy = model.adapt(model.tasks.make_env(tasks[0]), episodes=2, seed=0)
+    tasks = model.task_distribution.sample(2, np.random.default_rng(0))
+    policy = model.adapt(model.task_distribution.make_env(tasks[0]), episodes=2, seed=0)
     assert policy.trial.terminated.sum() == 2
     action, _ = policy.predict(np.zeros(4, np.float32), deterministic=True)
     assert model.action_space.contains(action)
-    mean, deviation = evaluate_policy(policy, DummyVecEnv([lambda: model.tasks.make_env(tasks[0])]), 3, warn=False)
+    mean, deviation = evaluate_policy(
+        policy, DummyVecEnv([lambda: model.task_distribution.make_env(tasks[0])]), 3, warn=False
+    )
     assert 1 <= mean <= 500
     assert np.isfinite(deviation)

@@ -116,7 +116,7 @@ def test_what_is_no_family_is_answered_with_what_to_give(family, message):
         pearl.MetaLearner(family, RL2Config())
 
 
-@pytest.mark.parametrize("wrap", [pearl.mirrored, pearl.told], ids=["mirrored", "told"])
+@pytest.mark.parametrize("wrap", [pearl.mirrored, pearl.task_observed], ids=["mirrored", "task_observed"])
 def test_what_is_no_distribution_cannot_be_wrapped(wrap):
     with pytest.raises(TypeError, match=r"got the class Counting\. Give an instance of it: Counting\(\)"):
         wrap(Counting)
@@ -188,12 +188,15 @@ def test_what_is_no_split_of_tasks_is_answered_with_what_to_give(tasks, error, m
         (lambda: together(CountingEnv()), r"got a SyncVectorEnv\. It steps several environments; give one of them"),
         (
             lambda: "point-robot",
-            r"got 'point-robot'\. Give an instance that the task distribution builds: model\.tasks",
+            r"got 'point-robot'\. Give an instance that the task distribution builds: model\.task_distribution",
         ),
         (lambda: CountingEnv, r"got the class CountingEnv\. Give an instance of it: CountingEnv\(\.\.\.\)\."),
         (lambda: env, r"got a function\. Call it, and give the environment that it returns\."),
-        (lambda: TASKS[0], r"got a Task\. Build its environment: model\.tasks\.make_env\(task\)\."),
-        (lambda: Counting(), r"got a Counting\. Give an instance that the task distribution builds: model\.tasks"),
+        (lambda: TASKS[0], r"got a Task\. Build its environment: model\.task_distribution\.make_env\(task\)\."),
+        (
+            lambda: Counting(),
+            r"got a Counting\. Give an instance that the task distribution builds: model\.task_distribution",
+        ),
         (lambda: None, r"got None\. Give an instance"),
     ],
 )

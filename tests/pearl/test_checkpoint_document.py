@@ -19,7 +19,7 @@ from pearl.model.meta_learner import learner_of
 from pearl.model.shapes import check_weights
 from tests.pearl.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
 from tests.pearl.small import LENGTH, Counting, small_model
-from tests.pearl.test_systems import CONFIGS
+from tests.pearl.test_algorithms import CONFIGS
 
 BAD = [
     *(MISSING, None, True, "", "x", "x" * 10**5, [], [[]], {}, {"x": 1}, [None], ["x"]),
@@ -36,8 +36,8 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def save(folder, system="pearl"):
-    config = CONFIGS[system]
+def save(folder, algorithm="pearl"):
+    config = CONFIGS[algorithm]
     learner_of(config)(Counting(), config).learn(8 * LENGTH).save(folder)
     return folder
 
@@ -71,11 +71,11 @@ def refused(folder, document):
     return message
 
 
-@pytest.mark.parametrize("system", CONFIGS)
-def test_whatever_stands_in_a_place_of_the_document_it_loads_or_is_refused_by_name(system, tmp_path):
-    folder = save(tmp_path, system)
+@pytest.mark.parametrize("algorithm", CONFIGS)
+def test_whatever_stands_in_a_place_of_the_document_it_loads_or_is_refused_by_name(algorithm, tmp_path):
+    folder = save(tmp_path, algorithm)
     document = read_state(folder)
-    before, step = peak_mb(), 3 if system == "pearl" else 7
+    before, step = peak_mb(), 3 if algorithm == "pearl" else 7
     changes = [(path, value) for path in places(document) for value in BAD]
     messages = []
     for path, value in changes[::step]:
@@ -92,7 +92,8 @@ SECONDS = ["x", None, True, -5.0, math.nan, math.inf, [1.0], MISSING]
 GENERATOR = ["x", None, 3, {}, [], {"generator": "torch", "device": "cpu", "state": "AAAA"}, MISSING]
 FIELDS = {
     "family": [3, None, [], MISSING],
-    "system": [3, None, []],
+    "version": [*WHOLE[:-1], 0, 3],
+    "algorithm": [3, None, [], MISSING],
     "seed": ["x", None, True, -5, 0.5, MISSING],
     "config": [3, None, [], "x", MISSING],
     "train_tasks": [3, None, {}, [], [3], [None], [[]], [{"number": math.nan}], MISSING],
@@ -176,7 +177,7 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
 
 
 @pytest.mark.parametrize(
-    ("system", "setting", "value"),
+    ("algorithm", "setting", "value"),
     [
         ("rl2", "memory_width", 10**8),
         ("transformer", "width", 10**8),
@@ -186,8 +187,8 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
         ("reptile", "hidden_sizes", [8] * 10**5),
     ],
 )
-def test_so_are_those_of_other_systems(system, setting, value, tmp_path):
-    folder = save(tmp_path, system)
+def test_so_are_those_of_other_algorithms(algorithm, setting, value, tmp_path):
+    folder = save(tmp_path, algorithm)
     before, begun = peak_mb(), time.perf_counter()
     message = refused(folder, changed(read_state(folder), ["config", "agent", setting], value))
     assert message is not None
@@ -206,9 +207,9 @@ def test_so_are_those_of_images(tmp_path):
     assert pearl.load(tmp_path).family == "image-point-robot"
 
 
-@pytest.mark.parametrize("system", CONFIGS)
-def test_an_agent_that_is_built_without_memory_has_the_weights_of_one_that_is_built_with_it(system):
-    config = CONFIGS[system]
+@pytest.mark.parametrize("algorithm", CONFIGS)
+def test_an_agent_that_is_built_without_memory_has_the_weights_of_one_that_is_built_with_it(algorithm):
+    config = CONFIGS[algorithm]
     agent = learner_of(config)(Counting(), config).agent
     forms = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}
     spaces = agent.observation_space, agent.action_space
@@ -222,10 +223,10 @@ def test_an_agent_that_is_built_without_memory_has_the_weights_of_one_that_is_bu
         check_weights(forms | {"more": Form("F32", (1,))}, config, *spaces)
 
 
-@pytest.mark.parametrize("system", ["pearl", "recurrent_sac"])
-def test_a_replay_takes_no_memory_before_it_is_filled(system, tmp_path):
+@pytest.mark.parametrize("algorithm", ["pearl", "recurrent_sac"])
+def test_a_replay_takes_no_memory_before_it_is_filled(algorithm, tmp_path):
     """Whatever capacity a stranger's settings ask for."""
-    config = CONFIGS[system]
+    config = CONFIGS[algorithm]
     learner_of(config)(Counting(), config).save(tmp_path, training_state=False)
     document = read_state(tmp_path)
     document["config"]["training"] |= {"replay_capacity": 2 * 10**7, "replay_budget_mb": 10**12}
@@ -270,9 +271,16 @@ def test_a_task_that_is_none_of_the_familys_is_named(tmp_path):
 
 def test_documents_of_old_without_newer_fields_load(sound):
     folder, document = sound
-    for path in (["system"], ["versions"], ["config", "agent", "precision"], ["config", "training", "device"]):
+    for path in (["versions"], ["config", "agent", "precision"], ["config", "training", "device"]):
         document = changed(document, path, MISSING)
     assert refused(folder, document) is None
+
+
+@pytest.mark.parametrize("name", [{"system": "pearl"}, {}])
+def test_documents_of_version_1_name_their_algorithm_otherwise_or_not_at_all(sound, name):
+    folder, document = sound
+    rest = {key: value for key, value in document.items() if key not in ("version", "algorithm")}
+    assert refused(folder, name | rest) is None
 
 
 TENSORS = {

@@ -18,7 +18,7 @@ def presets():
     return [
         (run, path.name.removesuffix(".yaml"))
         for run in RUNS
-        for own in (folder if run is PEARLConfig else folder.joinpath(run.system),)
+        for own in (folder if run is PEARLConfig else folder.joinpath(run.algorithm),)
         if own.is_dir()
         for path in own.iterdir()
         if path.name.endswith(".yaml")

@@ -11,7 +11,7 @@ from pearl.model.meta_learner import learner_of
 from tests.agents.agent_tester import KINDS
 from tests.pearl.small import Counting, differences, everything_learnt, small_config
 from tests.pearl.test_adaptation_spaces import env_of, model_of
-from tests.pearl.test_systems import CONFIGS
+from tests.pearl.test_algorithms import CONFIGS
 
 EVERYTHING = {"sweep": 0.1, "contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1}
 SETTINGS = {
@@ -37,7 +37,7 @@ def outcome(config, folder, *, building, living):
     with default(living):
         model.learn(100)
         returns = model.evaluate().returns
-        policy = model.adapt(model.tasks.make_env(model.test_tasks[0]), 2, seed=1)
+        policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), 2, seed=1)
         actions = policy.predict(np.zeros((2, *model.observation_space.shape)), None, np.ones(2, bool))[0]
         model.save(folder)
         loaded = pearl.load(folder, distribution=Counting())

@@ -23,7 +23,7 @@ def model():
 def protocol(model, tasks, *, episodes=3, exploration_episodes=2, seed=0, references=NONE_KNOWN):
     return evaluate(
         model.agent,
-        model.tasks,
+        model.task_distribution,
         tasks,
         episodes=episodes,
         exploration_episodes=exploration_episodes,
@@ -90,7 +90,7 @@ def test_exploring_episodes_do_depend_on_the_draws(model):
 
 def test_a_batch_of_tasks_equals_the_tasks_one_at_a_time(model):
     still = sparse(model)
-    tasks = still.tasks.sample(5, np.random.default_rng(0))
+    tasks = still.task_distribution.sample(5, np.random.default_rng(0))
     together = protocol(still, tasks, exploration_episodes=0)
     for row, task in enumerate(tasks):
         alone = protocol(still, [task], exploration_episodes=0)

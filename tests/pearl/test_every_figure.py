@@ -35,7 +35,7 @@ def draw_learning_curves(path: Path, rng: np.random.Generator) -> Path:
         for _seed in range(3):
             steps = np.sort(rng.uniform(0, 1e6, 15))
             runs.append((label, steps, final * (1 - np.exp(-steps / 3e5)) + 0.02 * rng.normal(size=15)))
-    return plots.learning_curves(path, runs, title="cheetah-vel: two systems")
+    return plots.learning_curves(path, runs, title="cheetah-vel: two algorithms")
 
 
 def draw_variant_curves(path: Path, rng: np.random.Generator) -> Path:
@@ -50,7 +50,7 @@ def draw_variant_curves(path: Path, rng: np.random.Generator) -> Path:
 def draw_comparison(path: Path, rng: np.random.Generator) -> Path:
     thresholds = np.linspace(0, 1, 21)
 
-    def system(final: float, steps: np.ndarray, improvement: Estimate | None) -> Compared:
+    def algorithm(final: float, steps: np.ndarray, improvement: Estimate | None) -> Compared:
         episodes, profile = final * np.array([0.2, 0.8, 1, 1, 1]), 1 / (1 + np.exp(12 * (thresholds - final)))
         return Compared(
             Estimate(episodes, episodes - 0.1, episodes + 0.1),
@@ -59,18 +59,18 @@ def draw_comparison(path: Path, rng: np.random.Generator) -> Path:
             improvement,
         )
 
-    systems = {
-        "pearl": system(0.9, np.linspace(0, 1e5, 11), None),
-        "rl2": system(0.7, np.linspace(0, 1e6, 11), Estimate(0.2, 0.1, 0.35)),
-        "maml": system(0.4, np.linspace(0, 1e6, 11), Estimate(0.05, 0.0, 0.1)),
+    algorithms = {
+        "pearl": algorithm(0.9, np.linspace(0, 1e5, 11), None),
+        "rl2": algorithm(0.7, np.linspace(0, 1e6, 11), Estimate(0.2, 0.1, 0.35)),
+        "maml": algorithm(0.4, np.linspace(0, 1e6, 11), Estimate(0.05, 0.0, 0.1)),
     }
     return plots.comparison(
         path,
-        systems,
+        algorithms,
         baseline="pearl",
-        looks=looks(list(systems)),
+        looks=looks(list(algorithms)),
         thresholds=thresholds,
-        title="point-robot: 3 systems, 3 seeds",
+        title="point-robot: 3 algorithms, 3 seeds",
         value_name="normalised score",
         exploration_episodes=2,
         references={"random policy": 0.0, "task known": 1.0},

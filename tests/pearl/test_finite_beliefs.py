@@ -15,8 +15,8 @@ from pearl.studies.metaworld import MetaworldAgent
 from tests.agents.agent_tester import KINDS
 from tests.pearl.small import Counting, CountingEnv, small_config, small_model
 from tests.pearl.test_adaptation_spaces import model_of
+from tests.pearl.test_algorithms import CONFIGS
 from tests.pearl.test_metaworld_protocol import timesteps
-from tests.pearl.test_systems import CONFIGS
 
 ZEROS = {"observation": np.zeros(3), "action": np.zeros(2), "next_observation": np.zeros(3)}
 SETTINGS = {

@@ -11,7 +11,7 @@ from pearl import PEARL, NonFiniteError
 from pearl.collection.workers import WorkerError
 from pearl.model.meta_learner import learner_of
 from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
-from tests.pearl.test_systems import CONFIGS
+from tests.pearl.test_algorithms import CONFIGS
 from tests.pearl.twins import twin_model
 from tests.pearl.worker_processes import ended, needs_proc
 

@@ -48,7 +48,7 @@ def test_the_families_are_registered_and_have_a_preset(family):
 @every_family
 def test_an_evaluation_of_a_family_can_be_drawn_however_many_numbers_its_tasks_have(tmp_path, family):
     model = small_model(family(), evaluation={"n_test_tasks": 2, "exploration_episodes": 1, "episodes": 2})
-    drawn = draw_evaluation(model.agent, model.tasks, model.test_tasks, model.evaluate(), tmp_path)
+    drawn = draw_evaluation(model.agent, model.task_distribution, model.test_tasks, model.evaluate(), tmp_path)
     assert {"return_by_episode.png", "posterior_means.png", "posterior_spread.png"} <= {path.name for path in drawn}
     assert all(path.is_file() for path in drawn)
 

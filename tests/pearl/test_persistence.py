@@ -63,7 +63,7 @@ def test_everything_that_was_learnt_comes_back(model, saved):
 def test_predictions_are_equal_after_loading(model, saved):
     loaded = load(saved)
     observations = np.random.default_rng(0).normal(size=(5, 3))
-    env = model.tasks.make_env(model.test_tasks[0])
+    env = model.task_distribution.make_env(model.test_tasks[0])
     policies = [each.adapt(env, episodes=2, seed=4) for each in (model, loaded)]
     for deterministic in (True, False):
         one, other = (policy.predict(observations, deterministic=deterministic)[0] for policy in policies)

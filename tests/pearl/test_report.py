@@ -265,7 +265,7 @@ def test_the_table_fits_a_narrow_terminal():
 
 def test_a_family_played_in_a_plane_is_drawn_with_its_trajectories(point_robot, tmp_path):
     model, outcome = point_robot
-    paths = draw_evaluation(model.agent, model.tasks, model.test_tasks, outcome, tmp_path)
+    paths = draw_evaluation(model.agent, model.task_distribution, model.test_tasks, outcome, tmp_path)
     assert [path.name for path in paths] == [
         "return_by_episode.png",
         "posterior_means.png",
@@ -282,9 +282,11 @@ def test_a_family_played_in_a_plane_is_drawn_with_its_trajectories(point_robot, 
 def test_an_adaptation_is_drawn_with_and_without_a_plane(family, tmp_path):
     model = PEARL(family or Counting(), small_config())
     task = model.test_tasks[0]
-    env = model.tasks.make_env(task)
+    env = model.task_distribution.make_env(task)
     trial = model.adapt(env, 2, seed=0).trial
-    path = draw_adaptation(model.agent, model.tasks, task, trial, {"random policy": -3.0}, tmp_path / "story.png")
+    path = draw_adaptation(
+        model.agent, model.task_distribution, task, trial, {"random policy": -3.0}, tmp_path / "story.png"
+    )
     assert path == tmp_path / "story.png"
     with Image.open(path) as image:
         assert min(image.size) > 300

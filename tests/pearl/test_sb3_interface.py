@@ -16,7 +16,7 @@ from wandb.integration.sb3 import WandbCallback
 import pearl
 from pearl import PEARL, CheckpointError, MetaLearner
 from tests.pearl.small import LENGTH, Counting, CountingEnv, differences, everything_learnt, small_config, small_model
-from tests.pearl.test_systems import CONFIGS, made
+from tests.pearl.test_algorithms import CONFIGS, made
 
 INITIAL = 4 * LENGTH
 ITERATION = 4 * 2 * LENGTH
@@ -145,7 +145,7 @@ def test_training_environments_that_were_closed_are_made_anew():
 @pytest.mark.parametrize(
     ("family", "training", "message"),
     [
-        (None, {"tasks_per_iteration": 2}, r"tasks_per_iteration=2.*model\.tasks.*make_env"),
+        (None, {"tasks_per_iteration": 2}, r"tasks_per_iteration=2.*model\.task_distribution.*make_env"),
         (None, {"workers": 2}, r"training\.workers=2.*Set training\.workers to 0"),
         ("sparse-point-robot", {}, r"steps its tasks in one .*model\.training\.envs"),
     ],
@@ -167,7 +167,9 @@ def test_environments_out_of_reach_say_why_and_what_to_do(family, training, mess
 @pytest.mark.parametrize("method", ["reset", "step", "seed", "set_options", "render", "get_images"])
 def test_nobody_but_training_plays_its_environments(method):
     envs = small_model().get_env()
-    with pytest.raises(NotImplementedError, match=r"Training alone may .*model\.tasks\.make_env.*model\.evaluate"):
+    with pytest.raises(
+        NotImplementedError, match=r"Training alone may .*model\.task_distribution\.make_env.*model\.evaluate"
+    ):
         getattr(envs, method)(*[np.zeros((4, 2), np.float32)] * (method == "step"))
 
 
@@ -191,8 +193,8 @@ def test_pearl_does_not_load_another_algorithms_model(tmp_path):
     made(CONFIGS["rl2"]).save(tmp_path)
     with pytest.raises(CheckpointError, match=r"a model of rl2.*PEARL\.load does not.*pearl\.load\(path\)"):
         PEARL.load(tmp_path, distribution=Counting())
-    assert MetaLearner.load(tmp_path, distribution=Counting()).config.system == "rl2"
-    assert pearl.load(tmp_path, distribution=Counting()).config.system == "rl2"
+    assert MetaLearner.load(tmp_path, distribution=Counting()).config.algorithm == "rl2"
+    assert pearl.load(tmp_path, distribution=Counting()).config.algorithm == "rl2"
 
 
 @pytest.fixture

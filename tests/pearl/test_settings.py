@@ -207,7 +207,7 @@ def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
         agent={"hidden_sizes": np.array([8]), "learning_rate": np.float32(0.5), "critic_layer_norm": np.True_},
     )
     model.save(tmp_path / "saved")
-    loaded = load(tmp_path / "saved", distribution=model.tasks)
+    loaded = load(tmp_path / "saved", distribution=model.task_distribution)
     assert loaded.config == model.config
     assert (loaded.seed, type(model.seed)) == (3, int)
     assert loaded.config.agent.learning_rate == 0.5

@@ -148,7 +148,7 @@ def lifetime(folder):
     """All that a user does with a model."""
     model = small_model(training={"tasks_per_iteration": 2}).learn(2 * ITERATION)
     model = reloaded(model, folder).learn(ITERATION)
-    policy = model.adapt(model.tasks.make_env(model.test_tasks[0]))
+    policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]))
     action, _ = policy.predict(np.zeros((2, 3)), None, np.ones(2, bool))
     return everything_learnt(model) | {
         "action": torch.as_tensor(action),
@@ -225,7 +225,7 @@ def test_adapting_and_predicting_between_do_not_change_training():
     n = INITIAL + ITERATION
     plain = small_model().learn(n).learn(ITERATION)
     busy = small_model().learn(n)
-    busy.adapt(busy.tasks.make_env(busy.test_tasks[0]))
+    busy.adapt(busy.task_distribution.make_env(busy.test_tasks[0]))
     busy.predict(np.zeros(3))
     busy.evaluate(seed=5)
     assert differences(everything_learnt(plain), everything_learnt(busy.learn(ITERATION))) == []
@@ -306,8 +306,8 @@ def test_relabelled_rows_have_the_rewards_of_one_training_task(initial_episodes)
             seen = (context.observation[[row]], context.action[[row]], context.next_observation[[row]])
             fits = []
             for task in model.train_tasks:
-                _, training_reward = model.tasks.relabel([task], *(field.numpy() for field in shown))
-                true_reward, _ = model.tasks.relabel([task], *(field.numpy() for field in seen))
+                _, training_reward = model.task_distribution.relabel([task], *(field.numpy() for field in shown))
+                true_reward, _ = model.task_distribution.relabel([task], *(field.numpy() for field in seen))
                 mask = context.mask[row].numpy()
                 fits.append(
                     np.allclose(training_reward, transitions.reward[row], atol=1e-6)

@@ -38,7 +38,7 @@ REFUSED = [
     pytest.param("a: 9223372036854775808", "line 1: 9223372036854775808 is beyond", id="beyond 64 bits"),
     pytest.param("a: 0x_", "line 1: 0x_ is no number", id="no digits"),
     pytest.param("a: !!binary aGk=", r"line 1: tags \(tag:yaml\.org,2002:binary\) are not read", id="binary"),
-    pytest.param("a: !!python/object/apply:os.system [ls]", r"line 1: tags \(tag:yaml", id="python"),
+    pytest.param("a: !!python/object/apply:os.algorithm [ls]", r"line 1: tags \(tag:yaml", id="python"),
     pytest.param("a: !!bool maybe", "line 1: tags", id="tagged bool"),
     pytest.param("a: !!timestamp noon", "line 1: tags", id="tagged date"),
     pytest.param("a: !!set {b}", "line 1: tags", id="set"),

@@ -12,7 +12,7 @@ from pearl.collection.workers import make_envs
 from pearl.config.reading import ConfigError
 from pearl.evaluation.protocol import measure_references
 from pearl.tasks import make
-from pearl.tasks.transforms.told import TaskNumbers, Told, told
+from pearl.tasks.transforms.task_observed import TaskNumbers, TaskObserved, task_observed
 from tests.pearl.small import HORIZON, Counting, small_config, small_model
 
 
@@ -70,7 +70,7 @@ SPACES = {
 
 @pytest.mark.parametrize("name", SPACES)
 def test_an_observation_is_the_flattened_one_and_then_the_tasks_numbers(name):
-    family = told(Stills(SPACES[name]))
+    family = task_observed(Stills(SPACES[name]))
     task = family.sample(1, np.random.default_rng(1))[0]
     env = family.make_env(task)
     observation, _ = env.reset(seed=0)
@@ -83,7 +83,7 @@ def test_an_observation_is_the_flattened_one_and_then_the_tasks_numbers(name):
 
 @pytest.mark.parametrize("name", SPACES)
 def test_environments_that_are_stepped_together_tell_each_its_own_task(name):
-    family = told(Stills(SPACES[name]))
+    family = task_observed(Stills(SPACES[name]))
     tasks = family.sample(3, np.random.default_rng(1))
     envs, alone = family.make_vec_env(tasks), [family.make_env(task) for task in tasks]
     expected = np.stack([env.reset(seed=0)[0] for env in alone])
@@ -99,7 +99,7 @@ def test_environments_that_are_stepped_together_tell_each_its_own_task(name):
 
 @pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "varying-cartpole", "varying-pendulum"])
 def test_the_checker_accepts_told_families_that_come_with_the_framework(family):
-    check_task_distribution(told(make(family)))
+    check_task_distribution(task_observed(make(family)))
 
 
 def test_numbers_are_measured_in_the_range_of_the_familys_tasks():
@@ -144,7 +144,7 @@ def test_another_kind_of_value_is_refused_with_the_parameters_name():
 
 def test_the_numbers_of_a_familys_tasks_lie_about_one_whatever_the_parameters():
     for family in ("point-robot", "varying-pendulum", "varying-cartpole"):
-        distribution = told(make(family))
+        distribution = task_observed(make(family))
         tasks = distribution.sample(200, np.random.default_rng(9))
         found = np.stack([distribution.numbers.of(task) for task in tasks])
         assert found.shape == (200, distribution.numbers.width)
@@ -153,40 +153,44 @@ def test_the_numbers_of_a_familys_tasks_lie_about_one_whatever_the_parameters():
 
 
 def test_a_finite_family_is_measured_by_fewer_tasks():
-    assert told(Few()).numbers.width == 1
+    assert task_observed(Few()).numbers.width == 1
 
 
 def test_tasks_are_the_familys_own():
     for seed in range(3):
-        own, others = (family.sample(5, np.random.default_rng(seed)) for family in (told(Counting()), Counting()))
+        own, others = (
+            family.sample(5, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
+        )
         assert own == others
-        own, others = (family.split(5, 3, np.random.default_rng(seed)) for family in (told(Counting()), Counting()))
+        own, others = (
+            family.split(5, 3, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
+        )
         assert own == others
 
 
 def test_what_else_a_family_says_of_itself_is_kept():
     inner = make("sparse-point-robot")
     inner.same_tasks, inner.simulators = True, ("numpy",)
-    family = told(inner)
+    family = task_observed(inner)
     task = family.sample(1, np.random.default_rng(0))[0]
     assert (family.same_tasks, family.simulators) == (True, ("numpy",))
     assert family.plane(task) == inner.plane(task)
-    assert pearl.tasks.time_limit(told(Counting()).make_env(Task({"number": 0.5})), "It has") == HORIZON
-    assert told(make("point-robot")).make_env(task, render_mode="rgb_array").render_mode == "rgb_array"
+    assert pearl.tasks.time_limit(task_observed(Counting()).make_env(Task({"number": 0.5})), "It has") == HORIZON
+    assert task_observed(make("point-robot")).make_env(task, render_mode="rgb_array").render_mode == "rgb_array"
 
 
 def test_the_oracle_acts_on_what_the_family_itself_observes():
     inner = make("point-robot")
-    family = told(inner)
+    family = task_observed(inner)
     tasks = family.sample(3, np.random.default_rng(0))
     own, others = (distribution.make_vec_env(tasks).reset(seed=0)[0] for distribution in (inner, family))
     assert np.array_equal(family.oracle_action(tasks, others), inner.oracle_action(tasks, own))
     assert measure_references(family, tasks, seed=0) == measure_references(inner, tasks, seed=0)
-    assert told(Counting()).oracle_action(tasks, np.zeros((3, 4), np.float32)) is None
+    assert task_observed(Counting()).oracle_action(tasks, np.zeros((3, 4), np.float32)) is None
 
 
 def test_worker_processes_step_told_environments_alike():
-    family = told(make("varying-pendulum"))
+    family = task_observed(make("varying-pendulum"))
     tasks = family.sample(2, np.random.default_rng(0))
     here, there = (make_envs(family, tasks, workers) for workers in (0, 1))
     assert np.array_equal(here.reset(seed=0)[0], there.reset(seed=0)[0])
@@ -196,25 +200,27 @@ def test_worker_processes_step_told_environments_alike():
 
 def test_a_told_transition_is_not_relabelled_since_it_would_still_tell_its_own_task():
     with pytest.raises(ConfigError, match=r"training\.relabel_candidates needs a family"):
-        pearl.PEARL(told(make("sparse-point-robot")), small_config(training={"relabel_candidates": 2})).learn(80)
+        pearl.PEARL(task_observed(make("sparse-point-robot")), small_config(training={"relabel_candidates": 2})).learn(
+            80
+        )
 
 
 def test_images_are_refused():
-    family = told(make("image-point-robot"))
+    family = task_observed(make("image-point-robot"))
     with pytest.raises(ValueError, match=r"images .* have no room for a task's parameters"):
         family.make_env(family.sample(1, np.random.default_rng(0))[0])
 
 
 def test_a_family_that_is_told_already_is_refused():
-    with pytest.raises(ValueError, match="tasks of 'told-Counting' are told already"):
-        told(told(Counting()))
+    with pytest.raises(ValueError, match="tasks of 'task-observed-Counting' are observed already"):
+        task_observed(task_observed(Counting()))
 
 
 def test_a_told_family_has_a_name_of_its_own():
-    assert told(make("point-robot")).name == "told-point-robot"
-    assert told(Counting(), name="mine").name == "mine"
-    assert isinstance(pearl.told(Counting()), Told)
+    assert task_observed(make("point-robot")).name == "task-observed-point-robot"
+    assert task_observed(Counting(), name="mine").name == "mine"
+    assert isinstance(pearl.task_observed(Counting()), TaskObserved)
 
 
 def test_pearl_itself_learns_from_told_observations():
-    assert small_model(told(Counting())).learn(40).observation_space.shape == (4,)
+    assert small_model(task_observed(Counting())).learn(40).observation_space.shape == (4,)

@@ -1,4 +1,4 @@
-"""Every system is trained, evaluated, saved, resumed and adapted by the same code, and keeps the same promises."""
+"""Every algorithm is trained, evaluated, saved, resumed and adapted by the same code, and keeps the same promises."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from agents import (
 )
 from encoders import EncoderConfig
 from pearl import plots
-from pearl.algorithms import SYSTEMS, find_system
+from pearl.algorithms import ALGORITHMS, find_algorithm
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.config.run import (
     EvaluationConfig,
@@ -54,8 +54,8 @@ CONFIGS = {
         training=COLLECTION,
         evaluation=PROTOCOL,
     ),
-    "multitask_sac": MultitaskSACConfig.beside(small_config()),
-    "oracle_sac": OracleSACConfig.beside(small_config()),
+    "multitask_sac": MultitaskSACConfig.matching(small_config()),
+    "oracle_sac": OracleSACConfig.matching(small_config()),
     "recurrent_sac": RecurrentSACConfig(
         agent=RecurrentSACAgentConfig(
             memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4
@@ -101,14 +101,14 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def test_every_system_is_tested_here():
-    assert set(CONFIGS) == set(SYSTEMS)
-    assert all(type(config) is SYSTEMS[name].config for name, config in CONFIGS.items())
+def test_every_algorithm_is_tested_here():
+    assert set(CONFIGS) == set(ALGORITHMS)
+    assert all(type(config) is ALGORITHMS[name].config for name, config in CONFIGS.items())
 
 
-def test_a_system_of_no_such_name_is_answered_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"There is no agent 'rl3'\. Agents: pearl, maml, .*, recurrent_sac"):
-        find_system("rl3")
+def test_an_algorithm_of_no_such_name_is_answered_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"There is no algorithm 'rl3'\. Algorithms: pearl, maml, .*, recurrent_sac"):
+        find_algorithm("rl3")
 
 
 def test_n_steps_saved_and_loaded_and_n_more_equal_2n_bit_for_bit(config, tmp_path):
@@ -139,10 +139,10 @@ def test_weights_alone_act_alike_but_cannot_go_on(model, tmp_path):
         resume(tmp_path, distribution=Counting())
 
 
-def test_a_run_of_one_system_does_not_go_on_as_another(model, tmp_path):
+def test_a_run_of_one_algorithm_does_not_go_on_as_another(model, tmp_path):
     model.learn(80).save(tmp_path / "checkpoint")
     other = next(config for config in CONFIGS.values() if type(config) is not type(model.config))
-    with pytest.raises(RunError, match=f"trains {model.config.system}, not {other.system}"):
+    with pytest.raises(RunError, match=f"trains {model.config.algorithm}, not {other.algorithm}"):
         resume(tmp_path, config=other, distribution=Counting())
 
 
@@ -160,7 +160,7 @@ def test_more_steps_may_be_asked_of_a_resumed_run_and_nothing_else(model, tmp_pa
 
 
 def test_adaptation_returns_a_policy_that_speaks_stable_baselines3(model):
-    policy = model.adapt(model.tasks.make_env(model.test_tasks[0]), episodes=2, seed=0)
+    policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), episodes=2, seed=0)
     assert policy.trial.episode_returns(2).shape == (1, 2)
     observation = np.linspace(0.5, 2.0, *model.observation_space.shape, dtype=np.float32)
     action, state = policy.predict(observation, deterministic=True)
@@ -174,7 +174,7 @@ def test_adaptation_returns_a_policy_that_speaks_stable_baselines3(model):
     assert rows.shape == (3, 2)
 
 
-def test_what_was_observed_changes_how_a_session_acts_unless_the_system_infers_nothing(model):
+def test_what_was_observed_changes_how_a_session_acts_unless_the_algorithm_infers_nothing(model):
     model.learn(160)
     actions = []
     for reward in (-50.0, 50.0):
@@ -188,43 +188,43 @@ def test_what_was_observed_changes_how_a_session_acts_unless_the_system_infers_n
 
 def test_only_pearl_has_a_posterior(model):
     session = model.session(seed=0)
-    if model.config.system == "pearl":
+    if model.config.algorithm == "pearl":
         assert session.posterior.mean.shape == (2,)
     else:
         with pytest.raises(TypeError, match="Only PEARL has a posterior"):
             _ = session.posterior
 
 
-def test_a_run_leaves_the_same_files_whatever_the_system(model, tmp_path):
+def test_a_run_leaves_the_same_files_whatever_the_algorithm(model, tmp_path):
     run = Run(model, tmp_path, wandb="disabled")
     assert isinstance(run.train(), Evaluation)
     for name in ("config.json", "tasks.json", "progress.csv", "result.json", "checkpoint/manifest.json"):
         assert (tmp_path / name).is_file()
     drawn = {path.stem for path in (tmp_path / "plots").iterdir()}
     assert {"learning_curve", "return_by_episode"} <= drawn
-    assert ("posterior_means" in drawn) == (model.config.system == "pearl")
+    assert ("posterior_means" in drawn) == (model.config.algorithm == "pearl")
 
 
 def test_only_pearl_logs_what_its_posterior_does(model):
     logged = []
     model.learn(40, on_evaluation=lambda evaluation, metrics: logged.append(set(metrics)))
-    assert ("test/posterior_stddev" in logged[-1]) == (model.config.system == "pearl")
+    assert ("test/posterior_stddev" in logged[-1]) == (model.config.algorithm == "pearl")
 
 
 def test_pictures_say_that_no_gradient_is_taken_where_none_is(model, tmp_path, monkeypatch):
     said = []
     for name, text in (("return_by_episode", "by_gradient"), ("adaptation_story", "subtitle")):
         monkeypatch.setattr(plots, name, lambda *_, text=text, **given: said.append(given[text]))
-    draw_evaluation(model.agent, model.tasks, model.test_tasks, model.evaluate(), tmp_path)
+    draw_evaluation(model.agent, model.task_distribution, model.test_tasks, model.evaluate(), tmp_path)
     task = model.test_tasks[0]
-    policy = model.adapt(model.tasks.make_env(task), episodes=2, seed=0)
-    draw_adaptation(model.agent, model.tasks, task, policy.trial, {}, tmp_path / "a.png")
-    by_gradient = model.config.system in ("maml", "fomaml", "reptile")
+    policy = model.adapt(model.task_distribution.make_env(task), episodes=2, seed=0)
+    draw_adaptation(model.agent, model.task_distribution, task, policy.trial, {}, tmp_path / "a.png")
+    by_gradient = model.config.algorithm in ("maml", "fomaml", "reptile")
     assert said[0] == by_gradient
     assert said[1].startswith("no gradient step") != by_gradient
 
 
-def test_a_preset_of_another_system_is_that_systems():
+def test_a_preset_of_another_algorithm_is_that_algorithms():
     assert isinstance(preset(RL2Config, "point-robot"), RL2Config)
     assert preset(RL2Config, "no-such-family").agent == RL2AgentConfig()
 
@@ -237,7 +237,7 @@ def test_the_class_of_a_model_follows_from_its_settings():
 
 @pytest.mark.parametrize("kind", [RL2Config, TransformerConfig, RecurrentSACConfig])
 @pytest.mark.parametrize("family", ["sparse-point-robot", "cheetah-dir", "ml1-reach-v3", "no-such-family"])
-def test_other_systems_are_trained_on_pearls_tasks_and_judged_by_its_protocol(kind, family):
+def test_other_algorithms_are_trained_on_pearls_tasks_and_judged_by_its_protocol(kind, family):
     other, usual = preset(kind, family), load_preset(family)
     assert other.evaluation == usual.evaluation
     assert other.training.n_train_tasks == usual.training.n_train_tasks
@@ -254,7 +254,7 @@ def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
 
 
 @pytest.mark.parametrize("name", ["rl2", "recurrent_sac"])
-def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(name, tmp_path):
+def test_algorithms_that_learn_on_the_cpu_alone_refuse_another_device(name, tmp_path):
     made(CONFIGS[name]).save(tmp_path)
     assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == CONFIGS[name]
     with pytest.raises(ConfigError, match=f"{name} learns on the CPU alone"):
@@ -262,7 +262,7 @@ def test_systems_that_learn_on_the_cpu_alone_refuse_another_device(name, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["rl2", "recurrent_sac", "multitask_sac"])
-def test_pearl_takes_no_other_systems_settings(name):
+def test_pearl_takes_no_other_algorithms_settings(name):
     kind = type(CONFIGS[name]).__name__
     with pytest.raises(TypeError, match=rf"got a {kind}, which pearl\.MetaLearner takes"):
         pearl.PEARL(Counting(), CONFIGS[name])
@@ -281,7 +281,7 @@ def test_a_trial_too_short_to_adapt_in_is_refused_with_the_setting_to_change(kin
         made(kind(agent=agent, training=longer, evaluation=short))
 
 
-def test_a_run_is_named_after_its_system():
+def test_a_run_is_named_after_its_algorithm():
     assert run_name("point-robot", "pearl", 3) == "point-robot-seed3"
     assert run_name("point-robot", "rl2", 3) == "point-robot-rl2-seed3"
 
@@ -303,7 +303,9 @@ def test_a_reference_that_infers_nothing_has_pearls_settings_apart_from_inferenc
 
 @pytest.mark.parametrize("kind", [MultitaskSACConfig, OracleSACConfig])
 def test_a_reference_with_an_encoder_that_infers_is_refused(kind):
-    with pytest.raises(ConfigError, match=rf"{kind.system} infers nothing .*must be blind, got 'gru'.*--agent pearl"):
+    with pytest.raises(
+        ConfigError, match=rf"{kind.algorithm} infers nothing .*must be blind, got 'gru'.*--algorithm pearl"
+    ):
         kind(encoder=EncoderConfig(kind="gru"))
 
 
@@ -316,14 +318,14 @@ def test_references_meet_the_same_tasks_as_pearl():
 def test_the_oracle_is_told_the_task_and_says_so_of_an_environment_that_does_not_tell_it():
     model = made(CONFIGS["oracle_sac"])
     task = model.test_tasks[0]
-    observation, _ = model.tasks.make_env(task).reset(seed=0)
+    observation, _ = model.task_distribution.make_env(task).reset(seed=0)
     assert observation[-1] == pytest.approx(task.params["number"], abs=0.01)
     with pytest.raises(ValueError, match=r"observation space is Box\(.*\(3,\).*trained on Box\(.*\(4,\)"):
         model.adapt(CountingEnv(0.5))
 
 
 def test_the_oracle_loads_by_its_familys_name(tmp_path):
-    config = OracleSACConfig.beside(small_config())
+    config = OracleSACConfig.matching(small_config())
     model = MetaLearner("point-robot", config).learn(80)
     model.save(tmp_path)
     loaded = pearl.load(tmp_path)

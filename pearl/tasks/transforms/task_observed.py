@@ -1,4 +1,4 @@
-"""Task distributions whose observations tell the task."""
+"""Task distributions whose observations contain the task's parameters."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,30 +15,30 @@ from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name
 
 SAMPLED = 1_000
-"""Tasks whose parameters' ranges are what the told numbers are measured in; fewer where a family has fewer"""
+"""Tasks whose parameters' ranges are what the task's numbers are measured in; fewer where a family has fewer"""
 
 
-class Told(TaskDistribution):
+class TaskObserved(TaskDistribution):
     """Another distribution's tasks, in environments whose observations end with the task's parameters.
 
     What an agent without a memory makes of them is the most that inferring the task could bring. An observation is the
     distribution's own, flattened, then the numbers of ``TaskNumbers``. Nothing can be relabelled here: a transition
-    that is given another task's reward would still tell its own task.
+    that is given another task's reward would still show its own task.
 
     Args:
-        distribution: whose tasks to tell.
-        name: of the family; "told-" and the distribution's where None.
+        distribution: whose tasks to show.
+        name: of the family; "task-observed-" and the distribution's where None.
 
     Raises:
         TypeError: it is no task distribution.
-        ValueError: its tasks are told already.
+        ValueError: its tasks are observed already.
     """
 
     def __init__(self, distribution: TaskDistribution, *, name: str | None = None) -> None:
-        if isinstance(distribution, Told):
-            raise ValueError(f"The tasks of {family_name(distribution)!r} are told already.")
+        if isinstance(distribution, TaskObserved):
+            raise ValueError(f"The tasks of {family_name(distribution)!r} are observed already.")
         self.distribution = check_distribution(distribution, "distribution")
-        self.name = f"told-{family_name(distribution)}" if name is None else name
+        self.name = f"task-observed-{family_name(distribution)}" if name is None else name
         self.same_tasks = distribution.same_tasks
         self.simulators = distribution.simulators
         self.numbers = TaskNumbers(_many_tasks(distribution))
@@ -52,12 +52,12 @@ class Told(TaskDistribution):
         return self.distribution.split(n_train, n_test, rng)
 
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Build the environment of one task, which it tells.
+        """Build the environment of one task, whose observations contain it.
 
         Raises:
             ValueError: observations are images, or a parameter is of another kind than in the distribution's tasks.
         """
-        return ToldObservations(self.distribution.make_env(task, render_mode=render_mode), self.numbers.of(task))
+        return TaskObservations(self.distribution.make_env(task, render_mode=render_mode), self.numbers.of(task))
 
     def make_vec_env(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         """Build the environments of all tasks as the distribution does.
@@ -69,7 +69,7 @@ class Told(TaskDistribution):
         return ToldVectorObservations(self.distribution.make_vec_env(tasks), numbers)
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return what the distribution's own oracle does, which is given its observations without the told numbers."""
+        """Return the distribution's own oracle action, from observations without the task's numbers."""
         return self.distribution.oracle_action(tasks, observation[:, : observation.shape[1] - self.numbers.width])
 
     def plane(self, task: Task) -> Plane | None:
@@ -116,7 +116,7 @@ class TaskNumbers:
         return np.array(read, np.float32)
 
 
-class ToldObservations(gym.ObservationWrapper[Any, Any, Any]):
+class TaskObservations(gym.ObservationWrapper[Any, Any, Any]):
     """Flattens each observation and appends a task's numbers, (width,).
 
     Raises:
@@ -214,5 +214,5 @@ def _told_space(space: gym.Space[Any], action_space: gym.Space[Any], width: int)
     return gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 
-told = Told
-"""Let a distribution's observations tell the task: ``told(perturbed("Pendulum-v1", …))``."""
+task_observed = TaskObserved
+"""Add the task's parameters to a distribution's observations: ``task_observed(perturbed("Pendulum-v1", …))``."""
