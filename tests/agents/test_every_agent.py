@@ -8,8 +8,8 @@ import torch
 
 from agents import MetaBatch, PEARLAgent, Transitions
 from agents.spaces import env_actions, is_discrete
-from tests.agents import agent_tester
-from tests.agents.agent_tester import (
+from tests.support import agent_tester
+from tests.support.agent_tester import (
     AGENTS,
     GRADIENT_LEARNERS,
     LEARNERS,

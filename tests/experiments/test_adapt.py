@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence
 
 import pearl
 from experiments import adapt
-from tests.experiments.runs import assert_one_error_names, contents, script_of
+from tests.support.runs.script_runs import assert_one_error_names, contents, script_of
 
 HORIZON = 20
 

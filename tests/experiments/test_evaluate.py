@@ -9,7 +9,7 @@ from PIL import Image
 
 import pearl
 from experiments import evaluate
-from tests.experiments.runs import assert_one_error_names, contents, script_of
+from tests.support.runs.script_runs import assert_one_error_names, contents, script_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
-from tests.pearl.small import small_model
+from tests.support.small import small_model
 
 GOAL = (0.5, -0.25)
 

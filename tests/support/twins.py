@@ -11,7 +11,7 @@ from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
 from pearl.training.base import MetaTraining
 from pearl.training.learner import TwinLearner
-from tests.pearl.small import LENGTH, small_model
+from tests.support.small import LENGTH, small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "linear-Gaussian": {},

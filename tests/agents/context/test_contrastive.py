@@ -3,7 +3,7 @@
 import torch
 
 from encoders import Context, info_nce
-from tests.agents.agent_tester import assert_identical, generator, gradients, pearl_agent, random_batch
+from tests.support.agent_tester import assert_identical, generator, gradients, pearl_agent, random_batch
 
 
 def test_the_views_are_every_other_transition():

@@ -14,7 +14,7 @@ from agents.losses import critic_loss, expected_soft_value, soft_value
 from agents.networks.actions import DiscreteActions
 from agents.networks.policies import Categorical
 from encoders import kl_to_unit_gaussian
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     DISCRETE,
     MULTI_DISCRETE,
     OBSERVATION_DIM,

@@ -14,7 +14,7 @@ from agents import PEARLAgent, PEARLMemory, Transitions
 from agents.context.pearl import READ_TOGETHER
 from agents.networks.actions import ContinuousActions, make_actions
 from encoders import Context
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     ACTION_SPACE,
     HIGH,
     KINDS,

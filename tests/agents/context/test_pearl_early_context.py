@@ -5,7 +5,7 @@ import torch
 
 from agents import MetaBatch, PEARLAgent
 from encoders import Context, kl_to_early
-from tests.agents.agent_tester import KINDS, assert_identical, generator, pearl_agent, random_batch, state
+from tests.support.agent_tester import KINDS, assert_identical, generator, pearl_agent, random_batch, state
 
 
 def part(agent: PEARLAgent, name: str) -> list[torch.Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agents import MetaBatch, PEARLAgent
 from agents.losses import actor_loss, critic_loss, soft_bellman_target, soft_value, temperature_loss
 from encoders import kl_to_unit_gaussian
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     HIGH,
     KINDS,
     LOW,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.agents.agent_tester import KINDS, all_of, at_step, generator, pearl_agent, random_transitions, tensors
+from tests.support.agent_tester import KINDS, all_of, at_step, generator, pearl_agent, random_transitions, tensors
 
 
 def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> None:

@@ -10,7 +10,7 @@ import torch
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from encoders import EncoderConfig
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
     as_context,

@@ -12,8 +12,8 @@ from agents.gradient.base import ROOM, GradientAgent, GradientMemory, Lessons, P
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent
 from agents.gradient.reptile import ReptileAgent
 from agents.learning.ppo import standardised
-from tests.agents import agent_tester
-from tests.agents.agent_tester import (
+from tests.support import agent_tester
+from tests.support.agent_tester import (
     GRADIENT_LEARNERS,
     MakeAgent,
     all_of,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents import PEARLAgent
-from tests.agents.agent_tester import DISCRETE, OBSERVATION_DIM, generator, learn, pearl_agent
+from tests.support.agent_tester import DISCRETE, OBSERVATION_DIM, generator, learn, pearl_agent
 
 OBSERVATION = 3.0 * torch.randn(6, OBSERVATION_DIM, generator=generator(0))
 KINDS: list[dict[str, Any]] = [

@@ -11,8 +11,8 @@ from agents import Transitions, Trials
 from agents.memory.on_policy import MemoryAgent
 from agents.memory.sequence_models import GRU, EmbeddedGRU, SequenceModel
 from agents.memory.transformer import CausalTransformer
-from tests.agents import agent_tester
-from tests.agents.agent_tester import (
+from tests.support import agent_tester
+from tests.support.agent_tester import (
     ACTION_SPACE,
     MEMORY_LEARNERS,
     OBSERVATION_DIM,

@@ -9,7 +9,7 @@ from torch import Tensor
 from agents import RecurrentSACAgent, TrialBatch
 from agents.losses import trial_bellman_target
 from agents.types import episode_begins
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     KEPT_TRIAL_LEARNERS,
     OBSERVATION_DIM,
     MakeAgent,

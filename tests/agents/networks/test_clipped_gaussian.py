@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from agents.networks.policies import ClippedGaussian
-from tests.agents.agent_tester import generator
+from tests.support.agent_tester import generator
 
 
 def policy(mean: float, stddev: float) -> ClippedGaussian:

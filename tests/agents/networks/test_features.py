@@ -15,7 +15,7 @@ from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
 from agents.losses import critic_loss
 from agents.networks.features import CLIP, ImageFeatures, NormalisedFeatures, VectorFeatures, make_features
 from encoders import Context, EncoderConfig, kl_to_unit_gaussian
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     OBSERVATION_DIM,
     OBSERVATION_SPACE,
     all_of,

@@ -10,7 +10,7 @@ import torch
 
 from agents import MetaBatch, PEARLAgentConfig
 from agents.networks.features import NormalisedFeatures, VectorFeatures, make_features
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     as_context,
     assert_identical,
     generator,

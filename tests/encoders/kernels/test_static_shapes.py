@@ -9,7 +9,7 @@ from encoders import static_shapes
 from encoders.kernels.inverse import inverse_of_positive_definite
 from encoders.kernels.static_shapes import shapes_are_static
 from encoders.types import where_present
-from tests.encoders.encoder_tester import KINDS, TOLERANCE, build_encoder, random_context, random_mask
+from tests.support.encoder_tester import KINDS, TOLERANCE, build_encoder, random_context, random_mask
 
 
 def posterior_and_gradients(encoder, context):

@@ -3,7 +3,7 @@ import math
 import torch
 
 from encoders import ProductOfGaussians
-from tests.encoders.encoder_tester import TOLERANCE, Readout, context_of_rewards, posterior_after, random_context
+from tests.support.encoder_tester import TOLERANCE, Readout, context_of_rewards, posterior_after, random_context
 
 
 def softplus(value: float) -> float:

@@ -4,7 +4,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Context, LinearGaussian
-from tests.encoders.encoder_tester import (
+from tests.support.encoder_tester import (
     ACTION_DIM,
     LATENT_DIM,
     OBSERVATION_DIM,

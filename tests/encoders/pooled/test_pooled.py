@@ -3,7 +3,7 @@ import math
 import torch
 
 from encoders import Context, MeanAggregator, PooledFeatures
-from tests.encoders.encoder_tester import Readout, context_of_rewards, posterior_after, random_context, random_mask
+from tests.support.encoder_tester import Readout, context_of_rewards, posterior_after, random_context, random_mask
 
 
 def test_the_mean_aggregators_z_is_the_mean_of_the_embeddings() -> None:

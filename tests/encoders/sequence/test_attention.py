@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from encoders import Context, WindowBelief, WindowedAttention
-from tests.encoders.encoder_tester import (
+from tests.support.encoder_tester import (
     TOLERANCE,
     assert_close,
     assert_identical,

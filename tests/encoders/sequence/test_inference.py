@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from encoders import Context
-from tests.encoders.encoder_tester import ACTION_DIM, KINDS_OVER_TIME, OBSERVATION_DIM, build_encoder, random_mask
+from tests.support.encoder_tester import ACTION_DIM, KINDS_OVER_TIME, OBSERVATION_DIM, build_encoder, random_mask
 
 STEPS = 6
 Problem = Callable[[torch.Generator], tuple[Context, Tensor]]

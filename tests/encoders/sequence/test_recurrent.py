@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders import Context, RecurrentBelief, RecurrentFeatures
-from tests.encoders.encoder_tester import (
+from tests.support.encoder_tester import (
     TOLERANCE,
     assert_close,
     assert_identical,

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 import pearl
-from tests.experiments.runs import REPOSITORY, SETTINGS, checkpoints, environment, rows
+from tests.support.processes import ROOT
+from tests.support.runs.script_runs import SETTINGS, checkpoints, environment, rows
 
-TRAIN = str(REPOSITORY / "experiments" / "train.py")
+TRAIN = str(ROOT / "experiments" / "train.py")
 ARGUMENTS = ["point-robot", *SETTINGS, "--training.workers", "2", "--evaluation.interval", "300"]
 # Sends a signal to the group at a certain place, once, and runs the training script.
 SCRIPT = """

@@ -16,8 +16,8 @@ import pytest
 import pearl
 from experiments import train
 from pearl.runs.run import Run
-from tests.experiments.runs import (
-    REPOSITORY,
+from tests.support.processes import ROOT
+from tests.support.runs.script_runs import (
     SHORT,
     SHORTEST,
     assert_one_error_names,
@@ -38,7 +38,7 @@ def start():
         for name, value in environment().items():
             patch.setenv(name, value)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.experiments.runs"])
+        context.set_forkserver_preload(["tests.support.runs.script_runs"])
 
         def started(argv, log, **options):
             process = context.Process(target=main_in_child, args=(argv, log), kwargs=options)
@@ -103,7 +103,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(start, finished, t
 def interrupted(finished, tmp_path_factory):
     """A run in a terminal's stead: Ctrl-C after some evaluations, then the command that it printed."""
     cwd = tmp_path_factory.mktemp("interrupted")
-    command = [sys.executable, str(REPOSITORY / "experiments" / "train.py"), *SHORT, "--run-dir", "a folder/run"]
+    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *SHORT, "--run-dir", "a folder/run"]
     options = {"cwd": cwd, "env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, **options) as process:
         end = time.monotonic() + 90

@@ -11,7 +11,7 @@ import pearl
 from experiments import train
 from pearl.config.reading import to_mapping
 from pearl.config.run import load_preset
-from tests.experiments.runs import SHORT, checkpoints, rows
+from tests.support.runs.script_runs import SHORT, checkpoints, rows
 
 
 def test_a_run_leaves_its_settings_tasks_progress_checkpoint_plots_and_result(finished):

@@ -5,8 +5,8 @@ import pytest
 
 import pearl
 from pearl.tasks import registry
-from tests.experiments.runs import SHORT, SHORTEST, contents, printed_by, rows
-from tests.pearl.small import Counting
+from tests.support.runs.script_runs import SHORT, SHORTEST, contents, printed_by, rows
+from tests.support.small import Counting
 
 
 @pytest.mark.parametrize(

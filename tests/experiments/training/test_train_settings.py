@@ -7,7 +7,7 @@ import pearl
 from experiments import train
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.config.run import load_preset
-from tests.experiments.runs import printed_by
+from tests.support.runs.script_runs import printed_by
 
 
 def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import train
-from tests.experiments.runs import SHORTEST, environment, rows
+from tests.support.runs.script_runs import SHORTEST, environment, rows
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from agents.context.pearl import READ_TOGETHER
 from pearl import Task
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
-from tests.pearl.sessions import (
+from tests.support.sessions import (
     GOAL,
     observe_at_random,
     play_by_hand,
@@ -22,7 +22,7 @@ from tests.pearl.sessions import (
     same,
     tensors,
 )
-from tests.pearl.small import HORIZON, CountingEnv, small_model
+from tests.support.small import HORIZON, CountingEnv, small_model
 
 
 @pytest.mark.parametrize(

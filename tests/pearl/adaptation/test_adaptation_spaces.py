@@ -16,9 +16,9 @@ import pearl
 from agents.spaces import is_image
 from pearl import Task, TaskDistribution, check_task_distribution, task_observed
 from pearl.model.meta_learner import learner_of
-from tests.pearl.sessions import play_by_hand, same
-from tests.pearl.small import differences, everything_learnt, small_model
-from tests.pearl.test_algorithms import CONFIGS
+from tests.support.algorithms import CONFIGS
+from tests.support.sessions import play_by_hand, same
+from tests.support.small import differences, everything_learnt, small_model
 
 HORIZON = 6
 BOX = spaces.Box(-9.0, 9.0, (3,))

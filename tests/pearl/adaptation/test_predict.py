@@ -8,14 +8,14 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
-from tests.pearl.sessions import (
+from tests.support.sessions import (
     GOAL,
     observe_at_random,
     point_robot_env,  # noqa: F401  (the fixture "env")
     point_robot_model,  # noqa: F401  (the fixture "model")
     same,
 )
-from tests.pearl.small import LENGTH, CountingEnv, small_model
+from tests.support.small import LENGTH, CountingEnv, small_model
 
 
 def test_predict_takes_one_observation_or_rows_of_them(model, env):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pearl import NonFiniteError
-from tests.pearl.sessions import (
+from tests.support.sessions import (
     observe_at_random,
     point_robot_model,  # noqa: F401  (the fixture "model")
 )

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pearl.checkpoint import reading as checkpoint_reading
 from pearl.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
-from tests.pearl.checkpoints import (
+from tests.support.checkpoint.checkpoints import (
     assert_holds,
     assert_same_groups,
     assert_same_tensors,

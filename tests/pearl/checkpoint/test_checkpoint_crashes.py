@@ -16,7 +16,7 @@ import torch
 from pearl.checkpoint import store as checkpoint
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.files import access as files
-from tests.pearl.checkpoints import assert_holds, contents, example, save_example
+from tests.support.checkpoint.checkpoints import assert_holds, contents, example, save_example
 
 
 @pytest.fixture

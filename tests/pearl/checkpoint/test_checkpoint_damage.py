@@ -11,8 +11,8 @@ import torch
 
 from pearl.checkpoint import reading as checkpoint_reading
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint
-from tests.pearl.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
-from tests.pearl.forgeries import put_and_seal
+from tests.support.checkpoint.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
+from tests.support.checkpoint.forgeries import put_and_seal
 
 
 @pytest.mark.parametrize("name", ["weights-000001.safetensors", "replay-000001.safetensors", "state-000001.json"])

@@ -17,9 +17,9 @@ from pearl.config.reading import ConfigError
 from pearl.model import loading
 from pearl.model.meta_learner import learner_of
 from pearl.model.shapes import check_weights
-from tests.pearl.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
-from tests.pearl.small import LENGTH, Counting, small_model
-from tests.pearl.test_algorithms import CONFIGS
+from tests.support.algorithms import CONFIGS
+from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
+from tests.support.small import LENGTH, Counting, small_model
 
 BAD = [
     *(MISSING, None, True, "", "x", "x" * 10**5, [], [[]], {}, {"x": 1}, [None], ["x"]),

@@ -7,7 +7,7 @@ import pytest
 
 from pearl.checkpoint.manifest import own_checksum
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
-from tests.pearl.checkpoints import (
+from tests.support.checkpoint.checkpoints import (
     assert_holds,
     contents,
     example,

@@ -6,8 +6,8 @@ import pickle
 import pytest
 
 from pearl.checkpoint.store import CheckpointError, read_checkpoint
-from tests.pearl.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
-from tests.pearl.forgeries import put_and_seal
+from tests.support.checkpoint.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
+from tests.support.checkpoint.forgeries import put_and_seal
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 64, pickle.dumps(3, protocol=0)])

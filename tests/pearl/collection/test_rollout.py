@@ -12,7 +12,7 @@ from agents import ActionChoice
 from pearl import NonFiniteError, Task
 from pearl.collection.rollout import rollout
 from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
-from tests.pearl.small import LENGTH, CountingEnv, together
+from tests.support.small import LENGTH, CountingEnv, together
 
 REWARDS = np.array([0.1, 0.2, 0.3, 0.4])
 

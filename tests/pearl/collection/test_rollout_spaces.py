@@ -10,7 +10,7 @@ from agents import ActionChoice, MemorylessAgent
 from agents.spaces import action_rows
 from pearl.collection.rollout import rollout
 from pearl.evaluation.protocol import Evaluation, References
-from tests.pearl.small import CountingEnv, together
+from tests.support.small import CountingEnv, together
 
 LENGTH = 3
 ACTION_SPACES = {

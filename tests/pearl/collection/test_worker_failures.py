@@ -9,9 +9,7 @@ import time
 import pytest
 
 from pearl.collection.workers import WorkerError, WorkerVectorEnv
-from tests.pearl.processes import ROOT
-from tests.pearl.small import small_model
-from tests.pearl.worker_envs import (
+from tests.support.collection.worker_envs import (
     DrawnTasks,
     FailingTasks,
     HangingCounting,
@@ -19,7 +17,7 @@ from tests.pearl.worker_envs import (
     Unpicklable,
     Unreadable,
 )
-from tests.pearl.worker_processes import (
+from tests.support.collection.worker_processes import (
     PATIENCE_S,
     alive,
     ended,
@@ -27,6 +25,8 @@ from tests.pearl.worker_processes import (
     needs_proc,
     start_and_close,  # noqa: F401  (the fixture "started")
 )
+from tests.support.processes import ROOT
+from tests.support.small import small_model
 
 pytestmark = needs_proc
 
@@ -59,7 +59,7 @@ NOTEBOOK = """
 import sys
 sys.path.insert(0, "")
 from pearl.collection.workers import WorkerVectorEnv
-from tests.pearl.worker_envs import FailingTasks
+from tests.support.collection.worker_envs import FailingTasks
 class Mine(FailingTasks):
     pass
 if __name__ == "__main__":
@@ -135,7 +135,7 @@ def test_a_death_is_noticed_while_another_worker_hangs_and_that_one_is_killed(st
 def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(when, started, monkeypatch):
     begun = time.monotonic()
     # Building takes the start of a process, for which 10 s do everywhere.
-    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", 10 if when == "build" else 3)
+    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", 10 if when == "build" else 3)
     _, pids, error = fail(FailingTasks(when, "hang"), started)
     assert f"Worker 1 (task 2: number=12; task 3: number=13) did not {when} within" in error
     assert "Worker 0" not in error
@@ -145,7 +145,7 @@ def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(wh
 
 
 def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
-    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", 10)
+    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", 10)
     envs, pids = started(FailingTasks("never"))
     envs.reset(seed=0)
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
 @pytest.mark.parametrize("timeout_s", [None, 10])
 def test_an_environment_that_hangs_when_it_is_closed_is_killed(timeout_s, started, monkeypatch):
     monkeypatch.setattr("pearl.collection.workers.GRACE_S", 0.5)
-    monkeypatch.setattr("tests.pearl.worker_processes.TIMEOUT_S", timeout_s)
+    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", timeout_s)
     envs, pids = started(FailingTasks("close", "hang"))
     envs.close()
     assert ended(pids)

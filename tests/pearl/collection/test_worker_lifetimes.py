@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from pearl.collection.workers import WorkerVectorEnv
-from tests.pearl.processes import ROOT
-from tests.pearl.worker_envs import DrawnTasks, FailingTasks
-from tests.pearl.worker_processes import (
+from tests.support.collection.worker_envs import DrawnTasks, FailingTasks
+from tests.support.collection.worker_processes import (
     PATIENCE_S,
     ended,
     eventually,
     needs_proc,
     start_and_close,  # noqa: F401  (the fixture "started")
 )
+from tests.support.processes import ROOT
 
 pytestmark = needs_proc
 
@@ -40,7 +40,7 @@ OTHERS = """
 import multiprocessing, os, signal, subprocess, sys, time
 from pearl.collection.worker_process import _leave_stopping_to_the_parent
 from pearl.collection.workers import WorkerVectorEnv
-from tests.pearl.worker_envs import DrawnTasks
+from tests.support.collection.worker_envs import DrawnTasks
 
 def child_of_a_worker():
     _leave_stopping_to_the_parent()
@@ -86,7 +86,7 @@ def test_processes_of_others_end_by_sigterm_as_ever(tmp_path):
 CHATTY = """
 import os, sys
 from pearl.collection.workers import WorkerVectorEnv
-from tests.pearl.worker_envs import Drawn, DrawnTasks
+from tests.support.collection.worker_envs import Drawn, DrawnTasks
 
 class Chatty(Drawn):
     def step(self, action):
@@ -165,7 +165,7 @@ def test_however_the_parent_ends_no_worker_is_left(then, number, code):
 SCRIPT = """
 import signal
 from pearl.collection.workers import WorkerVectorEnv
-from tests.pearl.worker_envs import FailingTasks
+from tests.support.collection.worker_envs import FailingTasks
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tasks = FailingTasks("never")

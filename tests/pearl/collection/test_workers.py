@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pearl.collection.workers import WorkerError, WorkerVectorEnv
-from tests.pearl.worker_envs import DrawnTasks, GymTasks
-from tests.pearl.worker_processes import (
+from tests.support.collection.worker_envs import DrawnTasks, GymTasks
+from tests.support.collection.worker_processes import (
     alive,
     ended,
     needs_proc,

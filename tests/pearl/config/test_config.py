@@ -13,9 +13,9 @@ from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
 from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.run import RecurrentSACConfig, RL2Config, TransformerConfig
 from pearl.config.training import CollectionConfig, TrialReplayConfig
-from tests.pearl.configs import RUNS, SECTIONS
+from tests.support.configs import RUNS, SECTIONS
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = {
     **RUNS,
     EncoderConfig: {"config", "encoder"},

@@ -9,7 +9,7 @@ import yaml
 from pearl import ConfigError, PEARLConfig, families, load_preset
 from pearl.config.reading import from_mapping, load_yaml, to_mapping
 from pearl.config.run import preset
-from tests.pearl.configs import RUNS
+from tests.support.configs import RUNS
 
 
 def presets():

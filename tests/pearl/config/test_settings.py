@@ -19,8 +19,8 @@ from encoders.settings import setting_types
 from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
 from pearl.config.reading import from_mapping, to_mapping
 from pearl.config.run import MultitaskSACConfig, RL2Config
-from tests.pearl.configs import RUNS, SECTIONS
-from tests.pearl.small import small_config, small_model
+from tests.support.configs import RUNS, SECTIONS
+from tests.support.small import small_config, small_model
 
 FIELDS = [
     (config, name, hint, f"{section}.{name}")

@@ -9,7 +9,7 @@ from pearl.collection.references import OracleAgent, RandomAgent
 from pearl.evaluation.protocol import References, bootstrap_interval, check_disjoint, evaluate, measure_references
 from pearl.tasks import make
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, STEP_LENGTH
-from tests.pearl.small import Counting, small_config, small_model
+from tests.support.small import Counting, small_config, small_model
 
 NONE_KNOWN = References(random=0.0, oracle=None)
 

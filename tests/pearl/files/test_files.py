@@ -23,7 +23,7 @@ from pearl.files.access import (
 )
 from pearl.plots import style
 from pearl.runs.run import read_json, write_json
-from tests.pearl.processes import ROOT
+from tests.support.processes import ROOT
 
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and links")
 UNFINISHED = f".pearl-{7:032x}.partial"

@@ -13,7 +13,7 @@ from pearl.checkpoint.store import CheckpointError, read_checkpoint, write_check
 from pearl.files import lock as folder_lock
 from pearl.files.access import FileError
 from pearl.files.lock import FolderInUseError, FolderLock
-from tests.pearl.processes import ROOT
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills, forks and links")
 

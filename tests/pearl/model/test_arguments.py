@@ -12,7 +12,7 @@ from pearl import PEARL, ConfigError, PEARLConfig, Task, TrainingConfig
 from pearl.config.run import RL2Config
 from pearl.model.loading import load_config
 from pearl.runs.run import Run
-from tests.pearl.small import Counting, CountingEnv, small_config, small_model, together
+from tests.support.small import Counting, CountingEnv, small_config, small_model, together
 
 NAN, INF = float("nan"), float("inf")
 NO_WHOLE_NUMBERS = [NAN, INF, "5", True, np.True_, 1.5, [1], (), b"1", 1 + 0j, object(), int]

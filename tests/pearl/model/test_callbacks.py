@@ -21,7 +21,7 @@ from stable_baselines3.common.monitor import Monitor
 
 import pearl
 from pearl import PEARL
-from tests.pearl.small import (
+from tests.support.small import (
     LENGTH,
     Counting,
     CountingEnv,

@@ -16,7 +16,7 @@ from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.model.loading import find_checkpoint
 from pearl.model.saving import describe
-from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
+from tests.support.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
 
 INITIAL = 4 * LENGTH
 ITERATION = 4 * 2 * LENGTH

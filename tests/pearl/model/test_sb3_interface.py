@@ -15,8 +15,8 @@ from wandb.integration.sb3 import WandbCallback
 
 import pearl
 from pearl import PEARL, CheckpointError, MetaLearner
-from tests.pearl.small import LENGTH, Counting, CountingEnv, differences, everything_learnt, small_config, small_model
-from tests.pearl.test_algorithms import CONFIGS, made
+from tests.support.algorithms import CONFIGS, made
+from tests.support.small import LENGTH, Counting, CountingEnv, differences, everything_learnt, small_config, small_model
 
 INITIAL = 4 * LENGTH
 ITERATION = 4 * 2 * LENGTH

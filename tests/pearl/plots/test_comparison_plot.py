@@ -5,7 +5,7 @@ import pytest
 
 from pearl import plots
 from pearl.plots.comparison import COLOURS, Compared, Estimate, Look, looks
-from tests.pearl.pictures import count_colour, pixels
+from tests.support.pictures import count_colour, pixels
 
 THRESHOLDS = [0.0, 0.5, 1.0]
 

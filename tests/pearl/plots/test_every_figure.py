@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pearl import plots
 from pearl.plots.comparison import Compared, Estimate, looks
-from tests.pearl.pictures import REFERENCES, goals_on_half_circle, pixels, walk
+from tests.support.pictures import REFERENCES, goals_on_half_circle, pixels, walk
 
 
 def draw_learning_curve(path: Path, rng: np.random.Generator) -> Path:

@@ -8,7 +8,7 @@ from pearl import plots
 from pearl.plots.arrays import bootstrap_interval
 from pearl.plots.posterior import principal_components
 from pearl.plots.style import PALETTE, lone
-from tests.pearl.pictures import REFERENCES, count_colour, goals_on_half_circle, pixels, walk
+from tests.support.pictures import REFERENCES, count_colour, goals_on_half_circle, pixels, walk
 
 
 class TestLearningCurve:

@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from pearl.process.output import brief, make_console, warn_on_failure
-from tests.pearl.processes import ROOT, run_python
+from tests.support.processes import ROOT, run_python
 
 PRINTING = """
 import os, sys, warnings

@@ -1,6 +1,6 @@
 """A script's --threads counts for PyTorch and for NumPy's products alike."""
 
-from tests.pearl.processes import run_python
+from tests.support.processes import run_python
 
 CODE = """
 import numpy, threadpoolctl, torch

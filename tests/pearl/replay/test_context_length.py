@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pearl.test_replay import filled
+from tests.pearl.replay.test_replay import filled
 
 LENGTH, LONGEST = 400, 64
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.pearl.small import LENGTH, small_model
-from tests.pearl.twins import own_sampler
+from tests.support.small import LENGTH, small_model
+from tests.support.twins import own_sampler
 
 BATCHES = 100
 

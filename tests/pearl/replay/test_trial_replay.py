@@ -16,7 +16,7 @@ from pearl.config.training import TrialReplayConfig
 from pearl.model.meta_learner import MetaLearner
 from pearl.replay.transitions import MIB
 from pearl.replay.trials import TrialReplay
-from tests.pearl.small import LENGTH, Counting, differences, everything_learnt
+from tests.support.small import LENGTH, Counting, differences, everything_learnt
 
 TRAINING_OFFSET = 1000.0
 PIXELS = 6

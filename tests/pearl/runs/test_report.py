@@ -24,7 +24,7 @@ from pearl.runs.report import (
     posterior_path,
     task_values,
 )
-from tests.pearl.small import Counting, small_config, small_model
+from tests.support.small import Counting, small_config, small_model
 
 
 @pytest.fixture(autouse=True, scope="module")

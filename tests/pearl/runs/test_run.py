@@ -13,9 +13,9 @@ from pearl import CheckpointError
 from pearl.checkpoint.store import has_checkpoint
 from pearl.runs.run import Run, RunError, differences, output_folder, read_json, read_progress, resume, write_json
 from pearl.tasks import make
-from tests.pearl import small
-from tests.pearl.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of, stop_at
-from tests.pearl.small import Counting, everything_learnt
+from tests.support import small
+from tests.support.runs.run_folders import INTERVAL, go_on, model_of, rows, run_in, steps_of, stop_at
+from tests.support.small import Counting, everything_learnt
 
 pytestmark = pytest.mark.usefixtures("quickly")
 draw = Run.draw  # which the fixture replaces

@@ -12,9 +12,9 @@ import torch
 from pearl import CheckpointError, DivergedError, NonFiniteError
 from pearl.checkpoint import store as checkpoint
 from pearl.runs.run import Run, RunError, resume
-from tests.pearl import small
-from tests.pearl.run_folders import go_on, model_of, rows, run_in, steps_of
-from tests.pearl.small import Counting, everything_learnt
+from tests.support import small
+from tests.support.runs.run_folders import go_on, model_of, rows, run_in, steps_of
+from tests.support.small import Counting, everything_learnt
 
 pytestmark = pytest.mark.usefixtures("quickly")
 draw = Run.draw  # which the fixture replaces

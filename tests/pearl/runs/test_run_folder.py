@@ -15,9 +15,9 @@ from pearl.runs.folder import lock_run
 from pearl.runs.run import Run, RunError, check_unused, read_progress
 from pearl.runs.tracker import Tracker
 from pearl.runs.wandb_writer import WandbWriter
-from tests.pearl import small
-from tests.pearl.processes import ROOT
-from tests.pearl.run_folders import go_on, model_of, rows, run_in, stop_at
+from tests.support import small
+from tests.support.processes import ROOT
+from tests.support.runs.run_folders import go_on, model_of, rows, run_in, stop_at
 
 pytestmark = [
     pytest.mark.usefixtures("quickly"),
@@ -230,7 +230,7 @@ def test_a_run_that_fails_to_start_or_to_train_locks_nothing(tmp_path, monkeypat
 TRAINS = """
 import sys
 from pathlib import Path
-from tests.pearl.run_folders import run_in
+from tests.support.runs.run_folders import run_in
 run_in(Path(sys.argv[1])).train(
     on_evaluation=lambda metrics: (print("evaluated", flush=True), sys.stdin.readline())
 )

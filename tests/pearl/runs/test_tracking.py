@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer import event_file_writer
 
 from pearl.runs.progress_csv import ProgressCSV, column_order
-from tests.pearl.trackers import (
+from tests.support.runs.trackers import (
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
     local_tracker,
     read_header,

@@ -8,7 +8,7 @@ import pytest
 
 from pearl.runs.wandb_mode import WandbError
 from pearl.runs.wandb_writer import WandbWriter, has_wandb_key
-from tests.pearl.trackers import (
+from tests.support.runs.trackers import (
     FakeRun,
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
     fresh_wandb,  # noqa: F401  (a fixture)

@@ -17,9 +17,9 @@ from stable_baselines3.common.logger import HParam
 from pearl.runs import wandb_writer
 from pearl.runs.wandb_mode import resolve_wandb_mode
 from pearl.runs.wandb_writer import has_wandb_key
-from tests.pearl.trackers import (
+from tests.support.processes import ROOT
+from tests.support.runs.trackers import (
     CONFIG,
-    REPOSITORY,
     clean_environment,
     empty_working_directory,  # noqa: F401  (a fixture for every test here)
     fresh_wandb,  # noqa: F401  (a fixture)
@@ -185,7 +185,7 @@ def start_without_network(run_dir: Path, cwd: Path, port: int) -> SimpleNamespac
         cwd=cwd,
         env={
             **clean_environment(),
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": str(ROOT),
             "WANDB_API_KEY": "0123456789" * 4,
             "WANDB_BASE_URL": f"http://127.0.0.1:{port}",
         },

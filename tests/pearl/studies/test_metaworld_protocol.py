@@ -9,7 +9,7 @@ import torch
 from pearl import PEARL, NonFiniteError, Task
 from pearl.studies.metaworld import MetaworldAgent
 from pearl.tasks.families.metaworld import ML1
-from tests.pearl.small import small_config, small_model
+from tests.support.small import small_config, small_model
 
 WIDTH, ACTIONS = 3, 2
 

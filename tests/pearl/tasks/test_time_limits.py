@@ -7,7 +7,7 @@ import pytest
 import pearl
 from pearl import PEARL, Task, check_task_distribution
 from pearl.tasks import own_time_limit, perturbed, time_limit
-from tests.pearl.small import HORIZON, Counting, CountingEnv, small_config, small_model
+from tests.support.small import HORIZON, Counting, CountingEnv, small_config, small_model
 
 
 class OwnLimit(CountingEnv):

@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from pearl import EnvError, Task, TaskDistributionError, check_task_distribution
 from pearl.collection.workers import make_envs
-from tests.pearl.small import Counting, CountingEnv, small_model
-from tests.pearl.walks import HORIZON, Walk, Walks
-from tests.pearl.worker_envs import FailingTasks, MixedTasks
+from tests.support.collection.worker_envs import FailingTasks, MixedTasks
+from tests.support.small import Counting, CountingEnv, small_model
+from tests.support.tasks.walks import HORIZON, Walk, Walks
 
 IN_A_PROCESS = pytest.mark.parametrize("workers", [0, 1], ids=["in process", "worker"])
 

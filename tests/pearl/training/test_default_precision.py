@@ -8,10 +8,10 @@ import torch
 
 import pearl
 from pearl.model.meta_learner import learner_of
-from tests.agents.agent_tester import KINDS
-from tests.pearl.small import Counting, differences, everything_learnt, small_config
-from tests.pearl.test_adaptation_spaces import env_of, model_of
-from tests.pearl.test_algorithms import CONFIGS
+from tests.pearl.adaptation.test_adaptation_spaces import env_of, model_of
+from tests.support.agent_tester import KINDS
+from tests.support.algorithms import CONFIGS
+from tests.support.small import Counting, differences, everything_learnt, small_config
 
 EVERYTHING = {"sweep": 0.1, "contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1}
 SETTINGS = {

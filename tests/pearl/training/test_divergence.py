@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pearl import DivergedError, NonFiniteError
-from tests.pearl.small import Counting, small_model
+from tests.support.small import Counting, small_model
 
 STEPS = 16 + 3 * 32
 

@@ -10,10 +10,10 @@ import pearl
 from pearl import PEARL, NonFiniteError
 from pearl.collection.workers import WorkerError
 from pearl.model.meta_learner import learner_of
-from tests.pearl.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
-from tests.pearl.test_algorithms import CONFIGS
-from tests.pearl.twins import twin_model
-from tests.pearl.worker_processes import ended, needs_proc
+from tests.support.algorithms import CONFIGS
+from tests.support.collection.worker_processes import ended, needs_proc
+from tests.support.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
+from tests.support.twins import twin_model
 
 INITIAL = 4 * LENGTH
 ITERATION = 4 * 2 * LENGTH

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pearl
-from tests.pearl.small import Counting, CountingEnv, differences, small_config, small_model
+from tests.support.small import Counting, CountingEnv, differences, small_config, small_model
 
 
 @pytest.fixture

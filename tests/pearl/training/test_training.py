@@ -8,7 +8,7 @@ import torch
 
 import pearl
 from pearl import PEARL, ConfigError, DivergedError, NonFiniteError
-from tests.pearl.small import (
+from tests.support.small import (
     LENGTH,
     Counting,
     differences,

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pearl import Task, TaskDistribution
-from tests.pearl.small import Counting
+from tests.support.small import Counting
 
 OBSERVATIONS = {
     "image": spaces.Box(0, 255, (2, 16, 17, 3), np.uint8),

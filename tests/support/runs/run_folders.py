@@ -3,7 +3,7 @@
 import csv
 
 from pearl.runs.run import Run, resume
-from tests.pearl.small import Counting, small_model
+from tests.support.small import Counting, small_model
 
 INTERVAL = 32
 SETTINGS = {"agent": {"final_learning_rate": 1e-4}, "evaluation": {"interval": INTERVAL}}

@@ -15,8 +15,8 @@ import pearl
 from experiments import train
 from pearl.checkpoint.manifest import read_manifest
 from pearl.runs.run import Run
+from tests.support.processes import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
 SETTINGS = [
     *("--training.n-train-tasks", "4", "--training.meta-batch", "4", "--training.batch-size", "8"),
     *("--encoder.latent-dim", "2", "--encoder.hidden-sizes", "16", "--agent.hidden-sizes", "16"),
@@ -30,7 +30,7 @@ SHORTEST = ["point-robot", *SETTINGS, "--total-steps", "400", "--evaluation.inte
 def environment() -> dict[str, str]:
     """The environment of a process that runs a script, clean of what W&B reads."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return clean | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return clean | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 def main_in_child(argv, log, *, file_size_limit=None, killed_at_first_checkpoint=False):

@@ -10,7 +10,6 @@ import pytest
 
 from pearl.runs.tracker import Tracker
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = {"family": "cheetah-vel", "agent": {"latent_dim": 5, "hidden": [300, 300]}}
 WHAT_WANDB_READS = ("WANDB_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

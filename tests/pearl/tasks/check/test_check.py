@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pearl.tasks import Task, TaskDistributionError, check_task_distribution, make
-from tests.pearl.walks import Walk, Walks, assert_found, walks_with
+from tests.support.tasks.walks import Walk, Walks, assert_found, walks_with
 
 
 @pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "image-point-robot"])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pearl.tasks import check_task_distribution
-from tests.pearl.small import small_model
-from tests.pearl.walks import HORIZON, Walk, Walks, assert_found, walks_with
+from tests.support.small import small_model
+from tests.support.tasks.walks import HORIZON, Walk, Walks, assert_found, walks_with
 
 
 def test_a_missing_time_limit_is_found():

@@ -9,7 +9,7 @@ import pytest
 import pearl
 from pearl import TaskDistributionWarning, check_task_distribution
 from pearl.tasks import make
-from tests.pearl.walks import Walk, Walks, assert_found
+from tests.support.tasks.walks import Walk, Walks, assert_found
 
 WIDE = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
 

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from pearl.tasks import check_task_distribution, make
-from tests.pearl.walks import Walk, Walks, assert_found
+from tests.support.tasks.walks import Walk, Walks, assert_found
 
 
 def vectorised(tasks, mode=AutoresetMode.DISABLED):

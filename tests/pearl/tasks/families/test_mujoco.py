@@ -16,9 +16,9 @@ from pearl.tasks.check.distribution import check_task_distribution
 from pearl.tasks.distribution import Task
 from pearl.tasks.families.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahVel, HumanoidDir
 from pearl.tasks.registry import families, make
-from tests.pearl.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
-from tests.pearl.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
-from tests.pearl.small import small_model
+from tests.support.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
+from tests.support.small import small_model
+from tests.support.tasks.mujoco_families import RAND_PARAMS, SPACES, every_family, tasks_of
 
 
 @every_family

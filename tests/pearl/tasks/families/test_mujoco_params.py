@@ -13,7 +13,7 @@ pytest.importorskip("mujoco")
 from pearl.tasks.distribution import Task
 from pearl.tasks.families.mujoco import FACTOR_BASES, HopperRandParams
 from pearl.tasks.families.mujoco_envs import HopperRandParamsEnv
-from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
+from tests.support.tasks.mujoco_families import RAND_PARAMS, tasks_of
 
 
 @pytest.mark.parametrize("family", RAND_PARAMS)

@@ -9,7 +9,7 @@ pytest.importorskip("mujoco")
 
 from pearl.tasks.distribution import Task
 from pearl.tasks.families.mujoco import AntDir, AntForwardBackward, AntGoal, CheetahDir, CheetahVel, HumanoidDir
-from tests.pearl.mujoco_families import RAND_PARAMS, tasks_of
+from tests.support.tasks.mujoco_families import RAND_PARAMS, tasks_of
 
 NEVER_TERMINATE = [CheetahVel, CheetahDir, AntGoal]
 

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from pearl.tasks.families.point_robot import PointRobot
 from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
-from tests.pearl.point_robots import FAMILIES, actions_of, task_at
+from tests.support.tasks.point_robots import FAMILIES, actions_of, task_at
 
 
 def test_the_robot_moves_a_tenth_of_its_action_and_pays_the_distance_from_where_it_arrives():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pearl.tasks.families.point_robot import PointRobot, SparsePointRobot
 from pearl.tasks.registry import families, make
-from tests.pearl.point_robots import FAMILIES, task_at
+from tests.support.tasks.point_robots import FAMILIES, task_at
 
 coordinate = st.floats(-1.5, 1.5, width=32)
 points = st.tuples(coordinate, coordinate)

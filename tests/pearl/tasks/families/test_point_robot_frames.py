@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
-from tests.pearl.point_robots import FAMILIES, actions_of, task_at
+from tests.support.tasks.point_robots import FAMILIES, actions_of, task_at
 
 
 @pytest.mark.parametrize("family", FAMILIES)

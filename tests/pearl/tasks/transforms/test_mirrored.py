@@ -11,7 +11,7 @@ from gymnasium import spaces
 from pearl import Task, TaskDistribution, check_task_distribution
 from pearl.tasks import make
 from pearl.tasks.transforms.mirrored import ACTION_SIGN, Mirrored, MirroredActions, mirrored
-from tests.pearl.small import Counting, small_model
+from tests.support.small import Counting, small_model
 
 
 class Recorder(gym.Env):

@@ -12,7 +12,7 @@ from pearl import PEARL, Task
 from pearl.tasks.check.distribution import check_task_distribution
 from pearl.tasks.samplers import Categorical, LogUniform, Scale, Uniform
 from pearl.tasks.transforms.perturbation import Perturbed, perturbed
-from tests.pearl.small import small_config
+from tests.support.small import small_config
 
 PENDULUM = {"g": Uniform(5.0, 15.0), "m": LogUniform(0.5, 2.0)}
 

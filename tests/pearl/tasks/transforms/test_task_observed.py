@@ -13,7 +13,7 @@ from pearl.config.reading import ConfigError
 from pearl.evaluation.protocol import measure_references
 from pearl.tasks import make
 from pearl.tasks.transforms.task_observed import TaskNumbers, TaskObserved, task_observed
-from tests.pearl.small import HORIZON, Counting, small_config, small_model
+from tests.support.small import HORIZON, Counting, small_config, small_model
 
 
 class Still(gym.Env):
