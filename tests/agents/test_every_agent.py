@@ -43,11 +43,6 @@ def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def agent(make: MakeAgent) -> Any:
-    return make(0)
-
-
 @pytest.fixture(params=LEARNERS.values(), ids=LEARNERS.keys())
 def make_meta_learner(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]

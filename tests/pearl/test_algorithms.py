@@ -29,8 +29,10 @@ from pearl.evaluation.protocol import Evaluation
 from pearl.model.meta_learner import MetaLearner, learner_of
 from pearl.runs.report import draw_adaptation, draw_evaluation
 from pearl.runs.run import Run, RunError, resume, run_name
-from tests.support.algorithms import CONFIGS, made
+from tests.support.algorithms import ADAPTING, COLLECTION, CONFIGS, PROTOCOL, made
 from tests.support.small import Counting, CountingEnv, differences, everything_learnt, small_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=CONFIGS)

@@ -247,6 +247,10 @@ def state(agent: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in agent.state_dict().items()}
 
 
+def part(agent: PEARLAgent, name: str) -> list[Tensor]:
+    return [value for key, value in state(agent).items() if key.startswith(name)]
+
+
 def assert_identical(found: Any, expected: Any) -> None:
     left, right = list(tensors(found)), list(tensors(expected))
     assert len(left) == len(right)
@@ -326,3 +330,9 @@ def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | 
     """Take gradient steps on the batches numbered from ``first``."""
     rng = generator(0) if rng is None else rng
     return [agent.update(batch_for(agent, number), rng) for number in range(first, first + n_updates)]
+
+
+def updated(batch: MetaBatch | None = None, **settings: Any) -> PEARLAgent:
+    agent = pearl_agent(**settings)
+    agent.update(random_batch() if batch is None else batch, generator(0))
+    return agent

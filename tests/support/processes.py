@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 can_render = pytest.mark.skipif(sys.platform != "linux", reason="renders off screen through EGL, which is Linux's")
 
 
-def run_python(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, **path, **environment},
         capture_output=True,

@@ -1,25 +1,9 @@
 """What the tests of adaptation share: a model and an environment, sessions played by hand, memories compared."""
 
-import gymnasium as gym
 import numpy as np
-import pytest
 import torch
 
-from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
-from tests.support.small import small_model
-
 GOAL = (0.5, -0.25)
-
-
-@pytest.fixture(scope="module", name="model")
-def point_robot_model():
-    """A point-robot model with random weights."""
-    return small_model("point-robot", encoder={"hidden_sizes": (64, 64)}, agent={"hidden_sizes": (32,)})
-
-
-@pytest.fixture(name="env")
-def point_robot_env():
-    return gym.wrappers.TimeLimit(PointRobotEnv(GOAL), EPISODE_STEPS)
 
 
 def play_by_hand(session, env, *, episodes, seed):

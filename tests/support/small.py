@@ -8,14 +8,19 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+import pearl
 from agents import PEARLAgentConfig
 from encoders import EncoderConfig
-from pearl import PEARL, EvaluationConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import PEARL, EvaluationConfig, MetaLearner, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.checkpoint.optimizer_state import optimizer_tensors
 from pearl.training.off_policy import OffPolicyTraining
 
 LENGTH = 4
 HORIZON = 10
+INITIAL = 4 * LENGTH
+"""Environment steps of the random episodes of a small model: one of each of 4 tasks"""
+ITERATION = 4 * 2 * LENGTH
+"""Environment steps of an iteration of a small model: two episodes of each of 4 tasks"""
 
 
 class CountingEnv(gym.Env):
@@ -130,6 +135,11 @@ def small_config(
 def small_model(family: str | TaskDistribution | None = None, *, seed: int = 0, **sections: Any) -> PEARL:
     """Build a model with `small_config`; of the counting family where none is given."""
     return PEARL(Counting() if family is None else family, small_config(**sections), seed=seed)
+
+
+def load(folder: Path | str) -> MetaLearner:
+    """Load a model that was saved in the counting family."""
+    return pearl.load(folder, distribution=Counting())
 
 
 def everything_learnt(model: Any) -> dict[str, Any]:

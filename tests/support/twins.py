@@ -11,7 +11,7 @@ from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
 from pearl.training.base import MetaTraining
 from pearl.training.learner import TwinLearner
-from tests.support.small import LENGTH, small_model
+from tests.support.small import small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "linear-Gaussian": {},
@@ -45,9 +45,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "blind, discrete actions": {"family": "varying-cartpole", "encoder": {"kind": "blind"}},
     "images": {"family": "image-point-robot", "training": {"batch_size": 2, "max_context": 2}},
 }
-
-INITIAL, ITERATION = 4 * LENGTH, 4 * 2 * LENGTH
-"""Environment steps of the random episodes, and of each iteration after them"""
 
 UNCAPTURABLE = ("linalg_", "_linalg", "nonzero", "_local_scalar_dense", "masked_select", "is_nonzero", "unique")
 """Beginnings of the names of operations that wait for a device, or call libraries that CUDA graphs cannot hold"""

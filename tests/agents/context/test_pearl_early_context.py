@@ -3,13 +3,9 @@
 import pytest
 import torch
 
-from agents import MetaBatch, PEARLAgent
+from agents import MetaBatch
 from encoders import Context, kl_to_early
-from tests.support.agent_tester import KINDS, assert_identical, generator, pearl_agent, random_batch, state
-
-
-def part(agent: PEARLAgent, name: str) -> list[torch.Tensor]:
-    return [value for key, value in state(agent).items() if key.startswith(name)]
+from tests.support.agent_tester import KINDS, assert_identical, generator, part, pearl_agent, random_batch, state
 
 
 def with_early_context(batch: MetaBatch) -> MetaBatch:

@@ -1,7 +1,7 @@
 """How PEARL learns: where each gradient comes from and what each setting does."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -20,24 +20,16 @@ from tests.support.agent_tester import (
     assert_identical,
     generator,
     learn,
+    part,
     pearl_agent,
     random_batch,
     state,
+    updated,
 )
-
-
-def part(agent: PEARLAgent, name: str) -> list[Tensor]:
-    return [value for key, value in state(agent).items() if key.startswith(name)]
 
 
 def same(left: list[Tensor], right: list[Tensor]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(left, right, strict=True))
-
-
-def updated(batch: MetaBatch | None = None, **settings: Any) -> PEARLAgent:
-    agent = pearl_agent(**settings)
-    agent.update(random_batch() if batch is None else batch, generator(0))
-    return agent
 
 
 def with_transitions(batch: MetaBatch, **fields: Tensor) -> MetaBatch:

@@ -21,15 +21,10 @@ from tests.support.agent_tester import (
     pearl_agent,
     random_batch,
     random_transitions,
+    updated,
 )
 
 BOTH = ("reward", "next_observation")
-
-
-def taught(**settings: Any) -> PEARLAgent:
-    agent = pearl_agent(**settings)
-    agent.update(random_batch(), generator(0))
-    return agent
 
 
 def image_agent(weight: float, reconstructed: Any) -> PEARLAgent:
@@ -70,8 +65,8 @@ def test_the_loss_is_the_squared_error_of_what_is_predicted(reconstructed: tuple
 
 @pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
 def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstructed: tuple[str, ...]) -> None:
-    plain = taught()
-    light, heavy = (taught(reconstruction_weight=weight, reconstructed=reconstructed) for weight in (0.5, 2.0))
+    plain = updated()
+    light, heavy = (updated(reconstruction_weight=weight, reconstructed=reconstructed) for weight in (0.5, 2.0))
     for part in ("actor", "critics"):
         assert_identical(gradients(light, part), gradients(plain, part))
         assert_identical(gradients(heavy, part), gradients(plain, part))
@@ -83,8 +78,8 @@ def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstru
 
 def test_where_the_critics_are_not_to_teach_the_encoder_the_decoder_and_the_kl_alone_do() -> None:
     """Their part of the encoder's gradient is what is missing; their own gradient stands."""
-    both, without = (taught(reconstruction_weight=1.0, critics_teach_encoder=teach) for teach in (True, False))
-    plain = taught(kl_weight=0.0)
+    both, without = (updated(reconstruction_weight=1.0, critics_teach_encoder=teach) for teach in (True, False))
+    plain = updated(kl_weight=0.0)
     for part in ("actor", "critics"):
         assert_identical(gradients(without, part), gradients(both, part))
     rows = (gradients(agent, "encoder") for agent in (both, without, plain))

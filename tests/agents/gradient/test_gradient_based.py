@@ -35,11 +35,6 @@ def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def agent(make: MakeAgent) -> Any:
-    return make(0)
-
-
 def played(
     agent: GradientAgent, seed: int = 0, *, tasks: int = 4, mirrored: bool = False
 ) -> tuple[Trials, GradientMemory]:

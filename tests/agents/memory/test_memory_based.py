@@ -1,7 +1,6 @@
 """RL² and transformer memory: what is remembered within a trial, and how it is learnt from."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -39,11 +38,6 @@ MODELS: dict[str, SequenceModel] = {
 @pytest.fixture(params=MEMORY_LEARNERS.values(), ids=MEMORY_LEARNERS.keys())
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def agent(make: MakeAgent) -> Any:
-    return make(0)
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS.keys())

@@ -17,8 +17,6 @@ from tests.support.sessions import (
     GOAL,
     observe_at_random,
     play_by_hand,
-    point_robot_env,  # noqa: F401  (the fixture "env")
-    point_robot_model,  # noqa: F401  (the fixture "model")
     same,
     tensors,
 )

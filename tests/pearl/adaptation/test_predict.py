@@ -11,8 +11,6 @@ from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.support.sessions import (
     GOAL,
     observe_at_random,
-    point_robot_env,  # noqa: F401  (the fixture "env")
-    point_robot_model,  # noqa: F401  (the fixture "model")
     same,
 )
 from tests.support.small import LENGTH, CountingEnv, small_model

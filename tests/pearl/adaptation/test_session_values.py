@@ -7,7 +7,6 @@ import torch
 from pearl import NonFiniteError
 from tests.support.sessions import (
     observe_at_random,
-    point_robot_model,  # noqa: F401  (the fixture "model")
 )
 
 TRANSITION = {

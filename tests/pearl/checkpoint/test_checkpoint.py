@@ -22,18 +22,13 @@ from tests.support.checkpoint.checkpoints import (
     assert_same_tensors,
     contents,
     example,
-    save_example,
 )
+from tests.support.json_values import json_values
 
 DTYPES = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
 ]
-
-
-@pytest.fixture
-def saved(tmp_path):
-    return save_example(tmp_path / "runs" / "mine")
 
 
 @st.composite
@@ -47,15 +42,6 @@ def tensors(draw):
 
 group_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: name != "state")
 tensor_names = st.text(max_size=6).filter(lambda name: name != "__metadata__")
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**200), 2**200)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @settings(deadline=None, max_examples=40)

@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,15 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pearl.checkpoint import store as checkpoint
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint, write_checkpoint
 from pearl.files import access as files
-from tests.support.checkpoint.checkpoints import assert_holds, contents, example, save_example
-
-
-@pytest.fixture
-def saved(tmp_path):
-    return save_example(tmp_path / "runs" / "mine")
+from tests.support import processes
+from tests.support.checkpoint.checkpoints import assert_holds, contents, example
 
 
 class WatchedDisk:
@@ -165,10 +159,9 @@ def test_a_process_killed_again_and_again_leaves_a_checkpoint_each_time(tmp_path
 
 
 def run_python(script, *args):
-    root = str(Path(checkpoint.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, *map(str, args)]
-    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    done = processes.run_python(script, Path.cwd(), *args, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def error_when_call_fails(monkeypatch, folder, failing, code):

@@ -11,7 +11,6 @@ import torch
 
 from pearl.checkpoint import reading as checkpoint_reading
 from pearl.checkpoint.store import CheckpointError, has_checkpoint, read_checkpoint
-from tests.support.checkpoint.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
 from tests.support.checkpoint.forgeries import put_and_seal
 
 

@@ -19,21 +19,15 @@ from pearl.model.meta_learner import learner_of
 from pearl.model.shapes import check_weights
 from tests.support.algorithms import CONFIGS
 from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
-from tests.support.small import LENGTH, Counting, small_model
+from tests.support.small import LENGTH, Counting, load, small_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 BAD = [
     *(MISSING, None, True, "", "x", "x" * 10**5, [], [[]], {}, {"x": 1}, [None], ["x"]),
     *(-1, 0, 10**18, 10**90, -5.0, 0.5, 1e18, 1e308, math.nan, math.inf, -math.inf),
 ]
 """Each is wrong in nearly every place"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def save(folder, algorithm="pearl"):
@@ -47,10 +41,6 @@ def sound(tmp_path_factory):
     """A folder and its document; each test puts its own document in the place of that."""
     folder = save(tmp_path_factory.mktemp("sound"))
     return folder, read_state(folder)
-
-
-def load(folder):
-    return pearl.load(folder, distribution=Counting())
 
 
 def peak_mb():

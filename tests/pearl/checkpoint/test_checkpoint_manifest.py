@@ -11,7 +11,6 @@ from tests.support.checkpoint.checkpoints import (
     assert_holds,
     contents,
     example,
-    saved_example,  # noqa: F401  (the fixture "saved")
 )
 
 

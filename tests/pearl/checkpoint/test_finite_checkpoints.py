@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pearl import CheckpointError, NonFiniteError
-from tests.pearl.model.test_persistence import INITIAL, ITERATION, load, rewrite
-from tests.support.small import differences, everything_learnt, files_of, small_model
+from tests.support.checkpoint.forgeries import rewrite
+from tests.support.small import INITIAL, ITERATION, differences, everything_learnt, files_of, load, small_model
 
 WEIGHT = "actor.network.0.weight"
 

@@ -6,7 +6,6 @@ import pickle
 import pytest
 
 from pearl.checkpoint.store import CheckpointError, read_checkpoint
-from tests.support.checkpoint.checkpoints import saved_example  # noqa: F401  (the fixture "saved")
 from tests.support.checkpoint.forgeries import put_and_seal
 
 

@@ -23,7 +23,6 @@ from tests.support.collection.worker_processes import (
     ended,
     eventually,
     needs_proc,
-    start_and_close,  # noqa: F401  (the fixture "started")
 )
 from tests.support.processes import ROOT
 from tests.support.small import small_model

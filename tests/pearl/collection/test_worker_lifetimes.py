@@ -17,7 +17,6 @@ from tests.support.collection.worker_processes import (
     ended,
     eventually,
     needs_proc,
-    start_and_close,  # noqa: F401  (the fixture "started")
 )
 from tests.support.processes import ROOT
 

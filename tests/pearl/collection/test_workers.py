@@ -11,7 +11,6 @@ from tests.support.collection.worker_processes import (
     alive,
     ended,
     needs_proc,
-    start_and_close,  # noqa: F401  (the fixture "started")
 )
 
 pytestmark = needs_proc

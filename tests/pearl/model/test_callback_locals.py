@@ -11,10 +11,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import safe_mean
 
 from pearl import Task, TaskDistribution
-from tests.support.small import LENGTH, CountingEnv, small_model
-
-INITIAL = 4 * LENGTH
-ITERATION = 4 * 2 * LENGTH
+from tests.support.small import INITIAL, ITERATION, CountingEnv, small_model
 
 
 class Lasting(TaskDistribution):

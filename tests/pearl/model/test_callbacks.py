@@ -22,6 +22,8 @@ from stable_baselines3.common.monitor import Monitor
 import pearl
 from pearl import PEARL
 from tests.support.small import (
+    INITIAL,
+    ITERATION,
     LENGTH,
     Counting,
     CountingEnv,
@@ -31,9 +33,6 @@ from tests.support.small import (
     small_config,
     small_model,
 )
-
-INITIAL = 4 * LENGTH
-ITERATION = 4 * 2 * LENGTH
 
 pytestmark = pytest.mark.filterwarnings("ignore:rich is experimental")
 other_type_of_environments = pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")

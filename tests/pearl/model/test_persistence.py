@@ -12,14 +12,21 @@ import torch
 import pearl
 from agents import RL2AgentConfig
 from pearl import PEARL, CheckpointError, MetaLearner, Task
-from pearl.checkpoint.store import read_checkpoint, write_checkpoint
+from pearl.checkpoint.store import read_checkpoint
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.model.loading import find_checkpoint
 from pearl.model.saving import describe
-from tests.support.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
-
-INITIAL = 4 * LENGTH
-ITERATION = 4 * 2 * LENGTH
+from tests.support.checkpoint.forgeries import rewrite
+from tests.support.small import (
+    INITIAL,
+    ITERATION,
+    Counting,
+    differences,
+    everything_learnt,
+    load,
+    small_config,
+    small_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +39,6 @@ def model():
 def saved(model, tmp_path):
     model.save(tmp_path / "saved")
     return tmp_path / "saved"
-
-
-def load(folder):
-    return pearl.load(folder, distribution=Counting())
-
-
-def rewrite(folder, change):
-    """Write a checkpoint again, sound as a file, with other contents."""
-    checkpoint = read_checkpoint(folder)
-    groups = {name: dict(tensors) for name, tensors in checkpoint.groups.items()}
-    document = json.loads(json.dumps(checkpoint.document))
-    change(groups, document)
-    write_checkpoint(folder, groups, document)
 
 
 def test_everything_that_was_learnt_comes_back(model, saved):

@@ -16,10 +16,17 @@ from wandb.integration.sb3 import WandbCallback
 import pearl
 from pearl import PEARL, CheckpointError, MetaLearner
 from tests.support.algorithms import CONFIGS, made
-from tests.support.small import LENGTH, Counting, CountingEnv, differences, everything_learnt, small_config, small_model
-
-INITIAL = 4 * LENGTH
-ITERATION = 4 * 2 * LENGTH
+from tests.support.small import (
+    INITIAL,
+    ITERATION,
+    LENGTH,
+    Counting,
+    CountingEnv,
+    differences,
+    everything_learnt,
+    small_config,
+    small_model,
+)
 
 
 @pytest.fixture(scope="module", params=[PPO, SAC])

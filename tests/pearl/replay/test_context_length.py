@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pearl.replay.test_replay import filled
+from tests.support.replays import filled
 
 LENGTH, LONGEST = 400, 64
 

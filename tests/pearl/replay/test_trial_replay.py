@@ -227,14 +227,6 @@ def test_a_replay_of_another_shape_is_not_taken_over(other):
     assert all(torch.equal(before[name], tensor) for name, tensor in other.tensors().items())
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small_model(**training):
     collection = {"total_steps": 400, "n_train_tasks": 4, "initial_episodes": 2, "meta_batch": 3}
     config = RecurrentSACConfig(

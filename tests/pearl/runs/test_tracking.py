@@ -15,11 +15,12 @@ from tensorboard.summary.writer import event_file_writer
 
 from pearl.runs.progress_csv import ProgressCSV, column_order
 from tests.support.runs.trackers import (
-    empty_working_directory,  # noqa: F401  (a fixture for every test here)
     local_tracker,
     read_header,
     read_rows,
 )
+
+pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 
 def test_columns_start_with_counters_then_test_returns_by_episode_then_the_rest_sorted():

@@ -10,11 +10,11 @@ from pearl.runs.wandb_mode import WandbError
 from pearl.runs.wandb_writer import WandbWriter, has_wandb_key
 from tests.support.runs.trackers import (
     FakeRun,
-    empty_working_directory,  # noqa: F401  (a fixture for every test here)
-    fresh_wandb,  # noqa: F401  (a fixture)
     local_tracker,
     read_rows,
 )
+
+pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 
 def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, capsys):

@@ -21,10 +21,10 @@ from tests.support.processes import ROOT
 from tests.support.runs.trackers import (
     CONFIG,
     clean_environment,
-    empty_working_directory,  # noqa: F401  (a fixture for every test here)
-    fresh_wandb,  # noqa: F401  (a fixture)
     local_tracker,
 )
+
+pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 
 def no_key() -> bool:

@@ -1,7 +1,5 @@
 """Metaworld's evaluation meets PEARL: beliefs grow with each reported step, and none outlives its task."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
@@ -10,33 +8,7 @@ from pearl import PEARL, NonFiniteError, Task
 from pearl.studies.metaworld import MetaworldAgent
 from pearl.tasks.families.metaworld import ML1
 from tests.support.small import small_config, small_model
-
-WIDTH, ACTIONS = 3, 2
-
-
-class Timestep(NamedTuple):
-    observation: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    aux_policy_outputs: dict
-
-
-def timesteps(n_environments, n=4, *, seed=0, ends=()):
-    """Made-up steps of several environments, an episode of each truncated at the steps in ``ends``."""
-    rng = np.random.default_rng(seed)
-    return [
-        Timestep(
-            observation=rng.normal(size=(n_environments, WIDTH)),
-            action=rng.uniform(-1, 1, (n_environments, ACTIONS)).astype(np.float32),
-            reward=rng.normal(size=n_environments),
-            terminated=np.zeros(n_environments, np.bool_),
-            truncated=np.full(n_environments, step in ends),
-            aux_policy_outputs={},
-        )
-        for step in range(n)
-    ]
+from tests.support.tasks.metaworld_steps import ACTIONS, WIDTH, timesteps
 
 
 def taught(agent, steps):

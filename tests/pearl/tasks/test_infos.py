@@ -12,7 +12,7 @@ from pearl import EnvError, Task, TaskDistribution
 from pearl.collection.workers import make_envs
 from pearl.tasks.families.point_robot_env import PointRobotVectorEnv
 from pearl.tasks.infos import by_task
-from tests.pearl.collection.test_rollout import play
+from tests.support.collection.rollouts import play
 from tests.support.small import CountingEnv, small_model
 
 N_STEPS = 3

@@ -12,8 +12,8 @@ from agents import MetaBatch
 from encoders import static_shapes
 from pearl.training.captured_step import WARM_UP, CapturedStep
 from pearl.training.learner import TwinLearner
-from tests.support.small import LENGTH, Counting, everything_learnt, small_config, small_model
-from tests.support.twins import INITIAL, ITERATION, VARIANTS, own_sampler
+from tests.support.small import INITIAL, ITERATION, LENGTH, Counting, everything_learnt, small_config, small_model
+from tests.support.twins import VARIANTS, own_sampler
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 

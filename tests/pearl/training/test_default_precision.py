@@ -8,9 +8,9 @@ import torch
 
 import pearl
 from pearl.model.meta_learner import learner_of
-from tests.pearl.adaptation.test_adaptation_spaces import env_of, model_of
 from tests.support.agent_tester import KINDS
 from tests.support.algorithms import CONFIGS
+from tests.support.sampled_spaces import env_of, model_of
 from tests.support.small import Counting, differences, everything_learnt, small_config
 
 EVERYTHING = {"sweep": 0.1, "contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1}

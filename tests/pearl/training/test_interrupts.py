@@ -4,7 +4,6 @@ import os
 import signal
 
 import pytest
-import torch
 
 import pearl
 from pearl import PEARL, NonFiniteError
@@ -12,20 +11,20 @@ from pearl.collection.workers import WorkerError
 from pearl.model.meta_learner import learner_of
 from tests.support.algorithms import CONFIGS
 from tests.support.collection.worker_processes import ended, needs_proc
-from tests.support.small import LENGTH, Counting, differences, everything_learnt, small_config, small_model
+from tests.support.small import (
+    INITIAL,
+    ITERATION,
+    LENGTH,
+    Counting,
+    differences,
+    everything_learnt,
+    small_config,
+    small_model,
+)
 from tests.support.twins import twin_model
 
-INITIAL = 4 * LENGTH
-ITERATION = 4 * 2 * LENGTH
+pytestmark = pytest.mark.usefixtures("one_thread")
 UNBROKEN = INITIAL + 3 * ITERATION
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class OnceAt:

@@ -15,8 +15,8 @@ from pearl.model.document import read_document
 from pearl.replay.transitions import TaskReplay
 from pearl.runs.run import resume, saved_config
 from pearl.training.learner import TwinLearner, copy_parameters
-from tests.support.small import Counting, differences, everything_learnt, small_config, small_model
-from tests.support.twins import INITIAL, ITERATION, VARIANTS, OneDevice, own_sampler, twin_model, without_autocast
+from tests.support.small import INITIAL, ITERATION, Counting, differences, everything_learnt, small_config, small_model
+from tests.support.twins import VARIANTS, OneDevice, own_sampler, twin_model, without_autocast
 
 # Single precision in products of other numbers of rows: rounding, and what Adam makes of it where gradients are small.
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}

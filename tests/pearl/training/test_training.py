@@ -9,6 +9,8 @@ import torch
 import pearl
 from pearl import PEARL, ConfigError, DivergedError, NonFiniteError
 from tests.support.small import (
+    INITIAL,
+    ITERATION,
     LENGTH,
     Counting,
     differences,
@@ -17,18 +19,7 @@ from tests.support.small import (
     small_model,
 )
 
-INITIAL = 4 * LENGTH
-"""Environment steps of the initial episodes: one of each of 4 tasks"""
-ITERATION = 4 * 2 * LENGTH
-"""Environment steps of an iteration: two episodes of each of 4 tasks"""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def reloaded(model, folder, **options):

@@ -1,6 +1,5 @@
 """Checkpoints of known content: written, compared bit for bit, and looked at file by file."""
 
-import pytest
 import torch
 
 from pearl.checkpoint.store import read_checkpoint, write_checkpoint
@@ -46,9 +45,3 @@ def contents(folder):
 def save_example(folder):
     write_checkpoint(folder, *example(1))
     return folder
-
-
-@pytest.fixture(name="saved")
-def saved_example(tmp_path):
-    """The folder of a saved example."""
-    return save_example(tmp_path / "runs" / "mine")

@@ -4,6 +4,7 @@ import json
 from hashlib import sha256
 
 from pearl.checkpoint.manifest import own_checksum, read_manifest
+from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 
 
 def put_and_seal(folder, group, content):
@@ -51,3 +52,12 @@ def changed(document, path, value):
     else:
         holder[last] = value
     return copy
+
+
+def rewrite(folder, change):
+    """Write a checkpoint again, sound as a file, with other contents."""
+    checkpoint = read_checkpoint(folder)
+    groups = {name: dict(tensors) for name, tensors in checkpoint.groups.items()}
+    document = json.loads(json.dumps(checkpoint.document))
+    change(groups, document)
+    write_checkpoint(folder, groups, document)

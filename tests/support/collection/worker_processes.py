@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pearl.collection.workers import WorkerVectorEnv
-
 PATIENCE_S = 30.0
 TIMEOUT_S = None
 """How long started workers are waited for"""
@@ -30,18 +28,3 @@ def eventually(condition):
 
 def ended(pids):
     return eventually(lambda: not multiprocessing.active_children() and not any(map(alive, pids)))
-
-
-@pytest.fixture(name="started")
-def start_and_close():
-    """Starts workers, and closes them after the test."""
-    made = []
-
-    def start(distribution, n_tasks=4, n_workers=2):
-        envs = WorkerVectorEnv(distribution, distribution.sample(n_tasks, None), n_workers, timeout_s=TIMEOUT_S)
-        made.append(envs)
-        return envs, [worker.process.pid for worker in envs._workers]
-
-    yield start
-    for envs in made:
-        envs.close()

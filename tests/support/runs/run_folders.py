@@ -1,8 +1,7 @@
 """Runs of a small model in folders of their own: started, resumed and read back."""
 
-import csv
-
 from pearl.runs.run import Run, resume
+from tests.support.runs.trackers import read_rows
 from tests.support.small import Counting, small_model
 
 INTERVAL = 32
@@ -24,11 +23,10 @@ def go_on(folder, **expected):
 
 def rows(folder):
     """The rows of progress.csv without what wall-clock time decides."""
-    with (folder / "progress.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "wall_s" and not name.startswith("time/")}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {name: value for name, value in row.items() if name != "wall_s" and not name.startswith("time/")}
+        for row in read_rows(folder)
+    ]
 
 
 def steps_of(folder):

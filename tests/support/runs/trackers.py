@@ -2,11 +2,8 @@
 
 import csv
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pearl.runs.tracker import Tracker
 
@@ -16,17 +13,6 @@ WHAT_WANDB_READS = ("WANDB_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(WHAT_WANDB_READS)}
-
-
-@pytest.fixture(autouse=True)
-def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    folder = tmp_path / "cwd"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    for name in set(os.environ) - set(clean_environment()):
-        monkeypatch.delenv(name)
-    yield folder
-    assert list(folder.iterdir()) == [], "a test wrote into the working directory"
 
 
 def local_tracker(run_dir: Path, **options: Any) -> Tracker:
@@ -60,14 +46,3 @@ class FakeRun:
 
     def finish(self, exit_code: int) -> None:
         self.exit_codes.append(exit_code)
-
-
-@pytest.fixture
-def fresh_wandb(monkeypatch):
-    """Let wandb read its settings anew, as in a process that has not started a run."""
-    import wandb
-
-    wandb.teardown()
-    yield
-    monkeypatch.undo()
-    wandb.teardown()

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_env_for_stable_baselines3
 
-from pearl.tasks.distribution import Task
 from pearl.tasks.families.image_point_robot import ImagePointRobot
 from pearl.tasks.families.image_point_robot_env import (
     ImagePointRobotEnv,
@@ -25,6 +24,7 @@ from pearl.tasks.families.image_point_robot_env import (
 from pearl.tasks.families.point_robot import PointRobot
 from pearl.tasks.families.point_robot_env import PointRobotEnv
 from pearl.tasks.registry import families, make
+from tests.support.tasks.point_robots import step_together_and_alone, task_at
 
 ROBOT = (31, 90, 150)
 PAPER = (250, 250, 247)
@@ -33,10 +33,6 @@ inside = st.floats(-1.375, 1.375, width=32)
 
 def picture_at(x, y):
     return draw_pictures(np.array([[x, y]], np.float32))[0]
-
-
-def task_at(x, y):
-    return Task({"goal": [x, y]})
 
 
 def drive(env, action, steps):
@@ -154,22 +150,7 @@ def test_the_goal_is_not_in_the_picture():
 
 
 def test_the_batch_equals_single_environments_bit_for_bit():
-    family = ImagePointRobot()
-    tasks = family.sample(5, np.random.default_rng(0))
-    envs, singles = family.make_vec_env(tasks), [family.make_env(task) for task in tasks]
-    rng = np.random.default_rng(1)
-    for seeds in ([11, 12, 13, 14, 15], [None] * 5):
-        observation, infos = envs.reset(seed=seeds)
-        of_singles = [env.reset(seed=seed)[0] for env, seed in zip(singles, seeds, strict=True)]
-        assert np.array_equal(observation, of_singles)
-        assert infos == {}
-        for _ in range(20):
-            actions = rng.normal(1, 1.5, (5, 2)).astype(np.float32)
-            batch = envs.step(actions)
-            single = [env.step(action) for env, action in zip(singles, actions, strict=True)]
-            for ours, theirs in zip(batch[:4], list(zip(*single, strict=True))[:4], strict=True):
-                assert np.array_equal(ours, theirs)
-            assert batch[4] == {}
+    assert [infos for infos, _ in step_together_and_alone(ImagePointRobot(), 1.0)] == [{}] * 42
 
 
 def test_a_masked_robot_resets_alone():

@@ -14,7 +14,6 @@ from pearl.tasks import make
 from pearl.tasks.families import metaworld as families_of_metaworld
 from pearl.tasks.families.metaworld import ENVIRONMENTS, ML1, ML10, ML45
 from pearl.tasks.registry import UnknownFamilyError, families, register, register_pattern
-from tests.support.tasks.few_goals import few_goals  # noqa: F401  (a fixture)
 
 
 def flat(tasks):

@@ -15,7 +15,6 @@ from pearl import Task
 from pearl.tasks import parse_task, time_limit
 from pearl.tasks.families.metaworld import ENVIRONMENTS, ML1, ML10, ML45
 from tests.support.processes import assert_names_what_to_install, assert_renders, assert_says_nothing, can_render
-from tests.support.tasks.few_goals import few_goals  # noqa: F401  (a fixture)
 
 REACH = {"env": "reach-v3", "rand_vec": [0.05, 0.65, 0.02, 0.05, 0.85, 0.2]}
 OTHER_GOAL = {**REACH, "rand_vec": [0.05, 0.65, 0.02, -0.05, 0.9, 0.1]}

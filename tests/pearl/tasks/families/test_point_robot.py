@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from pearl.tasks.families.point_robot import PointRobot
 from pearl.tasks.families.point_robot_env import PointRobotEnv, PointRobotVectorEnv
-from tests.support.tasks.point_robots import FAMILIES, actions_of, task_at
+from tests.support.tasks.point_robots import FAMILIES, actions_of, step_together_and_alone, task_at
 
 
 def test_the_robot_moves_a_tenth_of_its_action_and_pays_the_distance_from_where_it_arrives():
@@ -77,21 +77,9 @@ def test_tasks_and_starts_from_one_seed_are_unrelated():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_batch_equals_single_environments_bit_for_bit(family):
-    tasks = family().sample(5, np.random.default_rng(0))
-    envs, singles = family().make_vec_env(tasks), [family().make_env(task) for task in tasks]
-    rng = np.random.default_rng(1)
-    for seeds in ([11, 12, 13, 14, 15], [None] * 5):
-        observation, _ = envs.reset(seed=seeds)
-        of_singles = [env.reset(seed=seed)[0] for env, seed in zip(singles, seeds, strict=True)]
-        assert np.array_equal(observation, of_singles)
-        for _ in range(20):
-            actions = rng.normal(0, 1.5, (5, 2)).astype(np.float32)
-            batch = envs.step(actions)
-            single = [env.step(action) for env, action in zip(singles, actions, strict=True)]
-            for ours, theirs in zip(batch[:4], list(zip(*single, strict=True))[:4], strict=True):
-                assert np.array_equal(ours, theirs)
-            expected = [info.get("training_reward") for *_, info in single]
-            assert batch[4].get("training_reward", np.full(5, None)).tolist() == expected
+    for infos, of_singles in step_together_and_alone(family(), 0.0):
+        expected = [info.get("training_reward") for info in of_singles]
+        assert infos.get("training_reward", np.full(5, None)).tolist() == expected
 
 
 def test_only_a_sparse_robot_reports_a_training_reward():
