@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from encoders import GaussianBelief, PooledBelief, choose
-from tests.encoders.encoder_tester import KINDS, build_encoder, random_context
+from tests.support.encoder_tester import KINDS, build_encoder, random_context
 
 
 @pytest.mark.parametrize("kind", KINDS)

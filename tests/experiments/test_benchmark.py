@@ -13,7 +13,7 @@ from PIL import Image
 
 from agents import MetaBatch, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
-from tests.experiments.runs import REPOSITORY
+from tests.support.processes import ROOT
 
 TASKS, CONTEXT, BATCH, OBSERVATION, ACTION = 3, 7, 8, 4, 2
 ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=2, hidden_sizes=(16, 16))
@@ -38,7 +38,7 @@ def scripts():
     """The modules, which import each other as they do when one of them is run."""
     names = ("benchmark", "benchmark_floor", "benchmark_learning", "benchmark_measure", "benchmark_running", "textbook")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPOSITORY / "experiments")
+        patch.syspath_prepend(ROOT / "experiments")
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
