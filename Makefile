@@ -32,7 +32,7 @@ train: $(run_stamp)
 	$(python) experiments/train.py $(FAMILY) $(ARGS)
 
 bench: $(run_stamp)
-	$(python) experiments/benchmark.py $(ARGS)
+	$(python) experiments/bench.py $(ARGS)
 
 test: lint types
 	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 $(ARGS)
