@@ -19,7 +19,7 @@ dev_stamp := $(VENV)/.installed-dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 # the interpreter away; neither changes a file that the stamps depend on.
 stale = $(shell $(python) -c 'import pip' 2>/dev/null && test "$$(cat '$(1)' 2>/dev/null)" = '$(CURDIR)' || echo FORCE)
 
-.PHONY: help train bench test lint types format FORCE
+.PHONY: help train bench test lint types format release-check FORCE
 .NOTPARALLEL:
 
 help:
@@ -27,15 +27,16 @@ help:
 	@echo 'make bench [ARGS=...] [EXTRAS=mujoco]                       measure how fast everything is here'
 	@echo 'make test [ARGS=...] [EXTRAS=...]                         lint, types and tests'
 	@echo 'make lint | types | format                                one of them; format rewrites the files'
+	@echo 'make release-check                                        build a release, install it, run an example'
 
 train: $(run_stamp)
 	$(python) experiments/train.py $(FAMILY) $(ARGS)
 
 bench: $(run_stamp)
-	$(python) experiments/benchmark.py $(ARGS)
+	$(python) experiments/bench.py $(ARGS)
 
 test: lint types
-	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(python) -m pytest -n auto $(ARGS)
 
 lint: $(dev_stamp)
 	$(python) -m ruff format --check .
@@ -47,6 +48,9 @@ types: $(dev_stamp)
 format: $(dev_stamp)
 	$(python) -m ruff format .
 	$(python) -m ruff check --fix .
+
+release-check: $(dev_stamp)
+	.ci/release-check '$(CURDIR)/$(python)'
 
 $(run_stamp): setup.cfg pyproject.toml constraints.txt $(call stale,$(run_stamp))
 	$(make_venv)

@@ -1,4 +1,4 @@
-"""benchmark.py's sections on learning: the meta-gradient step, replay, and how both grow."""
+"""Sections on learning: the meta-gradient step, replay, and how both grow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,14 +9,14 @@ from typing import Literal, get_args
 import gymnasium as gym
 import numpy as np
 import torch
-from benchmark_floor import StepSizes, floor, step_products
-from benchmark_measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from textbook import TextbookPEARL
 from torch import nn
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from benchmark.floor import StepSizes, floor, step_products
+from benchmark.measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
+from benchmark.textbook import TextbookPEARL
 from encoders import Context, EncoderConfig
 from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.collection.rollout import Trajectories
@@ -124,7 +124,7 @@ def replay(quick: bool) -> Iterator[Figure]:
     yield figure(setting, "sampling, of the step in float32", "%", 100 * seconds["sampling"] / seconds["step"])
     n = 10 if quick else 500
     announced, taken = (
-        float(word) for word in fresh_process(f"import benchmark_learning as b; b.tell_memory({n})").split()
+        float(word) for word in fresh_process(f"import benchmark.learning as b; b.tell_memory({n})").split()
     )
     yield figure(f"{n} tasks × 10,000", "memory announced", "MiB", announced)
     yield figure(f"{n} tasks × 10,000", "memory taken", "MiB", taken)
