@@ -272,7 +272,7 @@ def test_an_import_within_a_floor_is_seen_wherever_it_stands() -> None:
 
 
 def test_no_room_holds_more_files_than_a_reader_can_overlook() -> None:
-    floors = (*PACKAGES, "tests")
+    floors = (*FLOORS, "tests")
     folders = [folder for floor in floors for folder in [ROOT / floor, *(ROOT / floor).rglob("*/")]]
     rooms = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
     assert {room: count for room, count in rooms.items() if count > MAX_FILES} == {}
