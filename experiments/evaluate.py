@@ -66,7 +66,7 @@ def main(
             "algorithm": model.config.algorithm,
             "seed": seed,
             "env_steps": model.num_timesteps,
-            "z_follows_posterior": getattr(model.agent.config, "z_follows_posterior", False),
+            "z_follows_posterior": getattr(model.config.agent, "z_follows_posterior", False),
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}
