@@ -194,7 +194,7 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
     @property
     def normalises_observations(self) -> bool:
         """Whether observations are normalised by their running statistics."""
-        return isinstance(self.features, NormalisedFeatures)
+        return isinstance(getattr(self, "features", None), NormalisedFeatures)
 
     def see(self, observation: Tensor) -> None:
         """Update the running observation statistics, if any, by the rows of ``observation`` (row, observation_dim)."""

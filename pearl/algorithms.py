@@ -89,7 +89,7 @@ class Algorithm:
         if lacking or not isinstance(agent, nn.Module):
             raise TypeError(
                 f"The agent of the algorithm {config.algorithm!r} must be an nn.Module and an agents.LearningAgent, "
-                f"got {abbreviated(agent)}, which lacks {', '.join(lacking) or 'nn.Module'}. "
+                f"got a {type(agent).__name__}, which lacks {', '.join(lacking) or 'nn.Module'}. "
                 f"agents.base.{NetworkAgent.__name__} has all of it but begin, act, observe, end_episode, update and "
                 "the optimizer."
             )

@@ -21,6 +21,8 @@ def import_user_module(name: str) -> ModuleType:
     Raises:
         UserModuleError: there is no such module, or importing it fails; says where.
     """
+    if name.endswith(".py"):
+        raise UserModuleError(f"{name!r} is a file's name; a module's has no .py.")
     if not name or any(not part.isidentifier() for part in name.split(".")):
         raise UserModuleError(f"{name!r} is no module's name.")
     try:
