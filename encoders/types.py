@@ -64,8 +64,10 @@ class MaxPooledBelief(NamedTuple):
     """(task,), transitions seen so far"""
 
 
-BeliefT = TypeVar("BeliefT", bound=tuple[Tensor, ...])
-"""A belief: a NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
+Belief = tuple[Tensor, ...]
+"""A NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
+BeliefT = TypeVar("BeliefT", bound=Belief)
+"""An encoder's own kind of belief"""
 
 
 def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:

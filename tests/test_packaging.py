@@ -19,7 +19,7 @@ MAX_LINES = 350
 STOREYS: dict[str, tuple[set[str], ...]] = {
     "encoders": (
         {"abbreviation", "kernels", "mlp"},
-        {"objectives", "settings", "types"},
+        {"objectives", "registration", "settings", "types"},
         {"base"},
         {"blind", "feature_encoder"},
         {"pooled", "sequence"},

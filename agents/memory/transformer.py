@@ -48,7 +48,7 @@ class AttentionState(NamedTuple):
     """(task, width), what is said of the trial so far"""
 
 
-class CausalTransformer(SequenceModel):
+class CausalTransformer(SequenceModel[AttentionState]):
     """A causal transformer (Vaswani et al. 2017), normalised before each part; layers see a window of transitions.
 
     Distance takes the place of position, as a bias that grows with it, at a rate of its own for each head (ALiBi, Press

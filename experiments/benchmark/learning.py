@@ -299,7 +299,8 @@ def _trial(rng: np.random.Generator, n_tasks: int, length: int, observation_dim:
 def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None = None) -> MetaSampler:
     family = Synthetic()
     drawn = family.sample(len(store.n_added), np.random.default_rng(0))
-    return MetaSampler(store, family, drawn, config, torch.Generator().manual_seed(0) if rng is None else rng)
+    rng = torch.Generator().manual_seed(0) if rng is None else rng
+    return MetaSampler(store, family, drawn, config.training, rng, early_context=config.agent.early_kl_weight > 0)
 
 
 def _reference_config(meta_batch: int) -> PEARLConfig:

@@ -48,7 +48,14 @@ def _batches(model: pearl.PEARL, n: int) -> list[MetaBatch]:
     trajectories, _ = rollout(envs, model.agent, memory, episodes=EPISODES, seed=0, rng=rng)
     envs.close()
     model.training.replay.add(range(len(tasks)), trajectories)
-    sampler = MetaSampler(model.training.replay, model.task_distribution, model.train_tasks, model.config, rng)
+    sampler = MetaSampler(
+        model.training.replay,
+        model.task_distribution,
+        model.train_tasks,
+        model.config.training,
+        rng,
+        early_context=model.agent.reads_early_context,
+    )
     return [sampler.sample() for _ in range(n)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from encoders.abbreviation import abbreviated, shortened
-from encoders.settings import converted
+from encoders.settings import UnregisteredError, converted
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
@@ -115,6 +115,8 @@ def find_checkpoint(path: Path) -> Path:
 def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDocument:
     try:
         return read_document(document)
+    except UnregisteredError as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {shortened(str(error), 1000)}") from error
     except ConfigError as error:
         raise CheckpointError(
             f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"

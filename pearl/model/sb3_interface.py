@@ -2,13 +2,14 @@
 
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agents import LearningAgent
 from pearl.adaptation.policy import AdaptedPolicy
 from pearl.checkpoint.manifest import CheckpointError
 from pearl.tasks import TaskDistribution
@@ -59,8 +60,8 @@ class SB3Interface:
     A public name of its algorithms that has no meaning here is an AttributeError that says what takes its place.
     """
 
-    agent: Any
-    training: MetaTraining
+    agent: LearningAgent[Any]
+    training: MetaTraining[Any, Any]
     observation_space: "gym.Space[Any]"
     action_space: "gym.Space[Any]"
     logger: "Logger"
@@ -89,8 +90,7 @@ class SB3Interface:
     @property
     def policy(self) -> nn.Module:
         """The agent: a module that holds every network that is trained."""
-        agent: nn.Module = self.agent
-        return agent
+        return cast(nn.Module, self.agent)
 
     @property
     def device(self) -> torch.device:

@@ -4,7 +4,6 @@ A new agent joins by an entry in ``LEARNERS`` where it learns from a ``MetaBatch
 learns from a ``TrialBatch``, in ``TRIAL_LEARNERS`` where it learns from ``Trials``.
 """
 
-import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from agents import (
 )
 from agents.spaces import discrete_actions, is_discrete
 from encoders import Context, EncoderConfig
+from encoders.config import ENCODERS
 
 OBSERVATION_DIM, ACTION_DIM = 3, 2
 LOW, HIGH = np.array([-0.5, 2.0], np.float32), np.array([0.1, 7.0], np.float32)
@@ -42,7 +42,7 @@ OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float
 ACTION_SPACE = gym.spaces.Box(LOW, HIGH)
 DISCRETE = gym.spaces.Discrete(5, start=-2)
 MULTI_DISCRETE = gym.spaces.MultiDiscrete([3, 2], start=[1, -1])
-KINDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(EncoderConfig)["kind"])
+KINDS = tuple(ENCODERS)
 
 MakeAgent = Callable[[int], Any]
 
@@ -55,7 +55,7 @@ def pearl_agent(
     seed: int = 0, *, kind: str = "product_of_gaussians", action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
 ) -> PEARLAgent:
     encoder = EncoderConfig(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         latent_dim=3,
         hidden_sizes=(16,),
         feature_dim=8,

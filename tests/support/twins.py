@@ -61,10 +61,11 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return small_model(sections.pop("family", None), **sections)
 
 
-def own_sampler(training: MetaTraining, rng: torch.Generator, replay: Any = None) -> MetaSampler:
+def own_sampler(training: MetaTraining[Any, Any], rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
-    return MetaSampler(replay, training.distribution, training.tasks, training.config, rng)
+    early = training.agent.reads_early_context
+    return MetaSampler(replay, training.distribution, training.tasks, training.settings, rng, early_context=early)
 
 
 class OneDevice(TorchDispatchMode):

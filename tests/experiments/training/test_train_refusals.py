@@ -18,7 +18,7 @@ from tests.support.small import Counting
         (["--agent.discount", "high"], "--agent.discount: could not convert string to float: 'high'"),
         (["--training.meta-batch", "1.5"], "--training.meta-batch: invalid literal for int()"),
         (["--wandb", "perhaps"], "invalid choice 'perhaps'"),
-        (["--encoder.kind", "magic"], "invalid choice 'magic'"),
+        (["--encoder.kind", "magic"], "encoder.kind must be one of 'linear_gaussian', "),
         (["--training.meta-batch", "-3"], "training.meta_batch must be at least 1, got -3"),
         (["--agent.hidden-sizes", "-8"], "agent.hidden_sizes must be one or more positive widths, got (-8,)"),
         (["--training.meta-batch", "81"], "training.meta_batch (81) must not exceed training.n_train_tasks (80)"),
