@@ -34,9 +34,9 @@ STOREYS: dict[str, tuple[set[str], ...]] = {
     ),
     "pearl": (
         {"files", "floors", "process", "tasks", "version"},
-        {"checkpoint", "collection", "config", "plots"},
+        {"checkpoint", "collection", "config"},
         {"adaptation", "evaluation", "replay"},
-        {"training"},
+        {"plots", "training"},
         {"algorithms"},
         {"model"},
         {"runs"},
