@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from itertools import chain
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -232,8 +233,6 @@ def _start_server() -> None:
     It and its workers would else die of them until they come to say that they ignore them. Where the server runs
     already, this does nothing.
     """
-    from multiprocessing import forkserver, resource_tracker  # which Windows has no use for
-
     # Before the signals are held back: where it starts the tracker, it lets them through again.
     resource_tracker.ensure_running()
     held_back = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
