@@ -9,10 +9,10 @@ from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
-from encoders.sequence.attention import WindowBelief, WindowedAttention
+from encoders.sequence.attention import WindowBelief, WindowedAttention, multi_head_attention
 from encoders.sequence.recurrent import RecurrentBelief, RecurrentFeatures
 from encoders.settings import ConfigError, Settings
-from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
+from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief
 
 __distribution__ = "pearl-metarl"
 
@@ -37,11 +37,11 @@ __all__ = [
     "Settings",
     "WindowBelief",
     "WindowedAttention",
-    "choose",
     "info_nce",
     "kl_to_early",
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",
+    "multi_head_attention",
     "static_shapes",
 ]
