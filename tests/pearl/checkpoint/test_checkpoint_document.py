@@ -14,8 +14,7 @@ from pearl import CheckpointError
 from pearl.checkpoint.safetensors_header import Form
 from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 from pearl.config.reading import ConfigError
-from pearl.model import loading
-from pearl.model.meta_learner import learner_of
+from pearl.model.meta_learner import MetaLearner, learner_of
 from pearl.model.shapes import check_weights
 from tests.support.algorithms import CONFIGS
 from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
@@ -156,7 +155,7 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
     def not_called(config):
         raise AssertionError("A model is built.")
 
-    monkeypatch.setattr(loading, "learner_of", not_called)
+    monkeypatch.setattr(MetaLearner, "class_of", not_called)
     folder, document = sound
     before, begun = peak_mb(), time.perf_counter()
     message = refused(folder, changed(document, ["config", *setting.split(".")], value))

@@ -16,7 +16,7 @@ from agents import PEARLAgentConfig, RL2AgentConfig
 from encoders import ConfigError, EncoderConfig, Settings
 from encoders.abbreviation import abbreviated
 from encoders.settings import setting_types
-from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
+from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load, load_preset
 from pearl.config.reading import from_mapping, to_mapping
 from pearl.config.run import MultitaskSACConfig, RL2Config
 from tests.support.configs import RUNS, SECTIONS
@@ -199,8 +199,6 @@ def test_what_a_preset_says_is_found_by_its_name_alone():
 
 
 def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
-    from pearl import load
-
     model = small_model(
         seed=np.int64(3),
         training={"batch_size": np.int64(8)},

@@ -12,6 +12,7 @@ from encoders import static_shapes
 from pearl import ConfigError
 from pearl.checkpoint.store import read_checkpoint
 from pearl.model.document import read_document
+from pearl.model.loading import _restore
 from pearl.replay.transitions import TaskReplay
 from pearl.runs.run import resume, saved_config
 from pearl.training.learner import TwinLearner, copy_parameters
@@ -119,8 +120,6 @@ def learnt(model):
 
 def restore(model, folder, monkeypatch):
     """Bring a twin's model to where a saved one stood."""
-    from pearl.model.loading import _restore
-
     checkpoint = read_checkpoint(folder)
     _restore(model, checkpoint, read_document(checkpoint.document))
 
