@@ -54,17 +54,21 @@ release-check: $(dev_stamp)
 
 $(run_stamp): setup.cfg pyproject.toml constraints.txt $(call stale,$(run_stamp))
 	$(make_venv)
-	@echo 'Installing pearl-metarl$(if $(EXTRAS),[$(EXTRAS)]) into $(VENV), about 1 GB the first time.'
-	$(pip_install) -e '.$(if $(EXTRAS),[$(EXTRAS)])'
+	$(call install,$(if $(EXTRAS),[$(EXTRAS)]))
 	@printf '%s\n' '$(CURDIR)' >'$(run_stamp)'
 
 $(dev_stamp): setup.cfg pyproject.toml constraints.txt $(call stale,$(dev_stamp))
 	$(make_venv)
-	@echo 'Installing pearl-metarl[dev$(if $(EXTRAS),$(comma)$(EXTRAS))] into $(VENV), about 1 GB the first time.'
-	$(pip_install) -e '.[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(call install,[dev$(if $(EXTRAS),$(comma)$(EXTRAS))])
 	@printf '%s\n' '$(CURDIR)' | tee '$(run_stamp)' >'$(dev_stamp)'
 
-pip_install = $(python) -m pip install --disable-pip-version-check --no-warn-script-location -qq -c constraints.txt
+# $(1): extras in brackets, or nothing. The .pth file is for scripts in the folder above: to them this checkout, if it is
+# called pearl, is an empty package, which Python prefers to a package that only the editable installation knows.
+define install
+@echo 'Installing pearl-metarl$(1) into $(VENV), about 1 GB the first time.'
+$(python) -m pip install --disable-pip-version-check --no-warn-script-location -qq -c constraints.txt -e '.$(1)'
+@printf '%s\n' '$(CURDIR)' >"$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pearl-metarl.pth"
+endef
 
 # Keeps a virtual environment that works. The file .incomplete tells one whose making was interrupted.
 define make_venv
