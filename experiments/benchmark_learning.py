@@ -21,6 +21,7 @@ from encoders import Context, EncoderConfig
 from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.collection.rollout import Trajectories
 from pearl.config.run import load_preset
+from pearl.config.training import ContextConfig
 from pearl.replay.sampling import MetaSampler
 from pearl.replay.transitions import MIB, TaskReplay
 from pearl.training.learner import TwinLearner
@@ -303,5 +304,5 @@ def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None
 
 
 def _reference_config(meta_batch: int) -> PEARLConfig:
-    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, max_context=100)
+    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, context=ContextConfig(max_length=100))
     return PEARLConfig(encoder=ENCODER, agent=AGENT, training=training)

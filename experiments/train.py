@@ -116,15 +116,15 @@ def with_objective(config: Config, objective: Objective) -> Config:
     """
     if not isinstance(config, PEARLConfig):
         raise ConfigError(f"--objective is for PEARL's encoder; {config.algorithm} has none. Leave it out.")
-    agent = dataclasses.replace(config.agent, critics_teach_encoder=True, reconstruction_weight=0.0)
+    auxiliary = dataclasses.replace(config.agent.auxiliary, critics_teach_encoder=True, reconstruction_weight=0.0)
     if objective != "critics":
-        agent = dataclasses.replace(
-            config.agent,
+        auxiliary = dataclasses.replace(
+            auxiliary,
             critics_teach_encoder=objective == "both",
-            reconstruction_weight=config.agent.reconstruction_weight or 1.0,
+            reconstruction_weight=config.agent.auxiliary.reconstruction_weight or 1.0,
             reconstructed=("reward", "next_observation"),
         )
-    return dataclasses.replace(config, agent=agent)
+    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, auxiliary=auxiliary))
 
 
 def arguments_of(base: Config) -> type[Any]:

@@ -52,8 +52,8 @@ def load(
         distribution: the task distribution, where the family is not a registered one.
         device: replaces ``training.device``: where the model is to learn on. A model acts on the CPU wherever
             it learns, and to act alone "cpu" will do for every model.
-        z_follows_posterior: replaces ``agent.z_follows_posterior``: whether acting uses what an episode shows
-            within that episode already. It needs no other training.
+        z_follows_posterior: replaces ``agent.exploration.z_follows_posterior``: whether acting uses what an episode
+            shows within that episode already. It needs no other training.
 
     Returns:
         A ``PEARL``, or a ``MetaLearner`` where another algorithm was trained.
@@ -92,7 +92,8 @@ def load(
             raise ConfigError(
                 f"{config.algorithm} has no z that could follow a posterior; leave z_follows_posterior out."
             )
-        config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
+        exploration = replace(config.agent.exploration, z_follows_posterior=z_follows_posterior)
+        config = replace(config, agent=replace(config.agent, exploration=exploration))
     if isinstance(config.training, TrainingConfig):
         learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
     tasks = described.train_tasks, described.test_tasks

@@ -24,9 +24,9 @@ def remedy(trajectories: Trajectories, agent: Any) -> str:
         for values in (trajectories.observation, trajectories.reward, trajectories.training_reward)
     )
     found = []
-    if observation > FAR and not agent.normalise_observations:
+    if observation > FAR and not agent.observations.normalise:
         found.append(
-            f"Observations reach {observation:.3g}: set agent.normalise_observations to true, or scale them to about "
+            f"Observations reach {observation:.3g}: set agent.observations.normalise to true, or scale them to about "
             "one in make_env."
         )
     if max(reward, training_reward) > FAR:
