@@ -18,10 +18,9 @@ from torch import nn
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
-from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import ContextConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.collection.rollout import Trajectories
 from pearl.config.run import load_preset
-from pearl.config.training import ContextConfig
 from pearl.replay.sampling import MetaSampler
 from pearl.replay.transitions import MIB, TaskReplay
 from pearl.training.learner import TwinLearner

@@ -25,7 +25,13 @@ with uncollected():
         load_preset,
         preset,
     )
-    from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig
+    from pearl.config.training import (
+        CollectionConfig,
+        ContextConfig,
+        RelabellingConfig,
+        TrainingConfig,
+        TrialReplayConfig,
+    )
     from pearl.evaluation.protocol import Evaluation
     from pearl.model.loading import load
     from pearl.model.meta_learner import PEARL, MetaLearner
@@ -57,6 +63,7 @@ __all__ = [
     "CheckpointError",
     "CollectionConfig",
     "ConfigError",
+    "ContextConfig",
     "DivergedError",
     "EnvError",
     "Evaluation",
@@ -71,6 +78,7 @@ __all__ = [
     "PEARLConfig",
     "RL2Config",
     "RecurrentSACConfig",
+    "RelabellingConfig",
     "ReptileConfig",
     "Scale",
     "Session",

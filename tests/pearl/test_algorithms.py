@@ -8,6 +8,7 @@ import pearl
 from agents import (
     GradientAgentConfig,
     MAMLAgentConfig,
+    ObservationsConfig,
     RecurrentSACAgentConfig,
     RL2AgentConfig,
     TransformerAgentConfig,
@@ -38,14 +39,16 @@ from tests.pearl.small import Counting, CountingEnv, differences, everything_lea
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
 PROTOCOL = small_config().evaluation
-ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "normalise_observations": True}
+ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "observations": ObservationsConfig(normalise=True)}
 CONFIGS = {
     "pearl": small_config(),
     "maml": MAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "fomaml": FOMAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "reptile": ReptileConfig(agent=GradientAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "rl2": RL2Config(
-        agent=RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4),
+        agent=RL2AgentConfig(
+            memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), final_learning_rate=1e-4
+        ),
         training=COLLECTION,
         evaluation=PROTOCOL,
     ),
@@ -58,7 +61,7 @@ CONFIGS = {
     "oracle_sac": OracleSACConfig.matching(small_config()),
     "recurrent_sac": RecurrentSACConfig(
         agent=RecurrentSACAgentConfig(
-            memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4
+            memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), final_learning_rate=1e-4
         ),
         training=TrialReplayConfig(
             total_steps=160,
@@ -246,7 +249,9 @@ def test_other_algorithms_are_trained_on_pearls_tasks_and_judged_by_its_protocol
 
 def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
     """Before the first gradient step moves a weight, the probabilities of what was sampled are those noted."""
-    agent = RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, epochs=1, minibatches=1)
+    agent = RL2AgentConfig(
+        memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), epochs=1, minibatches=1
+    )
     model = made(RL2Config(agent=agent, training=COLLECTION, evaluation=PROTOCOL))
     for _ in range(2):
         assert model.training.iterate()["ratio_change"] < 1e-5
@@ -292,10 +297,11 @@ def test_a_reference_that_infers_nothing_has_pearls_settings_apart_from_inferenc
     reference, usual = preset(kind, family), load_preset(family)
     assert reference.evaluation == usual.evaluation
     assert reference.encoder.kind == "blind"
-    assert (reference.agent.kl_weight, reference.agent.sweep, reference.training.relabel_candidates) == (0, 0, 0)
+    assert (reference.agent.kl_weight, reference.agent.exploration.sweep) == (0, 0)
+    assert reference.training.relabelling.candidates == 0
     for section, inference in (
-        ("agent", {"sweep", "kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"}),
-        ("training", {"max_context", "random_context_length", "recent_context", "relabel_candidates"}),
+        ("agent", {"kl_weight", "exploration", "auxiliary"}),
+        ("training", {"context", "relabelling"}),
     ):
         found, expected = (to_mapping(getattr(config, section)) for config in (reference, usual))
         assert {name for name in found if found[name] != expected[name]} <= inference

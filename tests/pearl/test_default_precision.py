@@ -13,7 +13,10 @@ from tests.pearl.small import Counting, differences, everything_learnt, small_co
 from tests.pearl.test_adaptation_spaces import env_of, model_of
 from tests.pearl.test_algorithms import CONFIGS
 
-EVERYTHING = {"sweep": 0.1, "contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1}
+EVERYTHING = {
+    "exploration": {"sweep": 0.1},
+    "auxiliary": {"contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1},
+}
 SETTINGS = {
     **CONFIGS,
     **{f"pearl-{kind}": small_config(encoder={"kind": kind}, agent=EVERYTHING) for kind in KINDS},
