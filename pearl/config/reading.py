@@ -117,7 +117,22 @@ def beyond_defaults(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """Return a config as YAML text that ``read_yaml`` reads back."""
-    return yaml.safe_dump(to_mapping(config), sort_keys=False, default_flow_style=None, width=120)
+    return yaml.dump(_nested_last(to_mapping(config)), Dumper=_Dumper, sort_keys=False, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes mappings as blocks and lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+)
+
+
+def _nested_last(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the nested sections of each section after its own settings."""
+    nested = {name: _nested_last(value) for name, value in settings.items() if isinstance(value, Mapping)}
+    return {name: value for name, value in settings.items() if name not in nested} | nested
 
 
 def _differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
