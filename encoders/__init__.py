@@ -9,7 +9,7 @@ from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
-from encoders.sequence.attention import WindowBelief, WindowedAttention
+from encoders.sequence.attention import WindowBelief, WindowedAttention, multi_head_attention
 from encoders.sequence.recurrent import RecurrentBelief, RecurrentFeatures
 from encoders.settings import ConfigError, Settings, UnregisteredError
 from encoders.types import (
@@ -20,7 +20,6 @@ from encoders.types import (
     GaussianBelief,
     MaxPooledBelief,
     PooledBelief,
-    choose,
 )
 
 __distribution__ = "pearl-metarl"
@@ -49,12 +48,12 @@ __all__ = [
     "UnregisteredError",
     "WindowBelief",
     "WindowedAttention",
-    "choose",
     "info_nce",
     "kl_to_early",
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",
+    "multi_head_attention",
     "register_encoder",
     "static_shapes",
 ]

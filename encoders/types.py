@@ -70,14 +70,6 @@ BeliefT = TypeVar("BeliefT", bound=Belief)
 """An encoder's own kind of belief"""
 
 
-def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:
-    """Take each task's row from ``first`` where ``mask`` (task,) is True, else from ``second``."""
-    rows = (
-        torch.where(mask.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(first, second, strict=True)
-    )
-    return type(first)(*rows)
-
-
 def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tensor) -> Tensor:
     """Apply a function of single rows where ``mask`` (task, step) is True; padding gives zeros and costs nothing.
 

@@ -5,7 +5,7 @@
     python experiments/compare.py point-robot --import my_algorithm --algorithms pearl my_algorithm
     python experiments/compare.py point-robot --algorithms rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
-    python experiments/compare.py point-robot --total-steps 300000 --overview README.md
+    python experiments/compare.py point-robot --total-steps 300000 --overview docs/comparison.md
 
 Writes results/comparison/FAMILY/ALGORITHM.json with every seed's curve and final measurement, and a picture of all
 algorithms that the folder holds, and prints their table. Runs that are there already are not run again,

@@ -30,8 +30,7 @@ with uncollected():
     )
     from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig
     from pearl.evaluation.protocol import Evaluation
-    from pearl.model.loading import load
-    from pearl.model.meta_learner import PEARL, MetaLearner
+    from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
         Categorical,
         EnvError,

@@ -196,8 +196,7 @@ class DiscreteActions(Actions[Categorical]):
     def choose_in_numpy(  # noqa: D102
         self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
     ) -> Tensor:
-        if not math.isfinite(np.vdot(output, output)):
-            check_log_probs(output)
+        check_log_probs(output)
         return self._chosen(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102

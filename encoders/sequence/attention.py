@@ -121,6 +121,24 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
         return self.read(torch.cat([pooled, amount], dim=-1), belief.n_held)
 
 
+def multi_head_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, n_heads: int) -> Tensor:
+    """Return what each query finds, every head in its own share of the width (Vaswani et al. 2017, section 3.2).
+
+    Args:
+        queries: (task, query, width).
+        keys: (task, token, width).
+        values: (task, token, width).
+        mask: broadcasts to (task, head, query, token); False hides a token, a number is added to its attention.
+        n_heads: divides the width.
+
+    Returns:
+        (task, query, width).
+    """
+    queries, keys, values = (rows.unflatten(-1, (n_heads, -1)).transpose(1, 2) for rows in (queries, keys, values))
+    found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return found.transpose(1, 2).flatten(2)
+
+
 class _Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, section 3.2) of inputs that norms have given biases already."""
 
@@ -133,13 +151,9 @@ class _Attention(nn.Module):
 
     def forward(self, asking: Tensor, asked: Tensor, present: Tensor) -> Tensor:
         """Return what ``asking`` (task, query, dim) find among ``asked`` (task, token, dim) that are ``present``."""
-        queries, keys, values = (
-            rows.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-            for rows in (self.queries(asking), *self.keys_and_values(asked).chunk(2, dim=-1))
-        )
-        mask = present[:, None, None, :]
-        found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        output: Tensor = self.output(found.transpose(1, 2).flatten(2))
+        keys, values = self.keys_and_values(asked).chunk(2, dim=-1)
+        found = multi_head_attention(self.queries(asking), keys, values, present[:, None, None, :], self.n_heads)
+        output: Tensor = self.output(found)
         return output
 
 

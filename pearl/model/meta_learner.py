@@ -87,6 +87,11 @@ class MetaLearner(SB3Interface):
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
 
+    @staticmethod
+    def class_of(config: Config) -> "type[MetaLearner]":
+        """Return the class of the models with such settings."""
+        return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner
+
     def learn(
         self,
         total_timesteps: int | None = None,
@@ -330,6 +335,5 @@ class PEARL(MetaLearner):
         }
 
 
-def learner_of(config: Config) -> Callable[..., MetaLearner]:
-    """Return the class of models with such settings."""
-    return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner
+learner_of = MetaLearner.class_of
+load = MetaLearner.load

@@ -6,7 +6,7 @@ from torch import nn
 
 from encoders import ContextEncoder, EncoderConfig, make_encoder, mlp
 from encoders.mlp import HiddenLinear, OutputLinear
-from tests.encoders.encoder_tester import KINDS, KINDS_OVER_TIME
+from tests.support.encoder_tester import KINDS, KINDS_OVER_TIME
 
 
 @pytest.mark.parametrize(
