@@ -1,7 +1,7 @@
 """Agents: how to act and learn once the belief is given."""
 
 from agents.base import Deployable, LearningAgent, MemorylessAgent, MemoryT, MetaAgent
-from agents.config import LearningSettings, PEARLAgentConfig
+from agents.config import AuxiliaryConfig, ExplorationConfig, LearningSettings, ObservationsConfig, PEARLAgentConfig
 from agents.context.pearl import PEARLAgent, PEARLMemory
 from agents.gradient.base import GradientAgentConfig
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
@@ -16,7 +16,9 @@ __distribution__ = "pearl-metarl"
 
 __all__ = [
     "ActionChoice",
+    "AuxiliaryConfig",
     "Deployable",
+    "ExplorationConfig",
     "FOMAMLAgent",
     "GradientAgentConfig",
     "LearningAgent",
@@ -27,6 +29,7 @@ __all__ = [
     "MemorylessAgent",
     "MetaAgent",
     "MetaBatch",
+    "ObservationsConfig",
     "PEARLAgent",
     "PEARLAgentConfig",
     "PEARLMemory",

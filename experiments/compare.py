@@ -28,6 +28,7 @@ from tyro.conf import Positional
 
 from pearl import plots
 from pearl.algorithms import ALGORITHMS, find_algorithm
+from pearl.config.migration import migrated_settings
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.config.run import Config, preset
 from pearl.files.access import read_text, write_text
@@ -264,7 +265,7 @@ def overview_table(folder: Path, baseline: str) -> str:
 def _same(config: Config, described: Mapping[str, Any]) -> bool:
     """Return whether settings that were written are these; ones that no longer read are others."""
     try:
-        return from_mapping(type(config), described) == config
+        return from_mapping(type(config), migrated_settings(described)) == config
     except ConfigError:
         return False
 

@@ -25,6 +25,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
+from pearl.config.migration import migrated_settings
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml_file
 from pearl.config.run import PEARLConfig, load_preset
 from pearl.evaluation.protocol import Evaluation
@@ -173,7 +174,7 @@ def read_runs(path: Path, config: PEARLConfig | None) -> dict[str, Any]:
     if not path.is_file():
         return {}
     data = read_json(path)
-    if config is not None and from_mapping(PEARLConfig, data["config"]) != config:
+    if config is not None and from_mapping(PEARLConfig, migrated_settings(data["config"])) != config:
         raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
     runs: dict[str, Any] = data["runs"]
     return runs

@@ -92,12 +92,16 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
-        if not config.critics_teach_encoder and config.contrastive_weight == config.reconstruction_weight == 0:
+        auxiliary, exploration = config.auxiliary, config.exploration
+        if not auxiliary.critics_teach_encoder and auxiliary.contrastive_weight == auxiliary.reconstruction_weight == 0:
             raise ValueError(
-                "agent.critics_teach_encoder is false, so that nothing teaches the encoder which task it is in. Give "
-                "agent.reconstruction_weight or agent.contrastive_weight a value above 0."
+                "agent.auxiliary.critics_teach_encoder is false, so that nothing teaches the encoder which task it is "
+                "in. Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
             )
         self.latent_dim = encoder.latent_dim
+        # Read in every step.
+        self._sweep = exploration.sweep
+        self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -112,7 +116,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     @property
     def reads_early_context(self) -> bool:
         """Whether a loss compares the posterior with an early one."""
-        return self.config.early_kl_weight > 0
+        return self.config.auxiliary.early_kl_weight > 0
 
     @property
     def device(self) -> torch.device:
@@ -160,7 +164,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
-        if self.config.sweep > 0 or self.config.z_follows_posterior:
+        if self._z_moves:
             return self._draw(self._fold(memory, _joined(memory.unread)), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 
@@ -296,7 +300,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
                 rng,
             )
             target = soft_bellman_target(inputs.reward, inputs.terminated, next_value, self.config.discount)
-        learnt_z = z if self.config.critics_teach_encoder else z.detach()
+        learnt_z = z if self.config.auxiliary.critics_teach_encoder else z.detach()
         q = self.actions.q(self.critics, inputs.observation, inputs.action, learnt_z)
         return critic_loss(q, target), q.detach().mean()
 
@@ -308,18 +312,21 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
     def _reconstruction(self, inputs: _NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Return the decoder's loss with its weight."""
-        if self.config.reconstruction_weight == 0:
+        if self.config.auxiliary.reconstruction_weight == 0:
             return {}
         loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, inputs.reward, z)
-        return {"reconstruction_loss": (self.config.reconstruction_weight, loss)}
+        return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
 
     def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
         bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
-        if early is not None and self.config.early_kl_weight > 0:
-            bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
+        if early is not None and self.config.auxiliary.early_kl_weight > 0:
+            bounds["early_kl"] = (
+                self.config.auxiliary.early_kl_weight,
+                kl_to_early(posterior, self.encoder.posterior(early)),
+            )
         return bounds
 
     def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
@@ -327,13 +334,13 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
         Both start from the prior: an early context, folded into both, would make them alike by itself.
         """
-        if self.config.contrastive_weight == 0:
+        if self.config.auxiliary.contrastive_weight == 0:
             return {}
         even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
         views = [context._replace(mask=context.mask & half) for half in (even, ~even)]
         first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
         present = views[0].mask.any(1) & views[1].mask.any(1)
-        return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
+        return {"contrastive_loss": (self.config.auxiliary.contrastive_weight, info_nce(first, second, present))}
 
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
@@ -345,7 +352,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
-        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps.float())
+        z = posterior.mean + posterior.stddev * memory.draws.noise(self._sweep * memory.steps.float())
         check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))

@@ -64,7 +64,7 @@ class Samplers(TaskDistribution):
 
 
 def model_of(observations, actions):
-    agent = {"hidden_sizes": (8,), "image_channels": (3,), "image_features": 4}
+    agent = {"hidden_sizes": (8,), "observations": {"image_channels": (3,), "image_features": 4}}
     return small_model(Samplers(OBSERVATIONS[observations], ACTIONS[actions]), agent=agent)
 
 

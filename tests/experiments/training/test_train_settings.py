@@ -34,12 +34,13 @@ def test_total_steps_is_short_for_the_training_setting():
 def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
         agent = train.parse(["point-robot", *flags])[2].agent
-        return agent.critics_teach_encoder, agent.reconstruction_weight, agent.reconstructed
+        auxiliary = agent.auxiliary
+        return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
     both = ("reward", "next_observation")
     assert teachers() == teachers("--objective", "critics") == (True, 0.0, ("reward",))
     assert teachers("--objective", "both") == (True, 1.0, both)
-    assert teachers("--objective", "both", "--agent.reconstruction-weight", "0.3") == (True, 0.3, both)
+    assert teachers("--objective", "both", "--agent.auxiliary.reconstruction-weight", "0.3") == (True, 0.3, both)
     assert teachers("--objective", "reconstruction") == (False, 1.0, both)
     with pytest.raises(ConfigError, match="--objective is for PEARL's encoder; rl2 has none"):
         teachers("--algorithm", "rl2", "--objective", "both")
