@@ -15,7 +15,7 @@ from encoders.config import ENCODERS
 from experiments import adapt, compare, evaluate, study, train
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import from_mapping
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
     all_of,
@@ -27,16 +27,16 @@ from tests.agents.agent_tester import (
     random_transitions,
     state,
 )
-from tests.encoders.encoder_tester import assert_close, at_steps, filled_where_masked, fold, random_context, random_mask
-from tests.experiments.runs import checkpoints, same_weights
-from tests.pearl.small import small_model
+from tests.support.encoder_tester import assert_close, at_steps, filled_where_masked, fold, random_context, random_mask
+from tests.support.runs.script_runs import checkpoints, same_weights
+from tests.support.small import small_model
 
 EXAMPLES = Path(train.__file__).parent / "examples"
 COMMON = {
     "--training.n-train-tasks": 4,
     "--training.meta-batch": 2,
     "--training.batch-size": 8,
-    "--training.max-context": 8,
+    "--training.context.max-length": 8,
     "--training.gradient-steps-per-env-step": 0.02,
     "--agent.hidden-sizes": 8,
     "--agent.final-learning-rate": "None",

@@ -9,7 +9,7 @@ import yaml
 
 from pearl.version import __version__
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_changelog_begins_with_this_version() -> None:
