@@ -3,12 +3,12 @@
 from itertools import pairwise
 from pathlib import Path
 
+import adapt
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 import pearl
-from experiments import adapt
 from tests.support.runs.script_runs import contents, script_of
 
 HORIZON = 20
@@ -67,7 +67,7 @@ def test_a_trial_films_every_reset_and_every_step(script, copied, no_picture, tm
     assert f"  {film}" in printed.splitlines()
     assert [row[1] for row in table_rows(printed)[:2]] == ["explores", "best guess"]
     with Image.open(film) as image:
-        assert image.n_frames == 2 * (HORIZON + 1)
+        assert image.n_frames == 2 * (HORIZON + 1)  # type: ignore[attr-defined]
         assert image.info["loop"] == 0
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
     assert all((one != other).any() for one, other in pairwise(frames))
@@ -127,7 +127,7 @@ def test_a_picture_that_fails_is_a_warning_and_a_film_that_was_asked_for_an_erro
     def raising(*_, **__):
         raise ValueError("a font is missing")
 
-    monkeypatch.setattr(f"experiments.adapt.{broken}", raising)
+    monkeypatch.setattr(f"adapt.{broken}", raising)
     code, printed = script(copied, "--gif", tmp_path / "film.gif")
     assert code == expected
     assert len(table_rows(printed)) == 5

@@ -4,6 +4,7 @@ import importlib
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def small_batch():
 
     mask = torch.arange(CONTEXT) < torch.tensor([[2], [5], [CONTEXT]])
     terminated = (torch.rand(TASKS, BATCH, generator=rng) < 0.3).float()
-    return MetaBatch(Context(*rows(CONTEXT), mask), Transitions(*rows(BATCH), terminated))
+    return MetaBatch(Context(*(*rows(CONTEXT), mask)), Transitions(*(*rows(BATCH), terminated)))
 
 
 def with_the_weights_of(agent, textbook):
@@ -105,7 +106,7 @@ def test_the_textbook_step_has_our_agents_losses_and_gradients(scripts, monkeypa
         parameter.data.mul_(0.7)
     textbook = with_the_weights_of(agent, scripts.textbook.TextbookPEARL(OBSERVATION, ACTION, ENCODER, config))
     critics = textbook.critic_1, textbook.critic_2
-    critic_gradients = []
+    critic_gradients: list[Any] = []
     # The textbook steps its critics before the actor's loss, and that loss adds to their gradients.
     monkeypatch.setattr(
         textbook.critic_optimizer,

@@ -9,8 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
-from pearl.training.base import MetaTraining
 from pearl.training.learner import TwinLearner
+from pearl.training.off_policy import ReplayTraining
 from tests.support.small import small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -61,7 +61,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return small_model(sections.pop("family", None), **sections)
 
 
-def own_sampler(training: MetaTraining, rng: torch.Generator, replay: Any = None) -> MetaSampler:
+def own_sampler(training: ReplayTraining, rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
     return MetaSampler(replay, training.distribution, training.tasks, training.config, rng)
@@ -71,7 +71,7 @@ class OneDevice(TorchDispatchMode):
     """Within it no operation reads tensors of two devices, and none on ``device`` is one that a graph cannot hold."""
 
     def __init__(self, device: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
         self.seen: set[str] = set()
 

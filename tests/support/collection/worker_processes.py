@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ TIMEOUT_S = None
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
-def alive(pid):
+def alive(pid: int) -> bool:
     """Whether a process runs; a zombie counts, which somebody should have waited for."""
     return Path(f"/proc/{pid}").exists()
 
 
-def eventually(condition):
+def eventually(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -26,5 +27,5 @@ def eventually(condition):
     return True
 
 
-def ended(pids):
+def ended(pids: Iterable[int]) -> bool:
     return eventually(lambda: not multiprocessing.active_children() and not any(map(alive, pids)))
