@@ -1,4 +1,4 @@
-"""What the tests of worker processes share: starting workers that a test's end closes, and waiting for their end."""
+"""What the tests of worker processes share: looking for processes, and waiting for their end."""
 
 import multiprocessing
 import time
@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 PATIENCE_S = 30.0
-TIMEOUT_S = None
-"""How long started workers are waited for"""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
