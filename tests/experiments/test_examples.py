@@ -6,13 +6,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import adapt
+import compare
+import evaluate
 import pytest
+import study
 import torch
+import train
 
 import pearl
 from encoders import EncoderConfig, make_encoder
 from encoders.config import ENCODERS
-from experiments import adapt, compare, evaluate, study, train
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import from_mapping
 from tests.support.agent_tester import (

@@ -151,7 +151,7 @@ def test_no_action_leaves_its_own_dimensions_bounds_even_by_rounding(
     agent = pearl_agent(action_space=space)
     memory = agent.begin(3, generator(0))
     for bias in (-50.0, -8.0, 0.0, 8.0, 50.0):
-        torch.nn.init.constant_(agent.actor.network[-1].bias[:2], bias)  # type: ignore[index, arg-type, union-attr]
+        torch.nn.init.constant_(agent.actor.network[-1].bias[:2], bias)
         for deterministic in (True, False):
             action = agent.act(torch.zeros(3, OBSERVATION_DIM), memory, all_of(3, deterministic), generator(1)).action
             assert all(space.contains(row) for row in action.numpy())

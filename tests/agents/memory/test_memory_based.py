@@ -35,12 +35,12 @@ MODELS: dict[str, SequenceModel] = {
 }
 
 
-@pytest.fixture(params=MEMORY_LEARNERS.values(), ids=MEMORY_LEARNERS.keys())
+@pytest.fixture(params=list(MEMORY_LEARNERS.values()), ids=list(MEMORY_LEARNERS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
+@pytest.fixture(params=list(MODELS.values()), ids=list(MODELS))
 def model(request: pytest.FixtureRequest) -> SequenceModel:
     return request.param  # type: ignore[no-any-return]
 
@@ -174,7 +174,7 @@ def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
 
     def noted(trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         seen.append(returns)
-        return sum(parameter.sum() for parameter in agent.parameters()), {}  # type: ignore[return-value]
+        return sum(parameter.sum() for parameter in agent.parameters()), {}
 
     monkeypatch.setattr(agent, "_loss", noted)
     monkeypatch.setattr(agent, "config", replace(agent.config, epochs=1, minibatches=1))
@@ -199,7 +199,7 @@ def most(agent: MemoryAgent) -> float:
     """The largest reward that ``played`` gives: an action's first number."""
     if agent.action_space is ACTION_SPACE:
         return float(ACTION_SPACE.high[0])
-    table: Tensor = agent.actions.table  # type: ignore[assignment]
+    table: Tensor = agent.actions.table
     return table[:, 0].max().item()
 
 

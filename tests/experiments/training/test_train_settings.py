@@ -1,10 +1,10 @@
 """Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
 
 import pytest
+import train
 import yaml
 
 import pearl
-from experiments import train
 from pearl.config.documentation import ESSENTIAL, documented
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.config.run import PEARLConfig, load_preset
@@ -16,6 +16,7 @@ def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
     path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
     _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
     preset = load_preset("point-robot")
+    assert isinstance(config, PEARLConfig)
     assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
     assert config.encoder == preset.encoder
     assert config.agent.temperature == preset.agent.temperature

@@ -128,6 +128,7 @@ def test_weights_alone_load_predict_equally_and_can_go_on_learning(model, tmp_pa
     one, other = (each.session(seed=3).act(observation) for each in (model, loaded))
     assert np.array_equal(one, other)
     assert loaded.num_timesteps == model.num_timesteps
+    assert isinstance(loaded, PEARL)
     assert loaded.training.replay.size().tolist() == [0] * 4
     before = loaded.training.gradient_steps
     loaded.learn(INITIAL + ITERATION)
