@@ -1,7 +1,7 @@
 """Settings of agents that learn by soft actor-critic, PEARL's among them."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from encoders import ConfigError, Settings
 
@@ -45,6 +45,22 @@ class FeaturesConfig(Settings):
     section: ClassVar[str] = "agent"
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)
     """How networks read observations: normalisation, ignored entries, images."""
+
+
+class LearningSettings(Protocol):
+    """What meta-training reads of an agent's settings, in whatever dataclass they are."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's step size at the start."""
+
+    @property
+    def final_learning_rate(self) -> float | None:
+        """Step size at the end of training; None keeps it constant."""
+
+    @property
+    def reward_scale(self) -> float:
+        """Factor on rewards."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
     python experiments/train.py point-robot --seed 0
     python experiments/train.py point-robot --algorithm rl2
     python experiments/train.py my_module:MyDistribution
+    python experiments/train.py point-robot --import my_module --encoder.kind my_encoder
     python experiments/train.py --list
     python experiments/train.py point-robot --print-config
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
-from command_line import EXPECTED, FAILED, path_argument, report
+from command_line import EXPECTED, FAILED, Modules, import_modules, path_argument, report
 from rich.table import Table
 
 import pearl
@@ -75,7 +76,10 @@ class Common:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The algorithm."""
+    """The algorithm, and the modules that may bring it."""
+
+    modules: Modules = ()
+    """Module of yours to import first: what it registers is then known by its name. Give the flag once for each."""
 
     algorithm: str | None = None
     """Algorithm: pearl where None, or the run's own with --resume and --run-dir. --list shows all."""
@@ -84,15 +88,19 @@ class Chosen:
 def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     """Return the family, the command's settings and the run's config: preset, then YAML, then flags."""
     chosen, argv = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
+    import_modules(chosen.modules)
     algorithm = find_algorithm(chosen.algorithm or PEARLConfig.algorithm)
     asked = [flag for flag in argv if flag in HELP]
     if asked and argv[0] in HELP:
-        show_help(preset(algorithm.config, ""), "train.py FAMILY [--algorithm NAME]", everything="--help-all" in asked)
+        show_help(
+            preset(algorithm.config, ""),
+            "train.py FAMILY [--algorithm NAME] [--import MODULE]",
+            everything="--help-all" in asked,
+        )
     if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
         )
-    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
     distribution, flags = find(argv[0]), argv[1:]
     if asked:
         base = preset(algorithm.config, family_name(distribution))
@@ -158,8 +166,9 @@ def arguments_of(base: Config) -> type[Any]:
         value = getattr(base, part.name)
         sections.append((part.name, type(value), dataclasses.field(default=value)))
     made: type[Any] = dataclasses.make_dataclass("Arguments", sections, bases=(Common,), frozen=True, kw_only=True)
-    made.__doc__ = "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [flags]. Algorithms: " + "; ".join(
-        f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items()
+    made.__doc__ = (
+        "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [--import MODULE] [flags]. Algorithms: "
+        + "; ".join(f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items())
     )
     return made
 
@@ -212,11 +221,13 @@ def resuming(argv: list[str]) -> str:
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
     console = make_console()
-    if "--list" in argv:
-        console.print(family_table())
-        console.print(algorithm_table())
-        return 0
     try:
+        if "--list" in argv:
+            chosen, _ = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
+            import_modules(chosen.modules)
+            console.print(family_table())
+            console.print(algorithm_table())
+            return 0
         distribution, arguments, config = parse(argv)
         if arguments.print_config:
             print(f"# train.py {family_name(distribution)} --algorithm {config.algorithm}\n{to_yaml(config)}", end="")

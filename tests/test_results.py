@@ -9,8 +9,9 @@ from pearl.config.migration import migrated_settings
 from pearl.config.reading import from_mapping
 from pearl.config.run import PEARLConfig
 from pearl.tasks import Task, make
+from tests.support.processes import ROOT
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = ROOT / "results"
 RUNS = sorted(path.parent for path in RESULTS.glob("*/*seed*/tasks.json"))
 
 

@@ -3,12 +3,13 @@
 import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from agents import (
     AuxiliaryConfig,
     ExplorationConfig,
     GradientAgentConfig,
+    LearningSettings,
     MAMLAgentConfig,
     PEARLAgentConfig,
     RecurrentSACAgentConfig,
@@ -73,7 +74,7 @@ class Config(Settings):
 
     algorithm: ClassVar[str]
     """The algorithm's name in ``pearl.algorithms.ALGORITHMS``"""
-    agent: Any
+    agent: LearningSettings
     """The agent's settings."""
     training: CollectionConfig = field(default_factory=CollectionConfig)
     """Meta-training."""
@@ -100,17 +101,6 @@ class PEARLConfig(Config):
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
-
-    def longest_context(self, horizon: int) -> int:
-        """Return the most transitions that a belief holds in training or in evaluation.
-
-        Args:
-            horizon: steps of an episode, of the first task where they differ.
-        """
-        training = self.training
-        relabelling = training.relabelling
-        in_training = training.context.max_length + (relabelling.rewarded_context if relabelling.candidates > 0 else 0)
-        return max(in_training, self.evaluation.episodes * horizon)
 
 
 def _infers_nothing() -> EncoderConfig:

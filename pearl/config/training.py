@@ -155,6 +155,11 @@ class TrainingConfig(ReplayConfig):
                 f"({self.n_train_tasks})."
             )
 
+    @property
+    def longest_context(self) -> int:
+        """Transitions of the longest context in training, those of a relabelled one with its early one."""
+        return self.context.max_length + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReplayConfig(ReplayConfig):

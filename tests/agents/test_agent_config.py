@@ -7,7 +7,7 @@ import torch
 
 from agents import AuxiliaryConfig, ExplorationConfig, ObservationsConfig, PEARLAgentConfig
 from encoders import ConfigError, Settings
-from tests.agents.agent_tester import pearl_agent
+from tests.support.agent_tester import pearl_agent
 
 WEIGHTS = [field.name for field in fields(AuxiliaryConfig) if field.name.endswith("_weight")]
 
