@@ -2,13 +2,12 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 from pearl.algorithms import ALGORITHMS
 from pearl.config.documentation import ESSENTIAL, documented
 from pearl.config.run import PEARLConfig
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "settings.md").read_text()
 ROWS = re.findall(r"^\| `([\w.]+)` \|", PAGE.split("## Other algorithms")[0], re.MULTILINE)
 
