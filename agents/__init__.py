@@ -1,7 +1,7 @@
 """Agents: how to act and learn once the belief is given."""
 
-from agents.base import Deployable, MemorylessAgent, MemoryT, MetaAgent
-from agents.config import PEARLAgentConfig
+from agents.base import Deployable, LearningAgent, MemorylessAgent, MemoryT, MetaAgent
+from agents.config import AuxiliaryConfig, ExplorationConfig, LearningSettings, ObservationsConfig, PEARLAgentConfig
 from agents.context.pearl import PEARLAgent, PEARLMemory
 from agents.gradient.base import GradientAgentConfig
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
@@ -16,15 +16,20 @@ __distribution__ = "pearl-metarl"
 
 __all__ = [
     "ActionChoice",
+    "AuxiliaryConfig",
     "Deployable",
+    "ExplorationConfig",
     "FOMAMLAgent",
     "GradientAgentConfig",
+    "LearningAgent",
+    "LearningSettings",
     "MAMLAgent",
     "MAMLAgentConfig",
     "MemoryT",
     "MemorylessAgent",
     "MetaAgent",
     "MetaBatch",
+    "ObservationsConfig",
     "PEARLAgent",
     "PEARLAgentConfig",
     "PEARLMemory",

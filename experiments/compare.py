@@ -2,9 +2,10 @@
 
     python experiments/compare.py point-robot --algorithms pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
+    python experiments/compare.py point-robot --import my_algorithm --algorithms pearl my_algorithm
     python experiments/compare.py point-robot --algorithms rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
-    python experiments/compare.py point-robot --total-steps 300000 --overview README.md
+    python experiments/compare.py point-robot --total-steps 300000 --overview docs/comparison.md
 
 Writes results/comparison/FAMILY/ALGORITHM.json with every seed's curve and final measurement, and a picture of all
 algorithms that the folder holds, and prints their table. Runs that are there already are not run again,
@@ -20,13 +21,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import Modules, errors_in_one_line, import_modules, path_argument
 from pages import with_table
 from reproduce import commit
 from tyro.conf import Positional
 
 from pearl import plots
 from pearl.algorithms import ALGORITHMS, find_algorithm
+from pearl.config.migration import migrated_settings
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, to_mapping
 from pearl.config.run import Config, preset
 from pearl.files.access import read_text, write_text
@@ -52,6 +54,7 @@ def main(
     out: Annotated[Path, path_argument("--out")] = Path("results/comparison"),
     page: Annotated[Path, path_argument("--page")] | None = None,
     overview: Annotated[Path, path_argument("--overview")] | None = None,
+    modules: Modules = (),
 ) -> None:
     """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
 
@@ -68,8 +71,10 @@ def main(
         page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
         overview: Markdown whose table of all families that ``out`` holds is brought up to date, where <!-- overview -->
             and <!-- / --> enclose it.
+        modules: module that registers a family, or an algorithm to compare, of your own.
     """
     use_threads(1)
+    import_modules(modules)
     make(family)
     console = make_console()
     checked_out = commit()
@@ -260,7 +265,7 @@ def overview_table(folder: Path, baseline: str) -> str:
 def _same(config: Config, described: Mapping[str, Any]) -> bool:
     """Return whether settings that were written are these; ones that no longer read are others."""
     try:
-        return from_mapping(type(config), described) == config
+        return from_mapping(type(config), migrated_settings(described)) == config
     except ConfigError:
         return False
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import Modules, errors_in_one_line, import_modules, path_argument
 from numpy.typing import NDArray
 from pages import with_table
 from reproduce import commit
@@ -25,6 +25,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl import plots
+from pearl.config.migration import migrated_settings
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml_file
 from pearl.config.run import PEARLConfig, load_preset
 from pearl.evaluation.protocol import Evaluation
@@ -58,6 +59,7 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Annotated[Path, path_argument("--out")] = Path("results"),
     page: Annotated[Path, path_argument("--page")] | None = None,
+    modules: Modules = (),
 ) -> None:
     """Run what is missing of a study on one CPU thread, then draw and print it.
 
@@ -68,8 +70,10 @@ def main(
         seeds: one run each of every variant.
         out: folder of the results; the study's own bears the file's name.
         page: Markdown whose tables are brought up to date, each where <!-- FAMILY --> and <!-- / --> enclose it.
+        modules: module that registers a family or an encoder of your own.
     """
     use_threads(1)
+    import_modules(modules)
     console = make_console()
     checked_out = commit()
     folder = out / study.stem
@@ -170,7 +174,7 @@ def read_runs(path: Path, config: PEARLConfig | None) -> dict[str, Any]:
     if not path.is_file():
         return {}
     data = read_json(path)
-    if config is not None and from_mapping(PEARLConfig, data["config"]) != config:
+    if config is not None and from_mapping(PEARLConfig, migrated_settings(data["config"])) != config:
         raise ConfigError(f"{path} holds runs with other settings. Move it away to run these anew.")
     runs: dict[str, Any] = data["runs"]
     return runs

@@ -19,6 +19,7 @@ from agents.losses import actor_loss, critic_loss, soft_bellman_target
 from agents.networks.features import make_features
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
+    Belief,
     Context,
     ContextEncoder,
     EncoderConfig,
@@ -33,7 +34,7 @@ from encoders.types import check_context, where_present
 class PEARLMemory(NamedTuple):
     """What PEARL knows of the tasks it is acting in."""
 
-    belief: Any
+    belief: Belief
     """The encoder's belief over everything seen in the trial, but for what is unread"""
     unread: tuple[Context, ...]
     """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
@@ -51,22 +52,20 @@ READ_TOGETHER = 256
 """Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
-class _Losses(NamedTuple):
-    """Soft actor-critic's losses in one gradient step, with what the step and its log need beside them."""
+class _NetworkInputs(NamedTuple):
+    """Transitions as the networks read them; each (task, step, dim) or (task, step)."""
 
-    critic: Tensor
-    """With the gradient to features, encoder and critics"""
-    auxiliary: dict[str, tuple[float, Tensor]]
-    """What else the encoder learns from: weights and losses by name"""
-    actor: Tensor
-    """With the gradient to the actor"""
-    entropy: Tensor
-    """(task, step), detached"""
-    temperature: Tensor
-    q_mean: Tensor
+    observation: Tensor
+    """Features, with their gradient"""
+    action: Tensor
+    reward: Tensor
+    """In the critics' unit"""
+    next_observation: Tensor
+    """Features, without a gradient"""
+    terminated: Tensor
 
 
-class PEARLAgent(SoftActorCriticAgent):
+class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
@@ -93,12 +92,16 @@ class PEARLAgent(SoftActorCriticAgent):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
-        if not config.critics_teach_encoder and config.contrastive_weight == config.reconstruction_weight == 0:
+        auxiliary, exploration = config.auxiliary, config.exploration
+        if not auxiliary.critics_teach_encoder and auxiliary.contrastive_weight == auxiliary.reconstruction_weight == 0:
             raise ValueError(
-                "agent.critics_teach_encoder is false, so that nothing teaches the encoder which task it is in. Give "
-                "agent.reconstruction_weight or agent.contrastive_weight a value above 0."
+                "agent.auxiliary.critics_teach_encoder is false, so that nothing teaches the encoder which task it is "
+                "in. Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
             )
         self.latent_dim = encoder.latent_dim
+        # Read in every step.
+        self._sweep = exploration.sweep
+        self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -109,6 +112,11 @@ class PEARLAgent(SoftActorCriticAgent):
         self._in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
+
+    @property
+    def reads_early_context(self) -> bool:
+        """Whether a loss compares the posterior with an early one."""
+        return self.config.auxiliary.early_kl_weight > 0
 
     @property
     def device(self) -> torch.device:
@@ -156,7 +164,7 @@ class PEARLAgent(SoftActorCriticAgent):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
-        if self.config.sweep > 0 or self.config.z_follows_posterior:
+        if self._z_moves:
             return self._draw(self._fold(memory, _joined(memory.unread)), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 
@@ -189,7 +197,7 @@ class PEARLAgent(SoftActorCriticAgent):
         steps, draws = memory.steps.masked_fill(ended, 0), memory.draws.advance(ended)
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
-    def infer(self, context: Context, belief: Any = None) -> Any:
+    def infer(self, context: Context, belief: Belief | None = None) -> Belief:
         """Fold a context, in the spaces' units, into a belief (the prior where None)."""
         check_context(context, self.observation_dim, self.action_dim)
         observation = where_present(self.features, context.observation, context.mask)
@@ -200,7 +208,8 @@ class PEARLAgent(SoftActorCriticAgent):
         encoded = Context(
             observation, self.actions.encode(context.action), context.reward, next_observation, context.mask
         )
-        return self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
+        updated: Belief = self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
+        return updated
 
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim).
@@ -213,15 +222,15 @@ class PEARLAgent(SoftActorCriticAgent):
         return posterior
 
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Take one meta-gradient step (algorithm 1, lines 11 to 19).
+        """Take one meta-gradient step (algorithm 1, lines 12 to 21).
 
-        The encoder's gradient, and that of an image's features, comes from the critics' loss, the KL, the contrastive
-        loss and the decoder's, unless the critics are not to teach the encoder; the actor sees both detached. Every
-        loss is evaluated at the same parameters, then one optimizer step moves them all and the targets follow. Each
-        transition has a sample of z of its own, the same wherever it is read.
+        The encoder, and an image's features, learn from the critics' loss, the KL, the contrastive loss and the
+        decoder's, unless the critics are not to teach the encoder; the actor's loss moves the actor alone. Every loss
+        is evaluated at the same parameters, then one optimizer step moves them all and the target critics follow. Each
+        transition has a sample of z of its own, the same in every loss.
 
         Args:
-            batch: context and transitions of several tasks; the transitions' reward is the training reward.
+            batch: context and transitions of several tasks (line 13); the transitions' reward is the training reward.
             rng: draws z and the actions.
 
         Returns:
@@ -232,75 +241,92 @@ class PEARLAgent(SoftActorCriticAgent):
         check_transitions(batch.transitions, self.observation_dim, self.action_dim)
         # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
         early = None if batch.early_context is None else self.infer(batch.early_context)
-        posterior = self.encoder.posterior(self.infer(batch.context, early))
-        auxiliary = self._information_bounds(posterior, early) | self._contrast(batch.context)
+        posterior = self.encoder.posterior(self.infer(batch.context, early))  # q(z|c) of line 14
+        auxiliary = self._information_bounds(posterior, early) | self._contrast(batch.context)  # line 17
         lower = self.config.precision == "bfloat16"
         # Without the cache: what is cast under no_grad would be cached as a constant.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
-            losses = self._soft_actor_critic(batch.transitions, posterior, rng)
-        auxiliary |= losses.auxiliary
-        self.descend(
-            losses.critic + sum(weight * loss for weight, loss in auxiliary.values()),
+            inputs = self._network_inputs(batch.transitions)
+            z = self._sample(posterior, inputs.reward.shape[1], rng)  # line 14
+            critic, q_mean = self._critic_loss(inputs, z, rng)  # line 16
+            auxiliary |= self._reconstruction(inputs, z)
+            actor, entropy = self._actor_loss(inputs.observation.detach(), z.detach(), rng)  # line 15
+        temperature = self.log_temperature.detach().exp()
+        self.descend(  # lines 19 to 21
+            critic + sum(weight * loss for weight, loss in auxiliary.values()),
             (self.features, self.encoder, self.critics, self.decoder),
-            losses.actor,
+            actor,
             (self.actor,),
-            losses.entropy,
+            entropy,
         )
         self.follow([self.target_critics], [self.critics])
         return {
-            "critic_loss": losses.critic.detach(),
-            "actor_loss": losses.actor.detach(),
-            "q_mean": losses.q_mean,
-            "temperature": losses.temperature,
-            "entropy": losses.entropy.mean(),
+            "critic_loss": critic.detach(),
+            "actor_loss": actor.detach(),
+            "q_mean": q_mean,
+            "temperature": temperature,
+            "entropy": entropy.mean(),
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: loss.detach() for name, (_, loss) in auxiliary.items()}
 
-    def _soft_actor_critic(self, transitions: Transitions, posterior: Normal, rng: torch.Generator) -> _Losses:
-        """Return the losses at the present parameters; each transition has a sample of z of its own."""
-        observation = self.features(transitions.observation)
-        action = self.actions.encode(transitions.action)
-        size = (*observation.shape[:2], self.latent_dim)
-        noise = torch.randn(size, generator=rng, device=self.device, dtype=torch.float32)
-        z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * noise
-        temperature = self.log_temperature.detach().exp()
-
+    def _network_inputs(self, transitions: Transitions) -> _NetworkInputs:
+        """Return transitions as the networks read them."""
         with torch.no_grad():
             next_observation = self.features(transitions.next_observation)
-            next_policy = self.actor(next_observation, z)
-            next_value = self.actions.soft_value(
-                next_policy, self.target_critics, next_observation, z, temperature, rng
-            ).value
-            reward = self.config.reward_scale * transitions.reward
-            target = soft_bellman_target(reward, transitions.terminated, next_value, self.config.discount)
-        learnt_z = z if self.config.critics_teach_encoder else z.detach()
-        q = self.actions.q(self.critics, observation, action, learnt_z)
-        auxiliary = {}
-        if self.config.reconstruction_weight > 0:
-            reconstruction = self.decoder.loss(observation, action, next_observation, reward, z)
-            auxiliary["reconstruction_loss"] = (self.config.reconstruction_weight, reconstruction)
-
-        fixed_observation, fixed_z = observation.detach(), z.detach()
-        policy_value, entropy = self.actions.soft_value(
-            self.actor(fixed_observation, fixed_z), self.critics, fixed_observation, fixed_z, temperature, rng
-        )
-        return _Losses(
-            critic_loss(q, target),
-            auxiliary,
-            actor_loss(policy_value),
-            entropy.detach(),
-            temperature,
-            q.detach().mean(),
+        return _NetworkInputs(
+            self.features(transitions.observation),
+            self.actions.encode(transitions.action),
+            self.config.reward_scale * transitions.reward,
+            next_observation,
+            transitions.terminated,
         )
 
-    def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:
+    def _sample(self, posterior: Normal, n_steps: int, rng: torch.Generator) -> Tensor:
+        """Return a sample of z for each transition, (task, step, latent_dim)."""
+        mean, stddev = posterior.mean.unsqueeze(1), posterior.stddev.unsqueeze(1)
+        size = (len(mean), n_steps, self.latent_dim)
+        return mean + stddev * torch.randn(size, generator=rng, device=self.device, dtype=torch.float32)
+
+    def _critic_loss(self, inputs: _NetworkInputs, z: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the critics' loss and their mean value, detached."""
+        with torch.no_grad():
+            next_value, _ = self.actions.soft_value(
+                self.actor(inputs.next_observation, z),
+                self.target_critics,
+                inputs.next_observation,
+                z,
+                self.log_temperature.exp(),
+                rng,
+            )
+            target = soft_bellman_target(inputs.reward, inputs.terminated, next_value, self.config.discount)
+        learnt_z = z if self.config.auxiliary.critics_teach_encoder else z.detach()
+        q = self.actions.q(self.critics, inputs.observation, inputs.action, learnt_z)
+        return critic_loss(q, target), q.detach().mean()
+
+    def _actor_loss(self, observation: Tensor, z: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the actor's loss and the policy's entropy, (task, step), detached."""
+        policy, temperature = self.actor(observation, z), self.log_temperature.detach().exp()
+        value, entropy = self.actions.soft_value(policy, self.critics, observation, z, temperature, rng)
+        return actor_loss(value), entropy.detach()
+
+    def _reconstruction(self, inputs: _NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Return the decoder's loss with its weight."""
+        if self.config.auxiliary.reconstruction_weight == 0:
+            return {}
+        loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, inputs.reward, z)
+        return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
+
+    def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
         bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
-        if early is not None and self.config.early_kl_weight > 0:
-            bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
+        if early is not None and self.config.auxiliary.early_kl_weight > 0:
+            bounds["early_kl"] = (
+                self.config.auxiliary.early_kl_weight,
+                kl_to_early(posterior, self.encoder.posterior(early)),
+            )
         return bounds
 
     def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
@@ -308,13 +334,13 @@ class PEARLAgent(SoftActorCriticAgent):
 
         Both start from the prior: an early context, folded into both, would make them alike by itself.
         """
-        if self.config.contrastive_weight == 0:
+        if self.config.auxiliary.contrastive_weight == 0:
             return {}
         even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
         views = [context._replace(mask=context.mask & half) for half in (even, ~even)]
         first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
         present = views[0].mask.any(1) & views[1].mask.any(1)
-        return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
+        return {"contrastive_loss": (self.config.auxiliary.contrastive_weight, info_nce(first, second, present))}
 
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
@@ -326,7 +352,7 @@ class PEARLAgent(SoftActorCriticAgent):
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
-        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps.float())
+        z = posterior.mean + posterior.stddev * memory.draws.noise(self._sweep * memory.steps.float())
         check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))

@@ -3,10 +3,13 @@
 import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from agents import (
+    AuxiliaryConfig,
+    ExplorationConfig,
     GradientAgentConfig,
+    LearningSettings,
     MAMLAgentConfig,
     PEARLAgentConfig,
     RecurrentSACAgentConfig,
@@ -18,6 +21,8 @@ from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.training import (
     MOST_EPISODES,
     CollectionConfig,
+    ContextConfig,
+    RelabellingConfig,
     TrainingConfig,
     TrialReplayConfig,
     at_least,
@@ -69,7 +74,7 @@ class Config(Settings):
 
     algorithm: ClassVar[str]
     """The algorithm's name in ``pearl.algorithms.ALGORITHMS``"""
-    agent: Any
+    agent: LearningSettings
     """The agent's settings."""
     training: CollectionConfig = field(default_factory=CollectionConfig)
     """Meta-training."""
@@ -96,16 +101,6 @@ class PEARLConfig(Config):
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
-
-    def longest_context(self, horizon: int) -> int:
-        """Return the most transitions that a belief holds in training or in evaluation.
-
-        Args:
-            horizon: steps of an episode, of the first task where they differ.
-        """
-        training = self.training
-        in_training = training.max_context + (training.rewarded_context if training.relabel_candidates > 0 else 0)
-        return max(in_training, self.evaluation.episodes * horizon)
 
 
 def _infers_nothing() -> EncoderConfig:
@@ -136,16 +131,10 @@ class MultitaskSACConfig(PEARLConfig):
     def matching(cls, pearl: PEARLConfig) -> Self:
         """Return a PEARL run's settings with everything that serves inference left out."""
         agent = dataclasses.replace(
-            pearl.agent,
-            sweep=0.0,
-            kl_weight=0.0,
-            early_kl_weight=0.0,
-            critics_teach_encoder=True,
-            contrastive_weight=0.0,
-            reconstruction_weight=0.0,
+            pearl.agent, kl_weight=0.0, exploration=ExplorationConfig(), auxiliary=AuxiliaryConfig()
         )
         training = dataclasses.replace(
-            pearl.training, max_context=1, random_context_length=False, recent_context=None, relabel_candidates=0
+            pearl.training, context=ContextConfig(max_length=1), relabelling=RelabellingConfig()
         )
         return cls(encoder=_infers_nothing(), agent=agent, training=training, evaluation=pearl.evaluation)
 

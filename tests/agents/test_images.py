@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import PEARLAgent, PEARLAgentConfig, check_spaces
+from agents import AuxiliaryConfig, ObservationsConfig, PEARLAgent, PEARLAgentConfig, check_spaces
 from agents.images import MIN_SIDE, height_axis
 from agents.networks.features import ImageFeatures, VectorFeatures, make_features
 from agents.spaces import is_image, observation_row, observation_rows
@@ -76,7 +76,9 @@ def test_height_width_and_channels_are_read_where_they_are_in_every_layout(shape
     assert check_spaces(space, ACTION) == (math.prod(shape), 2)
     rows = observation_rows(space, batch)
     assert rows.dtype == np.uint8
-    features = make_features(space, PEARLAgentConfig(image_channels=(4,), image_features=6))
+    features = make_features(
+        space, PEARLAgentConfig(observations=ObservationsConfig(image_channels=(4,), image_features=6))
+    )
     assert isinstance(features, ImageFeatures)
     read: list[Tensor] = []
     features.network[0].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
@@ -130,7 +132,9 @@ def test_bytes_too_small_for_a_picture_are_a_vector_of_numbers(shape: tuple[int,
     rows = observation_rows(space, batch)
     assert rows.dtype == np.float32
     assert np.array_equal(rows, batch.reshape(2, -1))
-    assert isinstance(make_features(space, PEARLAgentConfig(normalise_observations=True)), VectorFeatures)
+    assert isinstance(
+        make_features(space, PEARLAgentConfig(observations=ObservationsConfig(normalise=True))), VectorFeatures
+    )
 
 
 @pytest.mark.parametrize("changed", [{"high": 10}, {"low": 1}, {"dtype": np.int16}, {"dtype": np.float32}])
@@ -209,14 +213,17 @@ def test_an_axis_of_height_is_found_in_at_most_one_place() -> None:
 
 def test_every_picture_is_large_enough_for_the_default_convolutions() -> None:
     config = PEARLAgentConfig()
-    assert 2 ** (len(config.image_channels) + 1) == MIN_SIDE
+    assert 2 ** (len(config.observations.image_channels) + 1) == MIN_SIDE
     make_features(box((MIN_SIDE, MIN_SIDE)), config)
 
 
 @pytest.mark.parametrize("shape", [(H, W), (3, H, W), (4, H, W, 3)])
 def test_an_agent_acts_on_pictures_of_any_layout_and_a_decoder_leaves_them_out(shape: tuple[int, ...]) -> None:
     def make(**settings: Any) -> PEARLAgent:
-        config = PEARLAgentConfig(image_channels=(4,), reconstruction_weight=1.0, **settings)
+        config = PEARLAgentConfig(
+            observations=ObservationsConfig(image_channels=(4,)),
+            auxiliary=AuxiliaryConfig(reconstruction_weight=1.0, **settings),
+        )
         return PEARLAgent(box(shape), ACTION, EncoderConfig(), config, generator(0))
 
     agent = make(reconstructed=("reward",))

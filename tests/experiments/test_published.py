@@ -14,7 +14,7 @@ import specialists
 from stable_baselines3 import PPO
 
 import pearl
-from pearl import PEARLConfig, TrainingConfig
+from pearl import ContextConfig, PEARLConfig, TrainingConfig
 from pearl.config.reading import ConfigError
 from pearl.config.run import EvaluationConfig
 from pearl.runs.run import RunError
@@ -28,7 +28,7 @@ SMALL = PEARLConfig(
         n_train_tasks=2,
         meta_batch=2,
         batch_size=8,
-        max_context=16,
+        context=ContextConfig(max_length=16),
         episodes_per_trial=1,
         total_steps=400,
         gradient_steps_per_env_step=0.01,

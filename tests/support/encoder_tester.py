@@ -1,7 +1,6 @@
 """What every encoder's tests are made of: encoders of each kind, random contexts, comparisons."""
 
 import math
-import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from encoders import CONTEXT_FIELDS, Context, ContextEncoder, EncoderConfig, WindowedAttention, make_encoder
+from encoders.config import ENCODERS
 
 # The blind reference infers nothing, so that most promises do not apply to it; test_blind.py holds it to its own.
-KINDS = tuple(kind for kind in typing.get_args(typing.get_type_hints(EncoderConfig)["kind"]) if kind != "blind")
+KINDS = tuple(kind for kind in ENCODERS if kind != "blind")
 KINDS_OVER_TIME = ("gru", "attention")
 ORDER_FREE_KINDS = tuple(kind for kind in KINDS if kind not in KINDS_OVER_TIME)
 OBSERVATION_DIM, ACTION_DIM, LATENT_DIM = 3, 2, 4
@@ -34,7 +34,7 @@ def build_encoder(kind: str, *, seed: int = 0, **settings: Any) -> ContextEncode
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = make_encoder(EncoderConfig(kind=kind, **{**sizes, **settings}), OBSERVATION_DIM, ACTION_DIM)  # type: ignore[arg-type]
+        encoder = make_encoder(EncoderConfig(kind=kind, **{**sizes, **settings}), OBSERVATION_DIM, ACTION_DIM)
         if isinstance(encoder, WindowedAttention):  # Ages are born zero, where mistakes about them would not show.
             nn.init.normal_(encoder.ages)
     if kind in KINDS_OVER_TIME:  # At small weights a transition more or less changes little more than the tolerance.

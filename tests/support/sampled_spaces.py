@@ -66,7 +66,7 @@ class Samplers(TaskDistribution):
 
 def model_of(observations: str, actions: str) -> PEARL:
     """A small model in environments of two kinds of space, by their names in `OBSERVATIONS` and `ACTIONS`."""
-    agent = {"hidden_sizes": (8,), "image_channels": (3,), "image_features": 4}
+    agent = {"hidden_sizes": (8,), "observations": {"image_channels": (3,), "image_features": 4}}
     return small_model(Samplers(OBSERVATIONS[observations], ACTIONS[actions]), agent=agent)
 
 

@@ -12,10 +12,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 import pearl
-from agents import PEARLAgentConfig
-from encoders import EncoderConfig
-from pearl import PEARL, EvaluationConfig, MetaLearner, PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import PEARL, MetaLearner, PEARLConfig, Task, TaskDistribution
 from pearl.checkpoint.optimizer_state import optimizer_tensors
+from pearl.config.reading import from_mapping
 from pearl.training.off_policy import OffPolicyTraining
 
 LENGTH = 4
@@ -138,17 +137,14 @@ def small_config(
         "gradient_steps_per_env_step": 0.125,
         "meta_batch": 3,
         "batch_size": 8,
-        "max_context": 6,
-        "recent_context": None,
+        "context": {"max_length": 6},
         "replay_capacity": 50,
     }
     protocol: dict[str, Any] = {"n_test_tasks": 3, "exploration_episodes": 1, "episodes": 2, "interval": 1_000}
-    return PEARLConfig(
-        encoder=EncoderConfig(**widths | (encoder or {})),
-        agent=PEARLAgentConfig(**{"hidden_sizes": (8,)} | (agent or {})),
-        training=TrainingConfig(**collection | (training or {})),
-        evaluation=EvaluationConfig(**protocol | (evaluation or {})),
-    )
+    small = {"encoder": widths, "agent": {"hidden_sizes": (8,)}, "training": collection, "evaluation": protocol}
+    chosen = {"encoder": encoder, "agent": agent, "training": training, "evaluation": evaluation}
+    base = from_mapping(PEARLConfig, small)
+    return from_mapping(PEARLConfig, {name: settings or {} for name, settings in chosen.items()}, base)
 
 
 def small_model(family: str | TaskDistribution | None = None, *, seed: int = 0, **sections: Any) -> PEARL:

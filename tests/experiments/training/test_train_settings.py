@@ -1,5 +1,7 @@
 """Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
 
+from typing import Any
+
 import pytest
 import train
 import yaml
@@ -34,13 +36,14 @@ def test_total_steps_is_short_for_the_training_setting():
 
 def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
-        agent = train.parse(["point-robot", *flags])[2].agent
-        return agent.critics_teach_encoder, agent.reconstruction_weight, agent.reconstructed
+        agent: Any = train.parse(["point-robot", *flags])[2].agent
+        auxiliary = agent.auxiliary
+        return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
     both = ("reward", "next_observation")
     assert teachers() == teachers("--objective", "critics") == (True, 0.0, ("reward",))
     assert teachers("--objective", "both") == (True, 1.0, both)
-    assert teachers("--objective", "both", "--agent.reconstruction-weight", "0.3") == (True, 0.3, both)
+    assert teachers("--objective", "both", "--agent.auxiliary.reconstruction-weight", "0.3") == (True, 0.3, both)
     assert teachers("--objective", "reconstruction") == (False, 1.0, both)
     with pytest.raises(ConfigError, match="--objective is for PEARL's encoder; rl2 has none"):
         teachers("--algorithm", "rl2", "--objective", "both")
@@ -87,4 +90,5 @@ def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
     distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
     assert train.folder_of(distribution, arguments, config.algorithm) == tmp_path / "runs" / "x"
+    assert isinstance(config, PEARLConfig)
     assert config.agent.discount == 0.5

@@ -22,7 +22,7 @@ ZEROS = {"observation": np.zeros(3), "action": np.zeros(2), "next_observation": 
 SETTINGS = {
     **{name: config for name, config in CONFIGS.items() if name != "oracle_sac"},
     **{f"pearl-{kind}": small_config(encoder={"kind": kind}) for kind in KINDS},
-    "pearl-following": small_config(agent={"z_follows_posterior": True}),
+    "pearl-following": small_config(agent={"exploration": {"z_follows_posterior": True}}),
 }
 
 

@@ -15,8 +15,7 @@ from pearl import CheckpointError
 from pearl.checkpoint.safetensors_header import Form
 from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 from pearl.config.reading import ConfigError
-from pearl.model import loading
-from pearl.model.meta_learner import learner_of
+from pearl.model.meta_learner import MetaLearner, learner_of
 from pearl.model.shapes import check_weights
 from tests.support.algorithms import CONFIGS
 from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
@@ -157,7 +156,7 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
     def not_called(config):
         raise AssertionError("A model is built.")
 
-    monkeypatch.setattr(loading, "learner_of", not_called)
+    monkeypatch.setattr(MetaLearner, "class_of", not_called)
     folder, document = sound
     before, begun = peak_mb(), time.perf_counter()
     message = refused(folder, changed(document, ["config", *setting.split(".")], value))
@@ -181,7 +180,7 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
 def test_so_are_those_of_other_algorithms(algorithm, setting, value, tmp_path):
     folder = save(tmp_path, algorithm)
     before, begun = peak_mb(), time.perf_counter()
-    message = refused(folder, changed(read_state(folder), ["config", "agent", setting], value))
+    message = refused(folder, changed(read_state(folder), ["config", "agent", "observations", setting], value))
     assert message is not None
     assert "weights-000001.safetensors does not hold what its config describes" in message
     assert peak_mb() - before < 50
@@ -189,12 +188,17 @@ def test_so_are_those_of_other_algorithms(algorithm, setting, value, tmp_path):
 
 
 def test_so_are_those_of_images(tmp_path):
-    small_model("image-point-robot", agent={"image_channels": (4,), "image_features": 4}).save(tmp_path)
+    small_model("image-point-robot", agent={"observations": {"image_channels": (4,), "image_features": 4}}).save(
+        tmp_path
+    )
     for setting, value in (("image_channels", [10**6]), ("image_channels", [4, 10**9]), ("image_features", 10**9)):
-        put_state(tmp_path, changed(read_state(tmp_path), ["config", "agent", setting], value))
+        put_state(tmp_path, changed(read_state(tmp_path), ["config", "agent", "observations", setting], value))
         with pytest.raises(CheckpointError, match="does not hold what its config describes"):
             pearl.load(tmp_path)
-        put_state(tmp_path, changed(read_state(tmp_path), ["config", "agent", setting], [4] if "ch" in setting else 4))
+        put_state(
+            tmp_path,
+            changed(read_state(tmp_path), ["config", "agent", "observations", setting], [4] if "ch" in setting else 4),
+        )
     assert pearl.load(tmp_path).family == "image-point-robot"
 
 

@@ -53,7 +53,9 @@ def all_changed(run=PEARLConfig):
                 values[field.name] = 1
             elif isinstance(value, tuple):
                 values[field.name] = value[:1]
-        values.pop("relabel_candidates", None)  # excludes random_context_length
+            elif dataclasses.is_dataclass(value):
+                values[field.name] = changed(value)
+        values.pop("candidates", None)  # excludes context.random_length
         values.pop("heads", None)  # divides the width
         return dataclasses.replace(config, **values)
 

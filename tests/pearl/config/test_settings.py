@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import PEARLAgentConfig, RL2AgentConfig
+from agents import ObservationsConfig, PEARLAgentConfig, RL2AgentConfig
 from encoders import ConfigError, EncoderConfig, Settings
 from encoders.abbreviation import abbreviated
 from encoders.settings import setting_types
-from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load_preset
+from pearl import EvaluationConfig, PEARLConfig, TrainingConfig, load, load_preset
 from pearl.config.reading import from_mapping, to_mapping
 from pearl.config.run import MultitaskSACConfig, RL2Config
 from tests.support.configs import RUNS, SECTIONS
@@ -26,6 +26,7 @@ FIELDS = [
     (config, name, hint, f"{section}.{name}")
     for config, (_, section) in SECTIONS.items()
     for name, hint in setting_types(config).items()
+    if not dataclasses.is_dataclass(hint)
 ]
 IDS = [f"{config.__name__}.{name}" for config, name, _, _ in FIELDS]
 UNBOUNDED = {"target_entropy"}
@@ -161,7 +162,10 @@ def test_replacing_a_setting_converts_and_checks_it_too():
             lambda: EncoderConfig(context_fields=["reward"] * 2),
             r"encoder\.context_fields must be one or more parts",
         ),
-        (lambda: PEARLAgentConfig(ignored_observations=[1, 1]), r"agent\.ignored_observations must be different"),
+        (
+            lambda: PEARLAgentConfig(observations=ObservationsConfig(ignored=[1, 1])),
+            r"agent\.observations\.ignored must be different",
+        ),
         (
             lambda: PEARLAgentConfig(learning_rate=10**400),
             r"agent\.learning_rate must be a finite number, got <a whole number of",
@@ -199,8 +203,6 @@ def test_what_a_preset_says_is_found_by_its_name_alone():
 
 
 def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
-    from pearl import load
-
     model = small_model(
         seed=np.int64(3),
         training={"batch_size": np.int64(8)},

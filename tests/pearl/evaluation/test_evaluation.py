@@ -6,7 +6,7 @@ import torch
 
 from pearl import PEARL, Task
 from pearl.collection.references import OracleAgent, RandomAgent
-from pearl.evaluation.protocol import References, bootstrap_interval, check_disjoint, evaluate, measure_references
+from pearl.evaluation.protocol import References, check_disjoint, evaluate, measure_references
 from pearl.tasks import make
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, STEP_LENGTH
 from tests.support.small import Counting, small_config, small_model
@@ -151,27 +151,6 @@ def test_references_are_measured_once_and_in_the_tasks_that_are_scored(model):
     mine = model.evaluate().references
     assert model.evaluate().references is mine
     assert model.evaluate(model.train_tasks).references != mine
-
-
-def test_the_bootstrap_interval_of_two_values_is_their_range():
-    # Of two values the resampled mean is 0, 1/2 or 1 with probabilities 1/4, 1/2, 1/4.
-    assert bootstrap_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
-
-
-def test_the_bootstrap_interval_of_a_rare_value_by_hand():
-    # One 1 among ten zeros: the mean is k / 10 with k ~ Binomial(10, 0.1); P(k <= 2) = 0.930, P(k <= 3) = 0.987.
-    assert bootstrap_interval(np.array([1.0] + [0.0] * 9)) == (0.0, pytest.approx(0.3))
-
-
-def test_the_bootstrap_interval_of_equal_values_is_that_value():
-    assert bootstrap_interval(np.full(7, 2.5)) == (2.5, 2.5)
-
-
-def test_the_bootstrap_interval_covers_the_mean_about_19_times_in_20():
-    rng = np.random.default_rng(0)
-    intervals = [bootstrap_interval(rng.normal(3.0, 2.0, 40)) for _ in range(200)]
-    covered = np.mean([low <= 3.0 <= high for low, high in intervals])
-    assert 0.89 <= covered <= 0.985
 
 
 def test_a_test_task_that_is_a_training_task_is_an_error_that_names_it():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from pearl.evaluation.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
+from pearl.evaluation.statistics import (
+    interquartile_mean,
+    interval,
+    mean_interval,
+    performance_profile,
+    probability_of_improvement,
+)
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
@@ -66,7 +72,7 @@ def test_tasks_are_resampled_within_their_run():
     """Runs whose tasks are all alike have no interval of their own: what is left is the choice of runs."""
     values = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
     seen = []
-    interval(lambda chosen: seen.append(chosen) or 0.0, values, resamples=50)
+    interval(lambda chosen: seen.append(chosen) or 0.0, values)
     assert all((chosen == chosen[:, :1]).all() for chosen in seen)
     assert {chosen[:, 0].sum() for chosen in seen} == {2.0, 3.0, 4.0}
 
@@ -89,3 +95,38 @@ def test_the_interval_has_the_statistics_shape_and_is_the_same_again():
 def test_samples_of_other_runs_or_tasks_or_none_are_an_error(shapes):
     with pytest.raises(ValueError, match="same runs and tasks, one at least"):
         interval(lambda *samples: 0.0, *(np.zeros(shape) for shape in shapes))
+
+
+def test_the_interval_of_the_mean_of_two_tasks_is_their_range():
+    # Of two values the resampled mean is 0, 1/2 or 1 with probabilities 1/4, 1/2, 1/4.
+    assert mean_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+
+
+def test_the_interval_of_the_mean_of_a_rare_value_by_hand():
+    # One 1 among ten zeros: the mean is k / 10 with k ~ Binomial(10, 0.1); P(k <= 2) = 0.930, P(k <= 3) = 0.987.
+    assert mean_interval(np.array([1.0] + [0.0] * 9)) == (0.0, pytest.approx(0.3))
+
+
+def test_the_interval_of_the_mean_of_equal_tasks_is_their_value():
+    assert mean_interval(np.full(7, 2.5)) == (2.5, 2.5)
+
+
+def test_the_interval_of_the_mean_covers_it_about_19_times_in_20():
+    rng = np.random.default_rng(0)
+    intervals = [mean_interval(rng.normal(3.0, 2.0, 40)) for _ in range(200)]
+    covered = np.mean([low <= 3.0 <= high for low, high in intervals])
+    assert 0.89 <= covered <= 0.985
+
+
+def test_the_interval_of_the_mean_of_many_tasks_is_that_of_the_normal_approximation():
+    returns = np.random.default_rng(0).normal(5.0, 2.0, size=(400, 1))
+    low, high = mean_interval(returns)
+    half_width = 1.96 * returns.std() / np.sqrt(400)
+    np.testing.assert_allclose([low[0], high[0]], returns.mean() + half_width * np.array([-1, 1]), atol=0.03)
+
+
+def test_the_mean_and_its_interval_leave_out_tasks_of_unknown_value():
+    values = np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan]])
+    low, high = mean_interval(values)
+    assert (low[0], high[0]) == (1.0, 3.0)
+    assert np.isnan([low[1], high[1]]).all()

@@ -252,7 +252,11 @@ def test_a_tilde_is_the_home(model, tmp_path, monkeypatch):
         ({"distribution": CountingEnv()}, TypeError, r"^distribution must be a task .* got a CountingEnv\."),
         ({"device": "gpu"}, ConfigError, r"^device must be one of 'cpu', 'cuda', got 'gpu'"),
         ({"device": 0}, ConfigError, r"^device must be one of 'cpu', 'cuda', got 0"),
-        ({"z_follows_posterior": "yes"}, ConfigError, r"^agent\.z_follows_posterior must be true or false, got 'yes'"),
+        (
+            {"z_follows_posterior": "yes"},
+            ConfigError,
+            r"^agent\.exploration\.z_follows_posterior must be true or false, got 'yes'",
+        ),
     ],
 )
 def test_what_a_model_cannot_be_loaded_with_is_answered_with_what_to_give(saved, settings, error, message):

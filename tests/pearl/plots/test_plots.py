@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from pearl import plots
-from pearl.plots.arrays import bootstrap_interval
 from pearl.plots.posterior import principal_components
 from pearl.plots.style import PALETTE, lone
 from tests.support.pictures import REFERENCES, count_colour, goals_on_half_circle, pixels, walk
@@ -136,13 +135,6 @@ class TestReturnByEpisode:
     def test_returns_of_one_dimension_are_an_error(self, tmp_path):
         with pytest.raises(ValueError, match=r"returns must have shape \(task, episode\).*found \(4,\)"):
             plots.return_by_episode(tmp_path / "a.png", np.zeros(4), exploration_episodes=1)
-
-    def test_the_bootstrap_interval_of_many_tasks_is_that_of_the_normal_approximation(self):
-        returns = np.random.default_rng(0).normal(5.0, 2.0, size=(400, 1))
-        low, high = bootstrap_interval(returns, np.random.default_rng(1))
-
-        half_width = 1.96 * returns.std() / np.sqrt(400)
-        np.testing.assert_allclose([low[0], high[0]], returns.mean() + half_width * np.array([-1, 1]), atol=0.03)
 
 
 class TestSpecialistCurves:

@@ -2,18 +2,21 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 from rich.console import Console
 
 from encoders import Context
-from pearl import PEARL, Task
+from pearl import PEARL, Task, plots
 from pearl.collection.rollout import Trajectories
 from pearl.evaluation import protocol as evaluation
-from pearl.evaluation.protocol import Evaluation, References, bootstrap_interval
+from pearl.evaluation.protocol import Evaluation, References
+from pearl.evaluation.statistics import mean_interval
 from pearl.runs.report import (
     draw_adaptation,
     draw_evaluation,
@@ -226,13 +229,27 @@ def cells(table):
 
 
 def test_the_table_has_a_row_per_episode_and_one_per_reference():
-    (low, high) = bootstrap_interval(SCORED.returns[:, 1])
+    low, high = mean_interval(SCORED.returns[:, 1])
     assert cells(evaluation_table(SCORED, "a title")) == [
         ("1", "explores", "-15.00", "-20.00 … -10.00", "0.250"),
         ("2", "best guess", "-10.00", f"{low:.2f} … {high:.2f}", "0.500"),
         ("", "random policy", "-20.00", "", ""),
         ("", "task known", "0.00", "", ""),
     ]
+
+
+def test_the_printed_and_the_drawn_interval_of_an_evaluation_are_the_same_numbers(tmp_path, monkeypatch):
+    returns = np.random.default_rng(0).normal(size=(20, 3)) * 100
+    outcome = evaluation_of(returns, oracle=100.0)
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        Axes, "errorbar", lambda axes, x, middle, half, **look: drawn.extend(zip(middle, half, strict=True))
+    )
+    plots.return_by_episode(tmp_path / "a.png", outcome.returns, exploration_episodes=1)
+    shown = [f"{middle - half:.2f} … {middle + half:.2f}" for middle, half in drawn]
+    assert shown == [row[3] for row in cells(evaluation_table(outcome, "a title"))[:3]]
+    middle, half = drawn[-1]
+    assert outcome.score_ci95 == pytest.approx(outcome.references.score(np.array([middle - half, middle + half])))
 
 
 def test_success_rates_take_the_scores_place_in_the_table_and_stand_in_the_summary():

@@ -1,6 +1,7 @@
 """A captured step moves on by exactly one step at each call, and on a GPU takes the same steps as the plain one."""
 
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,8 +145,6 @@ def test_a_step_on_the_gpu_is_the_step_on_the_cpu(variant, monkeypatch):
 
 
 def gpu_twin(model, device):
-    from copy import deepcopy
-
     agent = deepcopy(model.agent).to(device)
     agent.optimizer = agent.make_optimizer(1e-3)
     return agent

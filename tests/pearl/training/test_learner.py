@@ -13,6 +13,7 @@ from encoders import static_shapes
 from pearl import ConfigError, PEARLConfig
 from pearl.checkpoint.store import read_checkpoint
 from pearl.model.document import read_document
+from pearl.model.loading import _restore
 from pearl.replay.transitions import TaskReplay
 from pearl.runs.run import resume, saved_config
 from pearl.training.learner import TwinLearner, copy_parameters
@@ -81,7 +82,7 @@ def steps_of(model):
 
 
 def test_the_agent_acts_with_what_its_twin_learnt_from_the_statistics_that_it_collected(monkeypatch):
-    model = twin_model(monkeypatch, agent={"normalise_observations": True})
+    model = twin_model(monkeypatch, agent={"observations": {"normalise": True}})
     before = {name: tensor.clone() for name, tensor in model.agent.named_parameters()}
     model.learn(2 * ITERATION)
     assert [name for name, now in model.agent.named_parameters() if torch.equal(before[name], now)] == []
@@ -121,8 +122,6 @@ def learnt(model):
 
 def restore(model, folder, monkeypatch):
     """Bring a twin's model to where a saved one stood."""
-    from pearl.model.loading import _restore
-
     checkpoint = read_checkpoint(folder)
     _restore(model, checkpoint, read_document(checkpoint.document))
 
@@ -193,8 +192,10 @@ def test_cuda_without_a_gpu_is_refused_with_what_to_do(monkeypatch):
 
 
 def test_relabelling_needs_the_cpu():
-    with pytest.raises(ConfigError, match=r"relabel_candidates computes rewards on the CPU.*Set training\.device to"):
-        small_config(training={"device": "cuda", "relabel_candidates": 2})
+    with pytest.raises(
+        ConfigError, match=r"relabelling\.candidates computes rewards on the CPU.*Set training\.device to"
+    ):
+        small_config(training={"device": "cuda", "relabelling": {"candidates": 2}})
 
 
 def test_a_model_of_a_gpu_loads_to_act_where_there_is_none(monkeypatch, tmp_path):

@@ -197,10 +197,10 @@ def test_worker_processes_step_told_environments_alike():
 
 
 def test_a_told_transition_is_not_relabelled_since_it_would_still_tell_its_own_task():
-    with pytest.raises(ConfigError, match=r"training\.relabel_candidates needs a family"):
-        pearl.PEARL(task_observed(make("sparse-point-robot")), small_config(training={"relabel_candidates": 2})).learn(
-            80
-        )
+    with pytest.raises(ConfigError, match=r"training\.relabelling\.candidates needs a family"):
+        pearl.PEARL(
+            task_observed(make("sparse-point-robot")), small_config(training={"relabelling": {"candidates": 2}})
+        ).learn(80)
 
 
 def test_images_are_refused():

@@ -1,12 +1,12 @@
-"""benchmark.py's section on recurrent units: learning from whole trials, beside PyTorch's own unit."""
+"""Section on recurrent units: learning from whole trials, beside PyTorch's own unit."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from benchmark_measure import Figure, figure, in_turns
 from torch import nn
 
+from benchmark.measure import Figure, figure, in_turns
 from encoders import GatedRecurrentUnit
 
 OURS, PYTORCH = "ours", "nn.GRU"

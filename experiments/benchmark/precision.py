@@ -1,4 +1,4 @@
-"""benchmark.py's section on what bfloat16 changes of a gradient, beside what another meta-batch changes of it."""
+"""Section on bfloat16: its error in a gradient, beside the noise between meta-batches."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_learning import PRECISIONS, Precision
-from benchmark_measure import Figure, figure
 from torch import Tensor
 
 import pearl
 from agents import MetaBatch, PEARLAgent
+from benchmark.learning import PRECISIONS, Precision
+from benchmark.measure import Figure, figure
 from pearl.collection.rollout import rollout
 from pearl.replay.sampling import MetaSampler
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED = Path(__file__).parents[2] / "pretrained"
 PARTS = ("encoder", "actor", "critics")
 EPISODES = 3
 
@@ -48,7 +48,14 @@ def _batches(model: pearl.PEARL, n: int) -> list[MetaBatch]:
     trajectories, _ = rollout(envs, model.agent, memory, episodes=EPISODES, seed=0, rng=rng)
     envs.close()
     model.training.replay.add(range(len(tasks)), trajectories)
-    sampler = MetaSampler(model.training.replay, model.task_distribution, model.train_tasks, model.config, rng)
+    sampler = MetaSampler(
+        model.training.replay,
+        model.task_distribution,
+        model.train_tasks,
+        model.config.training,
+        rng,
+        early_context=model.agent.reads_early_context,
+    )
     return [sampler.sample() for _ in range(n)]
 
 

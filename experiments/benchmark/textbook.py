@@ -1,4 +1,4 @@
-"""PEARL's meta-gradient step as a reader of the paper would first write it, kept for benchmark.py to compare with.
+"""PEARL's meta-gradient step as a reader of the paper would first write it, for the benchmark to compare with.
 
 Nothing else uses it. It follows Rakelly et al. 2019 (arXiv 1903.08254), algorithm 1, with soft actor-critic as in
 Haarnoja et al. 2018 (arXiv 1812.05905): two critics that are two separate networks, a copy of each as its target,

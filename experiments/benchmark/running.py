@@ -1,4 +1,4 @@
-"""benchmark.py's sections on what is around learning: acting, checkpoints, start-up, memory."""
+"""Sections on everything around learning: acting, checkpoints, start-up, memory."""
 
 import importlib.util
 import re
@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_learning import (
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+import pearl
+from agents import PEARLAgent
+from agents.spaces import env_actions
+from benchmark.learning import (
     ACTION,
     AGENT,
     ENCODER,
@@ -22,14 +28,8 @@ from benchmark_learning import (
     make_agent,
     random_batch,
 )
-from benchmark_measure import Figure, figure, fresh_process, in_turns, peak_memory_mib
-from gymnasium.vector import VectorEnv
-from textbook import TextbookPEARL
-from torch import Tensor
-
-import pearl
-from agents import PEARLAgent
-from agents.spaces import env_actions
+from benchmark.measure import Figure, figure, fresh_process, in_turns, peak_memory_mib
+from benchmark.textbook import TextbookPEARL
 from pearl.adaptation.session import Session
 from pearl.collection.rollout import rollout
 from pearl.config.run import load_preset
@@ -37,7 +37,7 @@ from pearl.evaluation.protocol import References, evaluate
 from pearl.replay.transitions import MIB, TaskReplay
 
 HAS_MUJOCO = importlib.util.find_spec("mujoco") is not None
-TRAIN = Path(__file__).parent / "train.py"
+TRAIN = Path(__file__).parents[1] / "train.py"
 EPISODE = 200
 
 # Tells on standard output, by the clock, when the environments of a call of rollout have taken their first step.
@@ -174,11 +174,11 @@ def memory(quick: bool) -> Iterator[Figure]:
     """The most memory that new processes hold."""
     repetitions = 1 if quick else 3
     runs = {
-        "import torch": "import torch, benchmark_measure as b; print(b.peak_memory_mib())",
-        "import pearl": "import pearl, benchmark_measure as b; print(b.peak_memory_mib())",
+        "import torch": "import torch, benchmark.measure as b; print(b.peak_memory_mib())",
+        "import pearl": "import pearl, benchmark.measure as b; print(b.peak_memory_mib())",
     }
     for name in ("float32", "bfloat16", "textbook"):
-        code = f"import benchmark_running as b; b.tell_peak({name!r}, {2 if quick else 20})"
+        code = f"import benchmark.running as b; b.tell_peak({name!r}, {2 if quick else 20})"
         runs[f"reference steps, context 100, {name}"] = code
     for what, code in runs.items():
         yield figure("new process", what, "MiB", [float(fresh_process(code)) for _ in range(repetitions)])

@@ -1,4 +1,4 @@
-"""benchmark.py's sections on learning: the meta-gradient step, replay, and how both grow."""
+"""Sections on learning: the meta-gradient step, replay, and how both grow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,16 +9,16 @@ from typing import Literal, get_args
 import gymnasium as gym
 import numpy as np
 import torch
-from benchmark_floor import StepSizes, floor, step_products
-from benchmark_measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from textbook import TextbookPEARL
 from torch import nn
 
 from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from benchmark.floor import StepSizes, floor, step_products
+from benchmark.measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
+from benchmark.textbook import TextbookPEARL
 from encoders import Context, EncoderConfig
-from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import ContextConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.collection.rollout import Trajectories
 from pearl.config.run import load_preset
 from pearl.replay.sampling import MetaSampler
@@ -124,7 +124,7 @@ def replay(quick: bool) -> Iterator[Figure]:
     yield figure(setting, "sampling, of the step in float32", "%", 100 * seconds["sampling"] / seconds["step"])
     n = 10 if quick else 500
     announced, taken = (
-        float(word) for word in fresh_process(f"import benchmark_learning as b; b.tell_memory({n})").split()
+        float(word) for word in fresh_process(f"import benchmark.learning as b; b.tell_memory({n})").split()
     )
     yield figure(f"{n} tasks × 10,000", "memory announced", "MiB", announced)
     yield figure(f"{n} tasks × 10,000", "memory taken", "MiB", taken)
@@ -299,9 +299,12 @@ def _trial(rng: np.random.Generator, n_tasks: int, length: int, observation_dim:
 def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None = None) -> MetaSampler:
     family = Synthetic()
     drawn = family.sample(len(store.n_added), np.random.default_rng(0))
-    return MetaSampler(store, family, drawn, config, torch.Generator().manual_seed(0) if rng is None else rng)
+    rng = torch.Generator().manual_seed(0) if rng is None else rng
+    return MetaSampler(
+        store, family, drawn, config.training, rng, early_context=config.agent.auxiliary.early_kl_weight > 0
+    )
 
 
 def _reference_config(meta_batch: int) -> PEARLConfig:
-    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, max_context=100)
+    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, context=ContextConfig(max_length=100))
     return PEARLConfig(encoder=ENCODER, agent=AGENT, training=training)

@@ -1,4 +1,4 @@
-"""How benchmark.py measures: candidates in turns, medians with quartiles, and processes of their own."""
+"""Methods of measurement: candidates in turns, medians with quartiles, fresh processes."""
 
 import os
 import resource
