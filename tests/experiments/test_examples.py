@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import adapt
 import compare
@@ -111,7 +112,8 @@ def test_its_checkpoint_asks_for_the_module_that_registers_it_and_loads_once_tha
     importlib.import_module(module_of(own))
     model = pearl.load(run)
     assert type(model) is (pearl.PEARL if own == "encoder" else pearl.MetaLearner)
-    part = model.agent.encoder if own == "encoder" else model.agent
+    agent: Any = model.agent
+    part = agent.encoder if own == "encoder" else agent
     assert type(part).__module__ == module_of(own)
     policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), 2)
     assert policy.trial.n_transitions == 40

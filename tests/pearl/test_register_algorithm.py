@@ -78,7 +78,7 @@ class Bare:
 @dataclass(frozen=True, kw_only=True)
 class BareConfig(pearl.Config):
     algorithm: ClassVar[str] = "own"
-    agent: Bare = field(default_factory=Bare)
+    agent: Bare = field(default_factory=Bare)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)

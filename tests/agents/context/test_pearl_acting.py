@@ -166,7 +166,9 @@ def test_boxes_of_any_float_type_give_single_precision_actions_that_can_be_obser
     choice = agent.act(transition.observation, memory, all_of(2, False), generator(0))
     assert choice.action.dtype == torch.float32
     later = agent.read(agent.observe(memory, transition._replace(action=choice.action), all_of(2, True)))
-    assert not torch.equal(later.belief.weighted_mean, memory.belief.weighted_mean)
+    before: Any = memory.belief
+    after: Any = later.belief
+    assert not torch.equal(after.weighted_mean, before.weighted_mean)
 
 
 def test_loading_a_state_leaves_the_action_space_given_alone() -> None:

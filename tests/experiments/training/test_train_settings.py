@@ -1,5 +1,7 @@
 """Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
 
+from typing import Any
+
 import pytest
 import train
 import yaml
@@ -35,7 +37,7 @@ def test_total_steps_is_short_for_the_training_setting():
 
 def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
-        agent = train.parse(["point-robot", *flags])[2].agent
+        agent: Any = train.parse(["point-robot", *flags])[2].agent
         auxiliary = agent.auxiliary
         return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
@@ -128,4 +130,5 @@ def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
     distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
     assert train.folder_of(distribution, arguments, config.algorithm) == tmp_path / "runs" / "x"
+    assert isinstance(config, PEARLConfig)
     assert config.agent.discount == 0.5

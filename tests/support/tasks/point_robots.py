@@ -1,6 +1,6 @@
 """What the tests of the point robots share: both families, a task for a goal, actions row by row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.families.point_robot import PointRobot, SparsePointRobot
 
-FAMILIES = [PointRobot, SparsePointRobot]
+FAMILIES: list[Callable[[], TaskDistribution]] = [PointRobot, SparsePointRobot]
 
 
 def task_at(x: float, y: float) -> Task:
