@@ -95,7 +95,9 @@ def test_the_critics_alone_normalise_their_layers_where_told() -> None:
     assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", "kl_weight"])
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "discount", "target_update_rate"]
+)
 def test_a_setting_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.{name} must be a finite number, got"):
@@ -107,3 +109,9 @@ def test_a_weight_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.auxiliary\.{name} must be a finite number, got"):
             AuxiliaryConfig(**{name: value})
+
+
+def test_a_sweep_that_is_not_finite_is_refused_by_name() -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"agent\.exploration\.sweep must be a finite number, got"):
+            ExplorationConfig(sweep=value)
