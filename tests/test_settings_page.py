@@ -2,13 +2,12 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 from pearl.algorithms import ALGORITHMS
 from pearl.config.documentation import ESSENTIAL, documented
-from pearl.config.run import PEARLConfig
+from pearl.config.run import PEARLConfig, preset
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "settings.md").read_text()
 ROWS = re.findall(r"^\| `([\w.]+)` \|", PAGE.split("## Other algorithms")[0], re.MULTILINE)
 
@@ -31,13 +30,13 @@ def test_every_setting_of_pearls_stands_in_one_row():
 
 def test_every_setting_of_every_algorithm_is_named():
     for algorithm in ALGORITHMS.values():
-        for setting in documented(algorithm.config()):
+        for setting in documented(preset(algorithm.config, "")):
             assert f"| `{setting.name}` |" in PAGE
 
 
 def test_every_setting_is_documented():
     for algorithm in ALGORITHMS.values():
-        assert all(setting.documentation.endswith(".") for setting in documented(algorithm.config()))
+        assert all(setting.documentation.endswith(".") for setting in documented(preset(algorithm.config, "")))
 
 
 def test_a_dozen_settings_come_first_and_all_exist():

@@ -61,7 +61,7 @@ def test_an_impossible_setting_of_a_nested_section_is_refused_by_its_full_name(
 def test_a_wrong_part_of_a_transition_to_reconstruct_is_refused_by_its_place() -> None:
     wanted = r"^agent\.auxiliary\.reconstructed\[0\] must be one of 'reward', 'next_observation', got "
     with pytest.raises(ConfigError, match=wanted):
-        AuxiliaryConfig(reconstructed=("nonsense",))  # type: ignore[arg-type]
+        AuxiliaryConfig(reconstructed=("nonsense",))
 
 
 def test_settings_at_the_edge_of_what_is_possible_are_accepted() -> None:
@@ -77,7 +77,7 @@ def test_settings_at_the_edge_of_what_is_possible_are_accepted() -> None:
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(AttributeError):
-        PEARLAgentConfig().discount = 0.5  # type: ignore[misc]
+        PEARLAgentConfig().discount = 0.5
 
 
 def test_the_networks_have_the_sizes_told() -> None:
@@ -89,14 +89,15 @@ def test_the_networks_have_the_sizes_told() -> None:
 def test_the_critics_alone_normalise_their_layers_where_told() -> None:
     plain, normalised = pearl_agent(), pearl_agent(critic_layer_norm=True)
     for agent, expected in ((plain, False), (normalised, True)):
-        assert agent.critics.layer_norm is expected
-        assert agent.target_critics.layer_norm is expected
+        assert [each.layer_norm for each in (agent.critics, agent.target_critics)] == [expected, expected]
     observation, action, z = torch.randn(2, 4, 3), torch.randn(2, 4, 2), torch.randn(2, 4, 3)
     assert not torch.allclose(plain.critics(observation, action, z), normalised.critics(observation, action, z))
     assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", "kl_weight"])
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "discount", "target_update_rate"]
+)
 def test_a_setting_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.{name} must be a finite number, got"):
@@ -108,3 +109,9 @@ def test_a_weight_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.auxiliary\.{name} must be a finite number, got"):
             AuxiliaryConfig(**{name: value})
+
+
+def test_a_sweep_that_is_not_finite_is_refused_by_name() -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"agent\.exploration\.sweep must be a finite number, got"):
+            ExplorationConfig(sweep=value)

@@ -1,5 +1,6 @@
 """Which uint8 Boxes are images, and how networks read each layout: by hand, against stacks that Gymnasium builds."""
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -72,7 +73,7 @@ def sampled(shape: tuple[int, ...], n: int) -> np.ndarray[Any, Any]:
 def test_height_width_and_channels_are_read_where_they_are_in_every_layout(shape: tuple[int, ...]) -> None:
     space, batch = box(shape), sampled(shape, 3)
     assert is_image(space)
-    assert check_spaces(space, ACTION) == (np.prod(shape), 2)
+    assert check_spaces(space, ACTION) == (math.prod(shape), 2)
     rows = observation_rows(space, batch)
     assert rows.dtype == np.uint8
     features = make_features(
@@ -164,10 +165,11 @@ def test_a_picture_whose_channels_cannot_be_told_from_its_sides_is_refused_by_na
 def test_an_image_that_is_bounded_otherwise_in_places_is_refused(bound: str) -> None:
     limits = np.full((H, W), {"low": 0, "high": 255}[bound], np.uint8)
     limits[3, 4] = 7
+    bounds: dict[str, Any] = {"low": 0, "high": 255, bound: limits}
     with pytest.raises(
         ValueError, match=r"^The observation space of the shape .18, 21. .* bounds other than 0 and 255 in places"
     ):
-        check_spaces(spaces.Box(**{"low": 0, "high": 255, bound: limits, "dtype": np.uint8, "shape": (H, W)}), ACTION)
+        check_spaces(spaces.Box(**bounds, dtype=np.uint8, shape=(H, W)), ACTION)
 
 
 @pytest.mark.parametrize(

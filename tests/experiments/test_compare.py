@@ -3,10 +3,10 @@
 import json
 import shutil
 
+import compare
 import numpy as np
 import pytest
 
-from experiments import compare
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, RL2Config

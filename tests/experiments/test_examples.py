@@ -5,16 +5,22 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import adapt
+import compare
+import evaluate
 import pytest
+import study
 import torch
+import train
 
 import pearl
 from encoders import EncoderConfig, make_encoder
 from encoders.config import ENCODERS
-from experiments import adapt, compare, evaluate, study, train
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import from_mapping
+from pearl.studies.results import read_results
 from tests.support.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
@@ -107,7 +113,8 @@ def test_its_checkpoint_asks_for_the_module_that_registers_it_and_loads_once_tha
     importlib.import_module(module_of(own))
     model = pearl.load(run)
     assert type(model) is (pearl.PEARL if own == "encoder" else pearl.MetaLearner)
-    part = model.agent.encoder if own == "encoder" else model.agent
+    agent: Any = model.agent
+    part = agent.encoder if own == "encoder" else agent
     assert type(part).__module__ == module_of(own)
     policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), 2)
     assert policy.trial.n_transitions == 40
@@ -138,8 +145,9 @@ def test_the_algorithm_is_compared_with_pearl(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "preset", small)
     names = ("pearl", "mean_context_sac")
     compare.main("point-robot", algorithms=names, seeds=(0,), out=tmp_path, modules=("my_algorithm",))
-    written = {name: json.loads((tmp_path / "point-robot" / f"{name}.json").read_text()) for name in names}
-    runs = {name: found["runs"]["0"] for name, found in written.items()}
+    found = read_results(tmp_path / "point-robot").of_study("comparison")
+    runs = {setting.algorithm: by_seed[0].measured for setting, by_seed in found.items()}
+    assert set(runs) == set(names)
     assert runs["pearl"]["test_tasks"] == runs["mean_context_sac"]["test_tasks"]
     assert runs["pearl"]["returns"] != runs["mean_context_sac"]["returns"]
 
@@ -151,9 +159,9 @@ def test_the_encoder_is_compared_with_pearls(tmp_path):
         "variants: {range: {others: {encoder: {kind: range}}}}\n"
     )
     study.main(tmp_path / "own.yaml", seeds=(0,), out=tmp_path, modules=("my_encoder",))
-    folder = tmp_path / "own" / "point-robot"
-    plain, own = (json.loads((folder / f"{name}.json").read_text())["runs"]["0"] for name in ("plain", "range"))
-    assert plain["value"] != own["value"]
+    found = read_results(tmp_path / "point-robot").of_study("own")
+    plain, own = (found["own", name, "pearl"][0].measured for name in ("plain", "range"))
+    assert plain["returns"] != own["returns"]
 
 
 def test_the_listing_names_a_users_algorithm(capsys):

@@ -2,9 +2,10 @@
 
 import json
 
+import adapt
+import evaluate
 import pytest
-
-from experiments import adapt, evaluate, train
+import train
 
 MODULE = """
 import gymnasium as gym

@@ -4,13 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+import study
+from pages import with_table
 
-from experiments import study
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, load_preset
 from pearl.studies import runner
 from pearl.studies.results import read_results
 from pearl.studies.variants import by_variant
+from tests.support.processes import ROOT
 
 SMALL = """
 families:
@@ -123,16 +125,16 @@ def test_an_unknown_family_is_an_error_that_names_the_known_ones(small, tmp_path
 
 def test_a_table_takes_its_place_on_a_page_and_leaves_the_rest():
     text = "a\n<!-- x -->\nold\n<!-- / -->\nb\n<!-- y -->\n<!-- / -->\n"
-    assert study.with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
+    assert with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
     with pytest.raises(ConfigError, match="no place for z's table"):
-        study.with_table(text, "z", "| new |")
+        with_table(text, "z", "| new |")
     with pytest.raises(ConfigError, match="no place for x's table"):
-        study.with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
+        with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
 
 
 def test_the_published_study_reads():
     """Every variant of the file in the repository differs from its family's preset."""
-    path = study.Path(study.__file__).parent / "configs" / "what-helps.yaml"
+    path = ROOT / "experiments" / "configs" / "what-helps.yaml"
     assert {"point-robot", "sparse-point-robot", "varying-pendulum", "varying-cartpole"} <= {
         family.name for family in study.read_study(path)
     }

@@ -26,8 +26,12 @@ from tests.support.small import Counting, small_config
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
 PROTOCOL = small_config().evaluation
-ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "observations": ObservationsConfig(normalise=True)}
-CONFIGS = {
+ADAPTING: dict[str, Any] = {
+    "hidden_sizes": (8,),
+    "inner_episodes": 1,
+    "observations": ObservationsConfig(normalise=True),
+}
+CONFIGS: dict[str, Any] = {
     "pearl": small_config(),
     "maml": MAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "fomaml": FOMAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),

@@ -1,5 +1,7 @@
 """The settings that there are: of whole runs, and of their sections."""
 
+from typing import Any
+
 from agents import (
     AuxiliaryConfig,
     ExplorationConfig,
@@ -25,7 +27,7 @@ from pearl.config.run import (
 )
 from pearl.config.training import CollectionConfig, ContextConfig, RelabellingConfig, TrialReplayConfig
 
-RUNS = {
+RUNS: dict[Any, set[str]] = {
     PEARLConfig: {"config", "model"},
     MultitaskSACConfig: {"config", "model"},
     OracleSACConfig: {"config", "model"},

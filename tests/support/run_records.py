@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from pearl.studies.results import Runs
 
-def assert_same_runs(runs, others):
+
+def assert_same_runs(runs: Runs, others: Runs) -> None:
     """Assert that two settings have the same seeds and the same records of them; NaN equals NaN."""
     assert list(runs) == list(others)
     for seed, run in runs.items():

@@ -9,7 +9,6 @@ from torch.utils._pytree import tree_leaves
 
 from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
-from pearl.training.base import MetaTraining
 from pearl.training.learner import TwinLearner
 from tests.support.small import small_model
 
@@ -63,7 +62,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return small_model(sections.pop("family", None), **sections)
 
 
-def own_sampler(training: MetaTraining[Any, Any], rng: torch.Generator, replay: Any = None) -> MetaSampler:
+def own_sampler(training: Any, rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
     early = training.agent.reads_early_context
@@ -74,7 +73,7 @@ class OneDevice(TorchDispatchMode):
     """Within it no operation reads tensors of two devices, and none on ``device`` is one that a graph cannot hold."""
 
     def __init__(self, device: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
         self.seen: set[str] = set()
 

@@ -160,7 +160,7 @@ def image_agent(
         hidden_sizes=(16,),
         feature_dim=8,
         head_sizes=(8,),
-        context_fields=fields,  # type: ignore[arg-type]
+        context_fields=fields,
     )
     config = from_mapping(
         PEARLAgentConfig,
@@ -224,7 +224,7 @@ def test_every_network_reads_the_features_in_place_of_the_image() -> None:
     agent = image_agent(fields=("observation", "action", "reward", "next_observation"))
     assert (agent.observation_dim, agent.features.dim) == (PIXELS, 6)
     assert agent.encoder.input_dim == 6 + 5 + 1 + 6
-    assert agent.critics.weights[0].shape == (2, 6 + 3, 16)  # type: ignore[union-attr, index]
+    assert agent.critics.weights[0].shape == (2, 6 + 3, 16)
     memory = agent.begin(3, generator(0))
     action = agent.act(images(3), memory, all_of(3, True), generator(0)).action
     logits = agent.actor(agent.features(images(3)), memory.z_mean).log_probs
@@ -259,7 +259,7 @@ def test_the_features_gradient_is_that_of_the_critics_loss_and_the_kl_and_of_no_
 def test_the_convolutions_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
     agents = [image_agent(discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
-    nn.init.normal_(agents[1].actor.network[-1].bias)  # type: ignore[arg-type]
+    nn.init.normal_(agents[1].actor.network[-1].bias)
     for agent in agents:
         agent.update(image_batch(), generator(0))
     first, second = map(state, agents)

@@ -1,10 +1,12 @@
 """Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
 
+from typing import Any
+
 import pytest
+import train
 import yaml
 
 import pearl
-from experiments import train
 from pearl.config.documentation import ESSENTIAL, documented
 from pearl.config.reading import ConfigError, to_mapping
 from pearl.config.run import PEARLConfig, load_preset
@@ -16,6 +18,7 @@ def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
     path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
     _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
     preset = load_preset("point-robot")
+    assert isinstance(config, PEARLConfig)
     assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
     assert config.encoder == preset.encoder
     assert config.agent.temperature == preset.agent.temperature
@@ -34,7 +37,7 @@ def test_total_steps_is_short_for_the_training_setting():
 
 def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
-        agent = train.parse(["point-robot", *flags])[2].agent
+        agent: Any = train.parse(["point-robot", *flags])[2].agent
         auxiliary = agent.auxiliary
         return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
@@ -127,4 +130,5 @@ def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
     distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
     assert train.folder_of(distribution, arguments, config.algorithm) == tmp_path / "runs" / "x"
+    assert isinstance(config, PEARLConfig)
     assert config.agent.discount == 0.5

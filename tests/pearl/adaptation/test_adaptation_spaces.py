@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -255,7 +256,8 @@ def test_every_algorithm_learns_from_stacks_of_frames(algorithm):
     config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, observations=reading))
     model = learner_of(config)(Samplers(OBSERVATIONS["stack of frames"], ACTIONS["matrix"]), config, seed=0)
     assert model.learn(60).training.gradient_steps > 0
-    assert model.agent.features.network[0].in_channels == 2 * 3
+    agent: Any = model.agent
+    assert agent.features.network[0].in_channels == 2 * 3
     assert np.isfinite(model.evaluate().returns).all()
 
 

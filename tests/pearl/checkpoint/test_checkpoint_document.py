@@ -5,6 +5,7 @@ import math
 import re
 import resource
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ def test_whatever_stands_in_a_place_of_the_document_it_loads_or_is_refused_by_na
 WHOLE = ["x", None, True, -5, 0.5, math.nan, math.inf, 10**90, [1], MISSING]
 SECONDS = ["x", None, True, -5.0, math.nan, math.inf, [1.0], MISSING]
 GENERATOR = ["x", None, 3, {}, [], {"generator": "torch", "device": "cpu", "state": "AAAA"}, MISSING]
-FIELDS = {
+FIELDS: dict[str, list[Any]] = {
     "family": [3, None, [], MISSING],
     "version": [*WHOLE[:-1], 0, 3],
     "algorithm": [3, None, [], MISSING],

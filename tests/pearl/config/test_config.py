@@ -88,6 +88,7 @@ def test_every_field_has_a_line_of_documentation(config, field):
     place = next(i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == field)
     line = body[place + 1]
     assert isinstance(line, ast.Expr)
+    assert isinstance(line.value, ast.Constant)
     assert line.value.value.endswith(".")
 
 
@@ -110,7 +111,7 @@ def test_an_unknown_setting_like_no_other_is_answered_with_all():
     with pytest.raises(ConfigError, match=r"Unknown setting 'evaluation\.zzz'\. Settings here: n_test_tasks, "):
         from_mapping(PEARLConfig, {"evaluation": {"zzz": 1}})
     with pytest.raises(ConfigError, match="Unknown setting '3'"):
-        from_mapping(PEARLConfig, {3: 1})
+        from_mapping(PEARLConfig, {3: 1})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

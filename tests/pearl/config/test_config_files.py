@@ -2,6 +2,7 @@
 
 import dataclasses
 from importlib import resources
+from typing import Any
 
 import pytest
 import yaml
@@ -39,7 +40,7 @@ def all_changed(run=PEARLConfig):
     """A config of which hardly a number, flag or list has its default."""
 
     def changed(config):
-        values = {}
+        values: dict[str, Any] = {}
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
             if type(value) is bool:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, capsys):
     run = FakeRun()
-    writer = WandbWriter(run, tmp_path)  # type: ignore[arg-type]
+    writer = WandbWriter(run, tmp_path)
     run.alive = False
     for step in range(3):
         writer.write({"test/score": 1.0}, {"test/score": ("",)}, step=step)
@@ -33,7 +33,7 @@ def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, c
 
 def test_a_run_that_failed_ends_as_failed(tmp_path, monkeypatch):
     run = FakeRun()
-    monkeypatch.setattr("pearl.runs.tracker.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))  # type: ignore[arg-type]
+    monkeypatch.setattr("pearl.runs.tracker.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))
     local_tracker(tmp_path).close(exit_code=1)
     assert run.exit_codes == [1]
 
@@ -97,12 +97,12 @@ def test_a_netrc_file_that_is_no_text_is_one_line_and_no_key(tmp_path, monkeypat
 @pytest.mark.parametrize("error", [RuntimeError("no loop"), AssertionError(), TypeError("x"), BrokenPipeError()])
 def test_whatever_wandb_raises_after_its_start_costs_one_warning(tmp_path, capsys, error):
     run = FakeRun()
-    writer = WandbWriter(run, tmp_path)  # type: ignore[arg-type]
+    writer = WandbWriter(run, tmp_path)
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    run.log = run.finish = fail  # type: ignore[method-assign]
+    run.log = run.finish = fail
     writer.image("plots/curve", tmp_path / "curve.png", 1)
     writer.write({"test/score": 1.0}, {"test/score": ("",)}, step=2)
     writer.table("a", ["b"], [[1]])

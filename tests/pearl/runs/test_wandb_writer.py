@@ -56,7 +56,7 @@ def test_auto_is_online_only_with_a_key():
 
 def test_unknown_modes_are_refused():
     with pytest.raises(ValueError, match=r"wandb_mode is 'of'"):
-        resolve_wandb_mode("of", {}, no_key)  # type: ignore[arg-type]
+        resolve_wandb_mode("of", {}, no_key)
     with pytest.raises(ValueError, match=r"WANDB_MODE is 'maybe'"):
         resolve_wandb_mode("auto", {"WANDB_MODE": "maybe"}, no_key)
 

@@ -1,6 +1,7 @@
 """A twin on another device learns what the agent itself would have learnt, and asks its device nothing meanwhile."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import pearl
 from agents import PEARLAgent
 from agents.spaces import is_image
 from encoders import static_shapes
-from pearl import ConfigError
+from pearl import ConfigError, PEARLConfig
 from pearl.checkpoint.store import read_checkpoint
 from pearl.model.document import read_document
 from pearl.model.loading import _restore
@@ -85,7 +86,8 @@ def test_the_agent_acts_with_what_its_twin_learnt_from_the_statistics_that_it_co
     before = {name: tensor.clone() for name, tensor in model.agent.named_parameters()}
     model.learn(2 * ITERATION)
     assert [name for name, now in model.agent.named_parameters() if torch.equal(before[name], now)] == []
-    twin = model.training.learner._twin
+    learner: Any = model.training.learner
+    twin = learner._twin
     assert twin is not model.agent
     assert twin.features.count == model.num_timesteps
     shared = {tensor.data_ptr() for tensor in model.agent.state_dict().values() if tensor.numel()}
@@ -215,6 +217,7 @@ def test_a_run_goes_on_without_the_gpu_that_it_began_on(monkeypatch, tmp_path):
     model.save(tmp_path / "checkpoint")
     assert saved_config(tmp_path) == model.config
     resumed = resume(tmp_path, config=small_config(), distribution=Counting())
+    assert isinstance(resumed.config, PEARLConfig)
     assert resumed.config.training.device == "cpu"
     with pytest.raises(ConfigError, match="finds no NVIDIA GPU"):
         resume(tmp_path, config=model.config, distribution=Counting())

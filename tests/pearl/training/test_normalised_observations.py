@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import pearl
+from pearl import PEARL
 from tests.support.small import Counting, CountingEnv, differences, small_config, small_model
 
 
@@ -79,6 +80,7 @@ def test_what_the_agent_reads_in_adaptation_is_normalised(model):
 def test_a_loaded_model_normalises_and_goes_on_bit_for_bit_as_the_saved_one(model, tmp_path):
     model.save(tmp_path / "saved")
     loaded = pearl.load(tmp_path / "saved", distribution=Counting())
+    assert isinstance(loaded, PEARL)
     assert loaded.config.agent.observations.normalise
     assert differences(statistics(loaded), statistics(model)) == []
     for each in (model, loaded):

@@ -162,10 +162,8 @@ def test_tasks_are_the_familys_own():
             family.sample(5, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
         )
         assert own == others
-        own, others = (
-            family.split(5, 3, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
-        )
-        assert own == others
+        both = [family.split(5, 3, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())]
+        assert both[0] == both[1]
 
 
 def test_what_else_a_family_says_of_itself_is_kept():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,9 @@ from pearl.config.migration import MOVED, migrated_settings
 from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml, to_mapping
 from pearl.config.run import MAMLConfig, PEARLConfig, RL2Config, load_preset
 from pearl.model.migration import VERSION, migrated
+from tests.support.processes import ROOT
 
-PUBLISHED = sorted((Path(__file__).parents[2] / "pretrained").iterdir())
+PUBLISHED = sorted((ROOT / "pretrained").iterdir())
 
 
 def flat(settings):
