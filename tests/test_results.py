@@ -133,12 +133,12 @@ def numbers(cell):
     return [(float(text), len(text.partition(".")[2])) for text in texts]
 
 
-def assert_shown(cell, expected, *, step=None):
-    """Assert that the first numbers of a cell are these values, rounded as they are shown or to ``step``."""
+def assert_shown(cell, expected):
+    """Assert that the first numbers of a cell are these values, rounded as they are shown."""
     shown = numbers(cell)
     assert len(shown) >= len(expected) > 0, cell
     for (number, decimals), value in zip(shown, expected, strict=False):
-        assert number == pytest.approx(value, abs=step / 2 if step else 0.5001 * 10**-decimals), (cell, expected)
+        assert number == pytest.approx(value, abs=0.5001 * 10**-decimals), (cell, expected)
 
 
 def rows_of(text, title):
@@ -177,7 +177,7 @@ def test_the_results_page_has_the_figures_of_the_results(family):
         ("with another task's z", "other_tasks_z"),
         ("context: one episode of a random policy", "random_context"),
     ):
-        assert_shown(cells[row], [probes[name]], step=None if found["score_mean"] is not None else 10)
+        assert_shown(cells[row], [probes[name]])
     steps, least, *most = [value for value, _ in numbers(cells["training"])][:3]
     assert steps == pytest.approx(np.mean(found["env_steps"]), abs=1000)
     unit = 1 if cells["training"].endswith(" s") else 60

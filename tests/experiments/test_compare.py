@@ -18,7 +18,7 @@ from pearl.studies.comparison import by_name, last_episode
 from pearl.studies.comparison_table import table
 from pearl.studies.results import RUNS, RunRecord, read_results, settings_of, store_run
 from tests.support.pictures import pixels
-from tests.support.run_records import assert_same_runs
+from tests.support.runs.run_records import assert_same_runs
 
 AGENTS = ("pearl", "rl2", "maml")
 COLLECTION = {"total_steps": 120, "n_train_tasks": 2, "episodes_per_trial": 3}

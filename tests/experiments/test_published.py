@@ -23,7 +23,7 @@ from pearl.studies.reproduction import by_setting, summary
 from pearl.studies.results import RUNS, read_results
 from pearl.tasks import make
 from tests.support.pictures import pixels
-from tests.support.run_records import assert_same_runs
+from tests.support.runs.run_records import assert_same_runs
 
 SMALL = PEARLConfig(
     agent=dataclasses.replace(PEARLConfig().agent, hidden_sizes=(8,)),

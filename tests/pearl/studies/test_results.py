@@ -26,7 +26,7 @@ from pearl.studies.results import (
     store_run,
     store_specialists,
 )
-from tests.support.run_records import assert_same_runs
+from tests.support.runs.run_records import assert_same_runs
 
 SETTING = Setting("comparison", PLAIN, "pearl")
 CONFIG = PEARLConfig()
@@ -116,7 +116,8 @@ def test_a_run_removed_from_the_list_as_the_error_says_is_gone_and_its_curve_wit
 
 def test_a_writer_that_dies_between_the_two_files_damages_nothing(tmp_path, monkeypatch):
     store_run(tmp_path, SETTING, CONFIG, 0, record(1.0))
-    write_text, written = results.write_text, []
+    write_text = results.write_text
+    written: list[Path] = []
 
     def dying(path, text):
         if written:
@@ -172,7 +173,7 @@ def test_specialists_and_runs_leave_each_other_as_they_are(tmp_path):
     figures = {"specialist": "SAC", "specialist_curves": [[0.1, 1.0 / 3.0]]}
     store_specialists(tmp_path, lambda held: figures if held is None else pytest.fail("held"))
     store_run(tmp_path, SETTING, CONFIG, 0, record())
-    changed = store_specialists(tmp_path, lambda held: {**held, "specialist": "PPO"})
+    changed = store_specialists(tmp_path, lambda held: {**(held or {}), "specialist": "PPO"})
     found = read_results(tmp_path)
     assert found.specialists == changed == {**figures, "specialist": "PPO"}
     assert_same_runs(found.runs[SETTING], {0: record()})
