@@ -2,7 +2,8 @@
 
 from agents.base import Deployable, LearningAgent, MemorylessAgent, MemoryT, MetaAgent
 from agents.config import AuxiliaryConfig, ExplorationConfig, LearningSettings, ObservationsConfig, PEARLAgentConfig
-from agents.context.pearl import PEARLAgent, PEARLMemory
+from agents.context.memory import PEARLMemory
+from agents.context.pearl import PEARLAgent
 from agents.gradient.base import GradientAgentConfig
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
 from agents.gradient.reptile import ReptileAgent

@@ -12,6 +12,7 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
+from agents.context.memory import READ_TOGETHER, PEARLMemory, joined
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -29,27 +30,6 @@ from encoders import (
     make_encoder,
 )
 from encoders.types import check_context, where_present
-
-
-class PEARLMemory(NamedTuple):
-    """What PEARL knows of the tasks it is acting in."""
-
-    belief: Belief
-    """The encoder's belief over everything seen in the trial, but for what is unread"""
-    unread: tuple[Context, ...]
-    """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
-    z: Tensor
-    """(task, latent_dim), the last posterior sample, which the task is played with"""
-    z_mean: Tensor
-    """(task, latent_dim), the posterior mean when z was drawn"""
-    draws: StratifiedDraws
-    """The noise that the trial's samples are made of"""
-    steps: Tensor
-    """(task,) int64, steps since the episode's start, less the unread ones"""
-
-
-READ_TOGETHER = 256
-"""Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
 class _NetworkInputs(NamedTuple):
@@ -165,7 +145,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
         if self._z_moves:
-            return self._draw(self._fold(memory, _joined(memory.unread)), active)
+            return self._draw(self._fold(memory, joined(memory.unread)), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 
     @torch.no_grad()
@@ -177,7 +157,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if not memory.unread:
             return memory
-        context = _joined(memory.unread)
+        context = joined(memory.unread)
         read = self._fold(memory, context)
         check_memory("The belief", read.belief, context)
         return read
@@ -356,8 +336,3 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))
-
-
-def _joined(steps: tuple[Context, ...]) -> Context:
-    """Return steps without that dimension as one context."""
-    return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))

@@ -69,7 +69,7 @@ def _laid_over(data: Any, source: str, base: SectionT) -> SectionT:
         raise ConfigError(f"In {source}: {shortened(str(error), 1000)}") from error
 
 
-def to_mapping(config: Any) -> dict[str, Any]:
+def to_mapping(config: Settings) -> dict[str, Any]:
     """Return a config dataclass as nested plain data that ``from_mapping`` reads back."""
     plain = dataclasses.asdict(config)
     return {key: _plain(value) for key, value in plain.items()}
@@ -110,7 +110,7 @@ def from_mapping(
     return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
-def beyond_defaults(config: Any) -> dict[str, Any]:
+def beyond_defaults(config: Settings) -> dict[str, Any]:
     """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
     return _differing(to_mapping(config), to_mapping(from_mapping(type(config), {})))
 

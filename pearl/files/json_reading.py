@@ -50,7 +50,7 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
-def check_depth(value: Any) -> None:
+def check_depth(value: object) -> None:
     """Check that a value of objects (dict) and lists or tuples is no deeper than ``parse_json`` reads.
 
     Raises:

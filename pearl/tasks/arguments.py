@@ -1,7 +1,6 @@
 """Checks of the task distributions and task lists that users give: each says what was given and what to give."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import gymnasium as gym
 
@@ -10,7 +9,7 @@ from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.registry import make
 
 
-def check_distribution(value: Any, name: str, wanted: str = "a task distribution") -> TaskDistribution:
+def check_distribution(value: object, name: str, wanted: str = "a task distribution") -> TaskDistribution:
     """Return ``value``, which has to be a task distribution.
 
     Args:
@@ -45,7 +44,7 @@ def family_of(family: str | TaskDistribution) -> TaskDistribution:
     return check_distribution(family, "family", "a registered family's name or a task distribution")
 
 
-def check_tasks(value: Any, name: str) -> list[Task]:
+def check_tasks(value: object, name: str) -> list[Task]:
     """Return ``value``, which has to be some tasks, as a list.
 
     Args:
@@ -71,7 +70,7 @@ def check_tasks(value: Any, name: str) -> list[Task]:
     return tasks
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """Return what a value is, for an error that says what was given."""
     if isinstance(value, type):
         return f"the class {value.__name__}"

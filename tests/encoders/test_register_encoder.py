@@ -51,7 +51,7 @@ def test_a_factory_that_takes_other_arguments_is_refused_at_registration(factory
 
 
 def test_a_factory_that_returns_no_encoder_is_named():
-    register_encoder("mine", lambda config, observation_dim, action_dim: nn.Linear(3, 2))  # type: ignore[return-value]
+    register_encoder("mine", lambda config, observation_dim, action_dim: nn.Linear(3, 2))
     with pytest.raises(TypeError, match=r"factory of the encoder 'mine' must return an encoders\.ContextEncoder, got"):
         make_encoder(EncoderConfig(kind="mine"), 3, 2)
 

@@ -67,7 +67,7 @@ def test_a_trial_films_every_reset_and_every_step(script, copied, no_picture, tm
     assert f"  {film}" in printed.splitlines()
     assert [row[1] for row in table_rows(printed)[:2]] == ["explores", "best guess"]
     with Image.open(film) as image:
-        assert image.n_frames == 2 * (HORIZON + 1)  # type: ignore[attr-defined]
+        assert image.n_frames == 2 * (HORIZON + 1)
         assert image.info["loop"] == 0
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
     assert all((one != other).any() for one, other in pairwise(frames))

@@ -41,7 +41,7 @@ COMMON = {
     "--training.n-train-tasks": 4,
     "--training.meta-batch": 2,
     "--training.batch-size": 8,
-    "--training.max-context": 8,
+    "--training.context.max-length": 8,
     "--training.gradient-steps-per-env-step": 0.02,
     "--agent.hidden-sizes": 8,
     "--agent.final-learning-rate": "None",

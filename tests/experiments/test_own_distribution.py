@@ -24,7 +24,7 @@ TINY = {
     "--training.n-train-tasks": 2,
     "--training.meta-batch": 2,
     "--training.batch-size": 4,
-    "--training.max-context": 20,
+    "--training.context.max-length": 20,
     "--evaluation.n-test-tasks": 2,
     "--wandb": "disabled",
 }

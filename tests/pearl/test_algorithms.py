@@ -1,5 +1,7 @@
 """Every algorithm is trained, evaluated, saved, resumed and adapted by the same code, and keeps the same promises."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -98,14 +100,8 @@ def test_a_run_of_one_algorithm_does_not_go_on_as_another(model, tmp_path):
 
 def test_more_steps_may_be_asked_of_a_resumed_run_and_nothing_else(model, tmp_path):
     model.learn(80).save(tmp_path / "checkpoint")
-    training = type(model.config.training)
-    longer = {**to_mapping(model.config.training), "total_steps": 999}
-    config = type(model.config)(
-        **{
-            **{name: getattr(model.config, name) for name in to_mapping(model.config)},
-            "training": training(**longer),
-        }
-    )
+    training = dataclasses.replace(model.config.training, total_steps=999)
+    config = dataclasses.replace(model.config, training=training)
     assert resume(tmp_path, config=config, distribution=Counting()).config == config
 
 

@@ -78,7 +78,7 @@ class Bare:
 @dataclass(frozen=True, kw_only=True)
 class BareConfig(pearl.Config):
     algorithm: ClassVar[str] = "own"
-    agent: Bare = field(default_factory=Bare)  # type: ignore[assignment]
+    agent: Bare = field(default_factory=Bare)
 
 
 @dataclass(frozen=True, kw_only=True)

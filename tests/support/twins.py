@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_leaves
 from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
 from pearl.training.learner import TwinLearner
-from pearl.training.off_policy import ReplayTraining
 from tests.support.small import small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -63,7 +62,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return small_model(sections.pop("family", None), **sections)
 
 
-def own_sampler(training: ReplayTraining, rng: torch.Generator, replay: Any = None) -> MetaSampler:
+def own_sampler(training: Any, rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
     early = training.agent.reads_early_context

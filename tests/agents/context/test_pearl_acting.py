@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
-from agents.context.pearl import READ_TOGETHER
+from agents.context.memory import READ_TOGETHER
 from agents.networks.actions import ContinuousActions, make_actions
 from encoders import Context
 from tests.support.agent_tester import (

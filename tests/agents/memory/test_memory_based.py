@@ -189,7 +189,7 @@ def most(agent: MemoryAgent) -> float:
     """The largest reward that ``played`` gives: an action's first number."""
     if agent.action_space is ACTION_SPACE:
         return float(ACTION_SPACE.high[0])
-    table: Tensor = agent.actions.table  # type: ignore[assignment]
+    table: Tensor = agent.actions.table
     return table[:, 0].max().item()
 
 

@@ -8,7 +8,7 @@ from tests.support.encoder_tester import Readout, context_of_rewards, posterior_
 
 def test_the_mean_aggregators_z_is_the_mean_of_the_embeddings() -> None:
     encoder = MeanAggregator(1, 1, 2, hidden_sizes=())
-    encoder.features = Readout((2.0, 0.0), (0.0, 7.0))  # type: ignore[assignment]
+    encoder.features = Readout((2.0, 0.0), (0.0, 7.0))
     posterior = posterior_after(encoder, context_of_rewards([1.0, 3.0, 5.0], [-1.0], []))
     torch.testing.assert_close(posterior.mean, torch.tensor([[6.0, 7.0], [-2.0, 7.0], [0.0, 0.0]]))
     assert torch.equal(posterior.stddev, torch.zeros(3, 2))

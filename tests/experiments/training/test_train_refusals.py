@@ -161,7 +161,7 @@ def test_training_that_ends_before_its_first_checkpoint_claims_none(capsys, regi
 
 def test_a_setting_that_the_family_cannot_serve_is_refused_with_the_remedy(capsys, registered, own_working_directory):
     registered("counting", Counting())
-    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--training.relabel-candidates", "2")
+    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--training.relabelling.candidates", "2")
     assert code == 2
     assert list(own_working_directory.iterdir()) == []
     assert "training.relabelling.candidates needs a family that can compute its rewards" in printed

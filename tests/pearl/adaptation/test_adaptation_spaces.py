@@ -14,6 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
+from agents import ObservationsConfig
 from agents.spaces import is_image
 from pearl import Task, check_task_distribution, task_observed
 from pearl.model.meta_learner import learner_of
@@ -251,8 +252,8 @@ def test_pictures_of_every_layout_are_kept_as_bytes(name):
 
 @pytest.mark.parametrize("algorithm", sorted(CONFIGS.keys() - {"pearl", "oracle_sac"}))  # which tells, and has no room
 def test_every_algorithm_learns_from_stacks_of_frames(algorithm):
-    reading = {"observations": {"normalise": False, "image_channels": (3,), "image_features": 4}}
-    config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, **reading))
+    reading = ObservationsConfig(normalise=False, image_channels=(3,), image_features=4)
+    config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, observations=reading))
     model = learner_of(config)(Samplers(OBSERVATIONS["stack of frames"], ACTIONS["matrix"]), config, seed=0)
     assert model.learn(60).training.gradient_steps > 0
     agent: Any = model.agent

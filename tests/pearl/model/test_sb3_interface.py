@@ -51,7 +51,7 @@ def test_every_public_name_is_there_or_says_what_takes_its_place(names, name):
 
 def test_a_name_of_nobody_is_an_ordinary_attribute_error():
     with pytest.raises(AttributeError, match=r"^A PEARL has no attribute 'polcy'\.$"):
-        small_model().polcy  # type: ignore[attr-defined] # noqa: B018
+        small_model().polcy  # noqa: B018
 
 
 def test_the_policy_is_a_module_on_the_device_that_it_acts_on():

@@ -311,7 +311,7 @@ class TestAnimation:
 
         with Image.open(path) as film:
             assert film.format == "GIF"
-            assert film.n_frames == 4  # type: ignore[attr-defined]
+            assert film.n_frames == 4
             assert film.size == (60, 40)
             assert film.info["duration"] == 100
             assert film.info["loop"] == 0

@@ -195,7 +195,7 @@ def test_what_a_callback_records_and_dumps_itself_is_a_row_at_its_environment_st
 
     with tracking(tmp_path) as tracker:
         callback = Recorder()
-        callback.model = SimpleNamespace(logger=tracker.logger)  # type: ignore[assignment]
+        callback.model = SimpleNamespace(logger=tracker.logger)
         callback.num_timesteps = 50
         callback._on_step()
         log_row(tracker, 100, {"train/kl": 0.5})

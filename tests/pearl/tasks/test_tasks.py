@@ -59,7 +59,7 @@ def test_a_task_does_not_follow_the_dictionary_it_was_made_from():
     params = {"goal": [0.5, 0.5]}
     task = Task(params)
     params["goal"][0] = 9.0
-    params["speed"] = 1.0  # type: ignore[assignment]
+    params["speed"] = 1.0
     assert task.to_json() == {"goal": [0.5, 0.5]}
 
 

@@ -63,6 +63,6 @@ def test_relabelling_that_reproduces_the_rewards_passes():
 
 def test_relabelling_with_other_rewards_or_shapes_is_found():
     wrong, flat = Relabelling(), Relabelling()
-    wrong.factor, flat.keep = 1.1, (0,)  # type: ignore[assignment]
+    wrong.factor, flat.keep = 1.1, (0,)
     assert_found(wrong, "relabel must reproduce the environment's training reward", "they differ by up to")
     assert_found(flat, "relabel must return each reward as (task, step), (1, 5), got (5,)")
