@@ -19,7 +19,7 @@ dev_stamp := $(VENV)/.installed-dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 # the interpreter away; neither changes a file that the stamps depend on.
 stale = $(shell $(python) -c 'import pip' 2>/dev/null && test "$$(cat '$(1)' 2>/dev/null)" = '$(CURDIR)' || echo FORCE)
 
-.PHONY: help train bench test lint types format FORCE
+.PHONY: help train bench test lint types format release-check FORCE
 .NOTPARALLEL:
 
 help:
@@ -27,15 +27,16 @@ help:
 	@echo 'make bench [ARGS=...] [EXTRAS=mujoco]                       measure how fast everything is here'
 	@echo 'make test [ARGS=...] [EXTRAS=...]                         lint, types and tests'
 	@echo 'make lint | types | format                                one of them; format rewrites the files'
+	@echo 'make release-check                                        build a release, install it, run an example'
 
 train: $(run_stamp)
 	$(python) experiments/train.py $(FAMILY) $(ARGS)
 
 bench: $(run_stamp)
-	$(python) experiments/benchmark.py $(ARGS)
+	$(python) experiments/bench.py $(ARGS)
 
 test: lint types
-	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(python) -m pytest -n auto $(ARGS)
 
 lint: $(dev_stamp)
 	$(python) -m ruff format --check .
@@ -48,19 +49,26 @@ format: $(dev_stamp)
 	$(python) -m ruff format .
 	$(python) -m ruff check --fix .
 
+release-check: $(dev_stamp)
+	.ci/release-check '$(CURDIR)/$(python)'
+
 $(run_stamp): setup.cfg pyproject.toml constraints.txt $(call stale,$(run_stamp))
 	$(make_venv)
-	@echo 'Installing pearl-metarl$(if $(EXTRAS),[$(EXTRAS)]) into $(VENV), about 1 GB the first time.'
-	$(pip_install) -e '.$(if $(EXTRAS),[$(EXTRAS)])'
+	$(call install,$(if $(EXTRAS),[$(EXTRAS)]))
 	@printf '%s\n' '$(CURDIR)' >'$(run_stamp)'
 
 $(dev_stamp): setup.cfg pyproject.toml constraints.txt $(call stale,$(dev_stamp))
 	$(make_venv)
-	@echo 'Installing pearl-metarl[dev$(if $(EXTRAS),$(comma)$(EXTRAS))] into $(VENV), about 1 GB the first time.'
-	$(pip_install) -e '.[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(call install,[dev$(if $(EXTRAS),$(comma)$(EXTRAS))])
 	@printf '%s\n' '$(CURDIR)' | tee '$(run_stamp)' >'$(dev_stamp)'
 
-pip_install = $(python) -m pip install --disable-pip-version-check --no-warn-script-location -qq -c constraints.txt
+# $(1): extras in brackets, or nothing. The .pth file is for scripts in the folder above: to them this checkout, if it is
+# called pearl, is an empty package, which Python prefers to a package that only the editable installation knows.
+define install
+@echo 'Installing pearl-metarl$(1) into $(VENV), about 1 GB the first time.'
+$(python) -m pip install --disable-pip-version-check --no-warn-script-location -qq -c constraints.txt -e '.$(1)'
+@printf '%s\n' '$(CURDIR)' >"$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pearl-metarl.pth"
+endef
 
 # Keeps a virtual environment that works. The file .incomplete tells one whose making was interrupted.
 define make_venv

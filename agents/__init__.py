@@ -1,7 +1,7 @@
 """Agents: how to act and learn once the belief is given."""
 
-from agents.base import Deployable, MemorylessAgent, MemoryT, MetaAgent
-from agents.config import PEARLAgentConfig
+from agents.base import Deployable, LearningAgent, MemorylessAgent, MemoryT, MetaAgent
+from agents.config import LearningSettings, PEARLAgentConfig
 from agents.context.pearl import PEARLAgent, PEARLMemory
 from agents.gradient.base import GradientAgentConfig
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
@@ -19,6 +19,8 @@ __all__ = [
     "Deployable",
     "FOMAMLAgent",
     "GradientAgentConfig",
+    "LearningAgent",
+    "LearningSettings",
     "MAMLAgent",
     "MAMLAgentConfig",
     "MemoryT",

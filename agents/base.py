@@ -1,19 +1,25 @@
-"""The protocol that rollouts, evaluation and adaptation speak with every meta-learner."""
+"""The protocols that rollouts, evaluation, adaptation and training speak with every meta-learner."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from agents.config import LearningSettings
 from agents.networks.actions import make_actions
+from agents.networks.features import ImageFeatures, NormalisedFeatures, VectorFeatures
 from agents.spaces import check_spaces
-from agents.types import ActionChoice, Transitions
+from agents.types import ActionChoice, MetaBatch, Transitions
 
 MemoryT = TypeVar("MemoryT")
 """What an agent knows of the tasks it is acting in: explicit, one row per task, never kept in the agent."""
+
+
+BatchT = TypeVar("BatchT", contravariant=True)
+"""One gradient step's data: ``MetaBatch``, ``TrialBatch``; or ``Trials``, an iteration's own"""
 
 
 class MetaAgent(Protocol[MemoryT]):
@@ -61,8 +67,99 @@ class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
         ...
 
 
-class NetworkAgent(nn.Module):
-    """Shared part of agents that learn: spaces, how actions are read and given, one optimizer's step size.
+class LearningAgent(Deployable[Any], Protocol[BatchT]):
+    """A deployable agent that learns from batches of one kind, as meta-training uses it. It is an ``nn.Module`` too."""
+
+    optimizer: torch.optim.Optimizer
+    observation_dim: int
+    """Width of an observation as a row"""
+    action_dim: int
+    """Width of an action as a row"""
+
+    @property
+    def gradient_steps_per_trial(self) -> int:
+        """Gradient steps that the agent takes in adapting to a task."""
+        ...
+
+    @property
+    def normalises_observations(self) -> bool:
+        """Whether the agent normalises observations by their running statistics."""
+        ...
+
+    def update(self, batch: BatchT, rng: torch.Generator, /) -> Mapping[str, Tensor]:
+        """Learn from a batch.
+
+        Args:
+            batch: of the kind that the agent's training draws.
+            rng: the source of every random draw.
+
+        Returns:
+            Scalars for the log, detached. Of an iteration's ``Trials``, from which an agent takes gradient steps as it
+            likes, also ``gradient_steps``, their number.
+        """
+        ...
+
+    def see(self, observation: Tensor) -> None:
+        """Update the running observation statistics, if any, by the rows of ``observation`` (row, observation_dim)."""
+        ...
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the optimizer's step size for everything that learns."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the parameters, as ``nn.Module`` does."""
+        ...
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Return the buffers, as ``nn.Module`` does."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters and buffers by name, as ``nn.Module`` does."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take over what ``state_dict`` returned, as ``nn.Module`` does."""
+        ...
+
+
+class MetaBatchAgent(LearningAgent[MetaBatch], Protocol):
+    """A learning agent that learns from transitions and contexts apart."""
+
+    @property
+    def reads_early_context(self) -> bool:
+        """Whether ``update`` wants an early context in its ``MetaBatch``."""
+        ...
+
+
+@runtime_checkable
+class MovableAgent(MetaBatchAgent, Protocol):
+    """One whose twin can learn on another device, in steps that the device repeats by itself."""
+
+    @property
+    def config(self) -> LearningSettings:
+        """The agent's settings."""
+        ...
+
+    def to(self, device: torch.device, /) -> Self:
+        """Move parameters and buffers to a device, as ``nn.Module`` does."""
+        ...
+
+    def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Optimizer:
+        """Build the optimizer over everything that learns.
+
+        Args:
+            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
+            capturable: whether a step can be captured in a CUDA graph.
+        """
+        ...
+
+
+class NetworkAgent(nn.Module, Generic[MemoryT]):
+    """Base class of agents that learn: a ``LearningAgent`` but for acting, remembering and ``update``.
+
+    It holds the spaces, how actions are read and given, and the optimizer's step size.
 
     Args:
         observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
@@ -74,6 +171,8 @@ class NetworkAgent(nn.Module):
     """
 
     optimizer: torch.optim.Optimizer
+    features: VectorFeatures | ImageFeatures
+    """What networks read of observations (``make_features``)"""
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         super().__init__()
@@ -83,15 +182,30 @@ class NetworkAgent(nn.Module):
         self.actions = make_actions(action_space)
 
     @property
+    def reads_early_context(self) -> bool:
+        """Whether ``update`` wants an early context in its ``MetaBatch``."""
+        return False
+
+    @property
     def gradient_steps_per_trial(self) -> int:
         """Gradient steps that the agent takes in adapting to a task; none where it adapts by remembering."""
         return 0
 
-    def read(self, memory: Any) -> Any:
+    @property
+    def normalises_observations(self) -> bool:
+        """Whether observations are normalised by their running statistics."""
+        return isinstance(getattr(self, "features", None), NormalisedFeatures)
+
+    def see(self, observation: Tensor) -> None:
+        """Update the running observation statistics, if any, by the rows of ``observation`` (row, observation_dim)."""
+        if isinstance(self.features, NormalisedFeatures):
+            self.features.see(observation)
+
+    def read(self, memory: MemoryT) -> MemoryT:
         """Return the memory itself: most agents put nothing off."""
         return memory
 
-    def redraw(self, memory: Any, rng: torch.Generator) -> Any:
+    def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
         """Return the memory itself: most agents' hold no draws."""
         return memory
 

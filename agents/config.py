@@ -1,7 +1,7 @@
 """Settings of agents that learn by soft actor-critic, PEARL's among them."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from encoders import ConfigError, Settings
 
@@ -35,6 +35,22 @@ class FeaturesConfig(Settings):
             raise ConfigError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
         if self.image_features < 1:
             raise ConfigError(f"agent.image_features must be at least 1, got {self.image_features}.")
+
+
+class LearningSettings(Protocol):
+    """What meta-training reads of an agent's settings, in whatever dataclass they are."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's step size at the start."""
+
+    @property
+    def final_learning_rate(self) -> float | None:
+        """Step size at the end of training; None keeps it constant."""
+
+    @property
+    def reward_scale(self) -> float:
+        """Factor on rewards."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,16 @@ class NonFiniteError(ValueError):
     """Rows of the tasks whose memory is not finite; empty for other values"""
 
 
-def is_finite(*arrays: NDArray[Any]) -> bool:
-    """Whether no number is a NaN or infinite."""
-    # Either reaches the product, which is cheaper than a flag for each number. A finite one may overflow in it.
-    return all(map(math.isfinite, map(np.vdot, arrays, arrays))) or all(np.isfinite(values).all() for values in arrays)
+def is_finite(values: NDArray[Any]) -> bool:
+    """Whether no number of an array is NaN or infinite."""
+    # Either reaches the product, which is cheaper than a flag for each number. Finite ones may overflow in it.
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
+def is_finite_tensor(tensor: Tensor) -> bool:
+    """Whether no number of a tensor is NaN or infinite."""
+    # As above: finite numbers may overflow in the sum, no others leave it finite.
+    return not tensor.is_floating_point() or math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all())
 
 
 def check_log_probs(values: NDArray[Any]) -> None:
@@ -55,18 +61,13 @@ def check_memory(name: str, tensors: Iterable[Tensor], seen: tuple[Tensor, ...] 
         NonFiniteError: a number is NaN or infinite; names the tasks, and the largest number that was read.
     """
     tensors = tuple(tensors)
-    for tensor in tensors:
-        if not math.isfinite(tensor.sum().item()):  # which finite ones may overflow in
-            break
-    else:
+    if all(map(is_finite_tensor, tensors)):
         return
     bad = {
         row
         for tensor in tensors
         for row in (~tensor.isfinite()).reshape(len(tensor), -1).any(1).nonzero().flatten().tolist()
     }
-    if not bad:
-        return
     sizes = [f"{kind} {_largest(values):g}" for kind, values in zip(getattr(seen, "_fields", ()), seen, strict=True)]
     read = f" after values up to {', '.join(sizes[:4])}" if sizes else ""
     error = NonFiniteError(

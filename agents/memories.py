@@ -1,20 +1,23 @@
 """Memories as nested tuples of tensors with a row per task."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+Rows: TypeAlias = "Tensor | tuple[Rows, ...]"
+"""A tensor, or a (named) tuple of such or of further tuples; the first dimension of each tensor is the task"""
+RowsT = TypeVar("RowsT", bound=Rows)
 
-def repeat(memory: Any, rows: int) -> Any:
+
+def repeat(memory: RowsT, rows: int) -> RowsT:
     """Repeat a one-row memory to ``rows`` rows."""
-    if isinstance(memory, Tensor):
-        return memory.expand(rows, *memory.shape[1:])
-    return _like(memory, [repeat(part, rows) for part in memory])
+    repeated: RowsT = _each(lambda tensor: tensor.expand(rows, *tensor.shape[1:]), memory)
+    return repeated
 
 
-def leaves(memory: Any) -> Iterator[Tensor]:
+def leaves(memory: Rows) -> Iterator[Tensor]:
     """Return every tensor of a memory."""
     if isinstance(memory, Tensor):
         yield memory
@@ -23,12 +26,20 @@ def leaves(memory: Any) -> Iterator[Tensor]:
             yield from leaves(part)
 
 
-def where_rows(active: Tensor, new: Any, old: Any) -> Any:
+def where_rows(active: Tensor, new: RowsT, old: RowsT) -> RowsT:
     """Take each task's row from ``new`` where ``active`` (task,) is True, else from ``old``."""
-    if isinstance(new, Tensor):
-        return torch.where(active.view(-1, *[1] * (new.dim() - 1)), new, old)
-    return _like(new, [where_rows(active, *pair) for pair in zip(new, old, strict=True)])
+
+    def chosen(first: Tensor, second: Tensor) -> Tensor:
+        return torch.where(active.view(-1, *[1] * (first.dim() - 1)), first, second)
+
+    rows: RowsT = _each(chosen, new, old)
+    return rows
 
 
-def _like(memory: Any, parts: list[Any]) -> Any:
-    return type(memory)(*parts) if hasattr(memory, "_fields") else tuple(parts)
+def _each(function: Callable[..., Tensor], *memories: Any) -> Any:
+    """Return a memory of which every tensor is ``function`` of the tensors in its place."""
+    first = memories[0]
+    if isinstance(first, Tensor):
+        return function(*memories)
+    parts = [_each(function, *each) for each in zip(*memories, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)

@@ -1,7 +1,7 @@
 """Encoders: from context to a belief over the task variable z."""
 
 from encoders.base import ContextEncoder
-from encoders.config import EncoderConfig, make_encoder
+from encoders.config import EncoderConfig, EncoderFactory, make_encoder, register_encoder
 from encoders.kernels.gated_recurrence import GatedRecurrentUnit
 from encoders.kernels.static_shapes import static_shapes
 from encoders.mlp import mlp
@@ -9,20 +9,30 @@ from encoders.objectives import info_nce, kl_to_early, kl_to_unit_gaussian
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
-from encoders.sequence.attention import WindowBelief, WindowedAttention
+from encoders.sequence.attention import WindowBelief, WindowedAttention, multi_head_attention
 from encoders.sequence.recurrent import RecurrentBelief, RecurrentFeatures
-from encoders.settings import ConfigError, Settings
-from encoders.types import CONTEXT_FIELDS, BeliefT, Context, GaussianBelief, MaxPooledBelief, PooledBelief, choose
+from encoders.settings import ConfigError, Settings, UnregisteredError
+from encoders.types import (
+    CONTEXT_FIELDS,
+    Belief,
+    BeliefT,
+    Context,
+    GaussianBelief,
+    MaxPooledBelief,
+    PooledBelief,
+)
 
 __distribution__ = "pearl-metarl"
 
 __all__ = [
     "CONTEXT_FIELDS",
+    "Belief",
     "BeliefT",
     "ConfigError",
     "Context",
     "ContextEncoder",
     "EncoderConfig",
+    "EncoderFactory",
     "GatedRecurrentUnit",
     "GaussianBelief",
     "LinearGaussian",
@@ -35,13 +45,15 @@ __all__ = [
     "RecurrentBelief",
     "RecurrentFeatures",
     "Settings",
+    "UnregisteredError",
     "WindowBelief",
     "WindowedAttention",
-    "choose",
     "info_nce",
     "kl_to_early",
     "kl_to_unit_gaussian",
     "make_encoder",
     "mlp",
+    "multi_head_attention",
+    "register_encoder",
     "static_shapes",
 ]

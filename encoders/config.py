@@ -1,27 +1,20 @@
-"""An encoder's settings, and the encoder they describe."""
+"""An encoder's settings, and the encoders that they can describe."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from encoders.abbreviation import abbreviated
 from encoders.base import ContextEncoder
 from encoders.blind import Blind
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
+from encoders.registration import check_new_name, check_takes
 from encoders.sequence.attention import WindowedAttention
 from encoders.sequence.recurrent import RecurrentFeatures
-from encoders.settings import ConfigError, Settings
+from encoders.settings import ConfigError, Settings, UnregisteredError, chosen
 
-EncoderKind = Literal[
-    "linear_gaussian",
-    "product_of_gaussians",
-    "pooled_features",
-    "max_pooled_features",
-    "mean",
-    "gru",
-    "attention",
-    "blind",
-]
 ContextField = Literal["observation", "action", "reward", "next_observation"]
 
 
@@ -30,13 +23,15 @@ class EncoderConfig(Settings):
     """Settings of q(z | c).
 
     Raises:
+        UnregisteredError: no encoder is registered under ``kind``.
         ConfigError: a setting of the wrong type or out of its range.
     """
 
     section: ClassVar[str] = "encoder"
-    kind: EncoderKind = "linear_gaussian"
-    """How transitions are aggregated into a belief: gru and attention heed their order in time, the others do not;
-    blind ignores them, as a reference."""
+    kind: str = "linear_gaussian"
+    """How transitions are aggregated into a belief: linear_gaussian, product_of_gaussians, pooled_features,
+    max_pooled_features, mean (whatever their order); gru, attention (which heed their order in time); blind (which
+    ignores them, as a reference); or a name of your own (pearl.register_encoder)."""
     latent_dim: int = 5
     """Width of the task variable z."""
     context_fields: tuple[ContextField, ...] = ("observation", "action", "reward")
@@ -53,6 +48,10 @@ class EncoderConfig(Settings):
     """Floor of the posterior's standard deviation."""
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kind", chosen(tuple(ENCODERS), self.kind, "encoder.kind"))
+        except ConfigError as error:
+            raise UnregisteredError(str(error)) from None
         super().__post_init__()
         for name in ("latent_dim", "feature_dim", "window"):
             if getattr(self, name) < 1:
@@ -69,33 +68,119 @@ class EncoderConfig(Settings):
             raise ConfigError(f"encoder.min_stddev must lie between 0 and 1, got {self.min_stddev}.")
 
 
+EncoderFactory = Callable[[EncoderConfig, int, int], ContextEncoder[Any]]
+"""Builds an encoder from its settings and the widths of an observation and of an action as the encoder reads them"""
+
+
+def _linear_gaussian(config: EncoderConfig, observation_dim: int, action_dim: int) -> LinearGaussian:
+    return LinearGaussian(
+        observation_dim,
+        action_dim,
+        config.latent_dim,
+        config.context_fields,
+        hidden_sizes=config.hidden_sizes,
+        min_stddev=config.min_stddev,
+    )
+
+
+def _product_of_gaussians(config: EncoderConfig, observation_dim: int, action_dim: int) -> ProductOfGaussians:
+    return ProductOfGaussians(
+        observation_dim,
+        action_dim,
+        config.latent_dim,
+        config.context_fields,
+        hidden_sizes=config.hidden_sizes,
+        min_stddev=config.min_stddev,
+    )
+
+
+def _with_features(kind: type[PooledFeatures | MaxPooledFeatures | RecurrentFeatures]) -> EncoderFactory:
+    def make(config: EncoderConfig, observation_dim: int, action_dim: int) -> ContextEncoder[Any]:
+        return kind(
+            observation_dim,
+            action_dim,
+            config.latent_dim,
+            config.context_fields,
+            hidden_sizes=config.hidden_sizes,
+            feature_dim=config.feature_dim,
+            head_sizes=config.head_sizes,
+            min_stddev=config.min_stddev,
+        )
+
+    return make
+
+
+def _mean(config: EncoderConfig, observation_dim: int, action_dim: int) -> MeanAggregator:
+    return MeanAggregator(
+        observation_dim, action_dim, config.latent_dim, config.context_fields, hidden_sizes=config.hidden_sizes
+    )
+
+
+def _attention(config: EncoderConfig, observation_dim: int, action_dim: int) -> WindowedAttention:
+    return WindowedAttention(
+        observation_dim,
+        action_dim,
+        config.latent_dim,
+        config.context_fields,
+        hidden_sizes=config.hidden_sizes,
+        feature_dim=config.feature_dim,
+        head_sizes=config.head_sizes,
+        min_stddev=config.min_stddev,
+        window=config.window,
+    )
+
+
+def _blind(config: EncoderConfig, observation_dim: int, action_dim: int) -> Blind:
+    return Blind(observation_dim, action_dim, config.latent_dim, config.context_fields)
+
+
+ENCODERS: dict[str, EncoderFactory] = {
+    "linear_gaussian": _linear_gaussian,
+    "product_of_gaussians": _product_of_gaussians,
+    "pooled_features": _with_features(PooledFeatures),
+    "max_pooled_features": _with_features(MaxPooledFeatures),
+    "mean": _mean,
+    "gru": _with_features(RecurrentFeatures),
+    "attention": _attention,
+    "blind": _blind,
+}
+"""Every encoder's factory, by the name that ``EncoderConfig.kind`` gives"""
+
+
+def register_encoder(name: str, factory: EncoderFactory) -> None:
+    """Make an encoder available as ``encoder.kind``.
+
+    Args:
+        name: a word, as given on the command line and kept in checkpoints: letters, digits, ``_`` and ``-``.
+        factory: builds the encoder from the settings and the widths of an observation and of an action.
+
+    Raises:
+        ValueError: the name is taken, or no such word.
+        TypeError: the factory cannot be called with three arguments.
+    """
+    check_new_name(name, ENCODERS, "encoder")
+    check_takes(factory, ("config", "observation_dim", "action_dim"), f"The factory of the encoder {name!r}")
+    ENCODERS[name] = factory
+
+
 def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -> ContextEncoder[Any]:
-    """Build the encoder that ``config`` describes for the given widths."""
-    widths = (observation_dim, action_dim, config.latent_dim, config.context_fields)
-    match config.kind:
-        case "pooled_features":
-            return PooledFeatures(*widths, **_feature_settings(config))
-        case "max_pooled_features":
-            return MaxPooledFeatures(*widths, **_feature_settings(config))
-        case "gru":
-            return RecurrentFeatures(*widths, **_feature_settings(config))
-        case "attention":
-            return WindowedAttention(*widths, **_feature_settings(config), window=config.window)
-        case "linear_gaussian":
-            return LinearGaussian(*widths, hidden_sizes=config.hidden_sizes, min_stddev=config.min_stddev)
-        case "product_of_gaussians":
-            return ProductOfGaussians(*widths, hidden_sizes=config.hidden_sizes, min_stddev=config.min_stddev)
-        case "mean":
-            return MeanAggregator(*widths, hidden_sizes=config.hidden_sizes)
-        case "blind":
-            return Blind(*widths)
+    """Build the encoder that ``config`` describes for the given widths.
 
+    Args:
+        config: the encoder's settings.
+        observation_dim: width of an observation, or of its features.
+        action_dim: width of an action as networks read it.
 
-def _feature_settings(config: EncoderConfig) -> dict[str, Any]:
-    """What every encoder takes that reads transitions into features."""
-    return {
-        "hidden_sizes": config.hidden_sizes,
-        "feature_dim": config.feature_dim,
-        "head_sizes": config.head_sizes,
-        "min_stddev": config.min_stddev,
-    }
+    Raises:
+        TypeError: the registered factory returns something else than a ``ContextEncoder``.
+        ValueError: the encoder that it returns has other widths.
+    """
+    encoder: object = ENCODERS[config.kind](config, observation_dim, action_dim)
+    whose = f"The factory of the encoder {config.kind!r}"
+    if not isinstance(encoder, ContextEncoder):
+        raise TypeError(f"{whose} must return an encoders.ContextEncoder, got {abbreviated(encoder)}.")
+    wanted = {"observation_dim": observation_dim, "action_dim": action_dim, "latent_dim": config.latent_dim}
+    found = {width: getattr(encoder, width) for width in wanted}
+    if found != wanted:
+        raise ValueError(f"{whose} must return one with the widths {wanted}, got {found}.")
+    return encoder

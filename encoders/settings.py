@@ -22,6 +22,20 @@ class ConfigError(ValueError):
     """A setting is unknown, of the wrong type or out of its range."""
 
 
+class UnregisteredError(ConfigError):
+    """A name that nothing has registered, neither this library nor a module of the user's.
+
+    Args:
+        message: the name that was given, and those that are known.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"{message} If a module of yours registers it, import that module first; the scripts do so with "
+            "--import MODULE."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base class of config dataclasses: converts every value to its annotated type.
@@ -52,8 +66,8 @@ def converted(hint: Any, value: Any, name: str) -> Any:
     """Return ``value`` as the annotated type. Text is read as a number where one is wanted: YAML's ``1e-3`` is text.
 
     Args:
-        hint: bool, int, float, a Literal of strings, a tuple of any length, another config dataclass, or one of these
-            or None. Any lets every value pass.
+        hint: bool, int, float, str, a Literal of strings, a tuple of any length, another config dataclass, or one of
+            these or None. Any lets every value pass.
         value: plain Python, or NumPy's or PyTorch's.
         name: the setting's, for errors.
 
@@ -70,10 +84,10 @@ def converted(hint: Any, value: Any, name: str) -> Any:
         return converted(inner, value, name)
     plain: Any = value.tolist() if isinstance(value, np.generic | np.ndarray | Tensor) else value
     if origin is Literal:
-        return _chosen(arguments, plain, name)
+        return chosen(arguments, plain, name)
     if origin is tuple and isinstance(plain, Sequence) and not isinstance(plain, str | bytes | bytearray):
         return tuple(converted(arguments[0], item, f"{name}[{index}]") for index, item in enumerate(plain))
-    if hint is bool and isinstance(plain, bool):
+    if hint in (bool, str) and isinstance(plain, hint):
         return plain
     if hint is int and _is_number(plain, numbers.Integral) and abs(int(plain)) < INTEGERS:
         return int(plain)
@@ -86,9 +100,13 @@ def converted(hint: Any, value: Any, name: str) -> Any:
             return number
     if dataclasses.is_dataclass(hint) and type(value) is hint:
         return value
-    wanted = {bool: "true or false", int: "a whole number", float: "a finite number", tuple: "a list"}.get(
-        origin or hint
-    )
+    wanted = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a finite number",
+        str: "a text",
+        tuple: "a list",
+    }.get(origin or hint)
     if wanted is None:
         wanted = f"a {hint.__name__}"
     elif hint is int and _is_number(plain, numbers.Integral):
@@ -100,7 +118,17 @@ def _is_number(value: object, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _chosen(choices: tuple[Any, ...], value: Any, name: str) -> Any:
+def chosen(choices: Sequence[str], value: object, name: str) -> str:
+    """Return the choice that ``value`` is.
+
+    Args:
+        choices: what is accepted.
+        value: what was given.
+        name: the setting's, for the error.
+
+    Raises:
+        ConfigError: it is none of them; suggests the nearest one.
+    """
     for choice in choices:
         if isinstance(value, str) and value == choice:
             return choice

@@ -64,16 +64,10 @@ class MaxPooledBelief(NamedTuple):
     """(task,), transitions seen so far"""
 
 
-BeliefT = TypeVar("BeliefT", bound=tuple[Tensor, ...])
-"""A belief: a NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
-
-
-def choose(mask: Tensor, first: BeliefT, second: BeliefT) -> BeliefT:
-    """Take each task's row from ``first`` where ``mask`` (task,) is True, else from ``second``."""
-    rows = (
-        torch.where(mask.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(first, second, strict=True)
-    )
-    return type(first)(*rows)
+Belief = tuple[Tensor, ...]
+"""A NamedTuple of tensors whose first dimension is the task. An explicit value, never module state."""
+BeliefT = TypeVar("BeliefT", bound=Belief)
+"""An encoder's own kind of belief"""
 
 
 def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import gymnasium as gym
 import tyro
-from command_line import errors_in_one_line, load_to_act, path_argument
+from command_line import Modules, errors_in_one_line, load_to_act, path_argument
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -34,6 +34,7 @@ def main(
     seed: int = 0,
     out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
+    modules: Modules = (),
     z_follows_posterior: bool = False,
 ) -> int:
     """Adapt a trained agent to one task and show what happens.
@@ -46,13 +47,14 @@ def main(
         seed: of the trial's draws.
         out: folder of the picture; the run folder where None.
         distribution: module:Class of the task distribution, where the family is not a registered one.
+        modules: module that registers the agent's encoder or algorithm, where it is of your own.
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
     whole_number(seed, "--seed")
     if gif is not None and gif.suffix.lower() != ".gif":
         raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
-    model = load_to_act(run, distribution, z_follows_posterior=z_follows_posterior)
+    model = load_to_act(run, distribution, modules, z_follows_posterior=z_follows_posterior)
     chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
     settings = model.config.evaluation
     episodes = settings.episodes if episodes is None else episodes

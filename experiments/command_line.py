@@ -3,11 +3,12 @@
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 from gymnasium.error import DependencyNotInstalled
+from tyro.conf import UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 import agents
@@ -17,6 +18,7 @@ from pearl.model.arguments import folder_path
 from pearl.process.output import make_console
 from pearl.runs.run import RunError
 from pearl.tasks import find
+from pearl.tasks.user_modules import import_user_module
 
 Arguments = ParamSpec("Arguments")
 OURS = [Path(file).parent for file in (encoders.__file__, agents.__file__, pearl.__file__, __file__)]
@@ -38,6 +40,25 @@ EXPECTED = (
     ValueError,
 )
 """Errors that a script's input causes: their message is enough; other errors are bugs and keep their traceback"""
+
+
+Modules = Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")]
+"""How the scripts take a user's modules: ``--import MODULE``, once for each"""
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import a user's modules, which register families, encoders and algorithms.
+
+    Args:
+        names: dotted names, of modules in the present folder or installed ones.
+
+    Raises:
+        UserModuleError: a module does not exist, or importing it fails.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    for name in names:
+        import_user_module(name)
 
 
 def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
@@ -62,18 +83,22 @@ def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
     )
 
 
-def load_to_act(run: Path, distribution: str | None, *, z_follows_posterior: bool) -> pearl.MetaLearner:
+def load_to_act(
+    run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool
+) -> pearl.MetaLearner:
     """Load a trained agent to act with it, on the CPU.
 
     Args:
         run: run folder or checkpoint folder.
         distribution: module:Class of the task distribution; None where the family is a registered one.
+        modules: of the user's, which register what the agent was made of.
         z_follows_posterior: whether to act on what an episode shows within that episode; as trained where False.
 
     Raises:
+        UserModuleError: a module does not exist, or importing it fails.
         CheckpointError, ConfigError, UnknownFamilyError: as from ``pearl.load`` and ``pearl.tasks.find``.
     """
-    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+    import_modules(modules)
     return pearl.load(
         run,
         distribution=None if distribution is None else find(distribution),

@@ -2,6 +2,7 @@
 
     python experiments/compare.py point-robot --algorithms pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
+    python experiments/compare.py point-robot --import my_algorithm --algorithms pearl my_algorithm
     python experiments/compare.py point-robot --algorithms rl2 --total-steps 1000000 --apart
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
     python experiments/compare.py point-robot --total-steps 300000 --overview docs/comparison.md
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import Modules, errors_in_one_line, import_modules, path_argument
 from pages import with_table
 from reproduce import commit
 from tyro.conf import Positional
@@ -52,6 +53,7 @@ def main(
     out: Annotated[Path, path_argument("--out")] = Path("results/comparison"),
     page: Annotated[Path, path_argument("--page")] | None = None,
     overview: Annotated[Path, path_argument("--overview")] | None = None,
+    modules: Modules = (),
 ) -> None:
     """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
 
@@ -68,8 +70,10 @@ def main(
         page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
         overview: Markdown whose table of all families that ``out`` holds is brought up to date, where <!-- overview -->
             and <!-- / --> enclose it.
+        modules: module that registers a family, or an algorithm to compare, of your own.
     """
     use_threads(1)
+    import_modules(modules)
     make(family)
     console = make_console()
     checked_out = commit()

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, load_to_act, path_argument
+from command_line import Modules, errors_in_one_line, load_to_act, path_argument
 from tyro.conf import Positional
 
 from pearl.evaluation.protocol import check_disjoint
@@ -30,6 +30,7 @@ def main(
     seed: int | None = None,
     out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
+    modules: Modules = (),
     z_follows_posterior: bool = False,
 ) -> int:
     """Evaluate a trained agent on held-out tasks and return the process's exit code.
@@ -41,10 +42,11 @@ def main(
         seed: of the new tasks and of the protocol's draws; the run's evaluation seed where None.
         out: folder for evaluation.json and plots/; the run folder where None.
         distribution: module:Class of the task distribution, where the family is not a registered one.
+        modules: module that registers the agent's encoder or algorithm, where it is of your own.
         z_follows_posterior: act on what an episode shows within that episode, even where training did not.
     """
     console = make_console()
-    model = load_to_act(run, distribution, z_follows_posterior=z_follows_posterior)
+    model = load_to_act(run, distribution, modules, z_follows_posterior=z_follows_posterior)
     chosen = model.test_tasks
     if seed is not None:
         whole_number(seed, "--seed")
@@ -66,7 +68,7 @@ def main(
             "algorithm": model.config.algorithm,
             "seed": seed,
             "env_steps": model.num_timesteps,
-            "z_follows_posterior": getattr(model.agent.config, "z_follows_posterior", False),
+            "z_follows_posterior": getattr(model.config.agent, "z_follows_posterior", False),
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, path_argument
+from command_line import Modules, errors_in_one_line, import_modules, path_argument
 from numpy.typing import NDArray
 from pages import with_table
 from reproduce import commit
@@ -58,6 +58,7 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Annotated[Path, path_argument("--out")] = Path("results"),
     page: Annotated[Path, path_argument("--page")] | None = None,
+    modules: Modules = (),
 ) -> None:
     """Run what is missing of a study on one CPU thread, then draw and print it.
 
@@ -68,8 +69,10 @@ def main(
         seeds: one run each of every variant.
         out: folder of the results; the study's own bears the file's name.
         page: Markdown whose tables are brought up to date, each where <!-- FAMILY --> and <!-- / --> enclose it.
+        modules: module that registers a family or an encoder of your own.
     """
     use_threads(1)
+    import_modules(modules)
     console = make_console()
     checked_out = commit()
     folder = out / study.stem

@@ -3,6 +3,7 @@
     python experiments/train.py point-robot --seed 0
     python experiments/train.py point-robot --algorithm rl2
     python experiments/train.py my_module:MyDistribution
+    python experiments/train.py point-robot --import my_module --encoder.kind my_encoder
     python experiments/train.py --list
 
 Settings come from the family's preset, then from --config FILE.yaml, then from flags.
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from command_line import EXPECTED, FAILED, path_argument, report
+from command_line import EXPECTED, FAILED, Modules, import_modules, path_argument, report
 from rich.table import Table
 
 import pearl
@@ -67,7 +68,10 @@ class Common:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The algorithm."""
+    """The algorithm, and the modules that may bring it."""
+
+    modules: Modules = ()
+    """Module of yours to import first: what it registers is then known by its name. Give the flag once for each."""
 
     algorithm: str | None = None
     """Algorithm: pearl where None, or the run's own with --resume and --run-dir. --list shows all."""
@@ -76,14 +80,18 @@ class Chosen:
 def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     """Return the family, the command's settings and the run's config: preset, then YAML, then flags."""
     chosen, argv = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
+    import_modules(chosen.modules)
     algorithm = find_algorithm(chosen.algorithm or PEARLConfig.algorithm)
     if argv and argv[0] in ("--help", "-h"):
-        tyro.cli(arguments_of(preset(algorithm.config, "")), prog="train.py FAMILY [--algorithm NAME]", args=["--help"])
+        tyro.cli(
+            arguments_of(preset(algorithm.config, "")),
+            prog="train.py FAMILY [--algorithm NAME] [--import MODULE]",
+            args=["--help"],
+        )
     if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
         )
-    sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
     distribution, flags = find(argv[0]), argv[1:]
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
     if common.resume:
@@ -134,8 +142,9 @@ def arguments_of(base: Config) -> type[Any]:
         value = getattr(base, part.name)
         sections.append((part.name, type(value), dataclasses.field(default=value)))
     made: type[Any] = dataclasses.make_dataclass("Arguments", sections, bases=(Common,), frozen=True, kw_only=True)
-    made.__doc__ = "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [flags]. Algorithms: " + "; ".join(
-        f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items()
+    made.__doc__ = (
+        "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [--import MODULE] [flags]. Algorithms: "
+        + "; ".join(f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items())
     )
     return made
 
@@ -169,11 +178,13 @@ def resuming(argv: list[str]) -> str:
 def main(argv: list[str]) -> int:
     """Train, and return the process's exit code."""
     console = make_console()
-    if "--list" in argv:
-        console.print(family_table())
-        console.print(algorithm_table())
-        return 0
     try:
+        if "--list" in argv:
+            chosen, _ = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
+            import_modules(chosen.modules)
+            console.print(family_table())
+            console.print(algorithm_table())
+            return 0
         distribution, arguments, config = parse(argv)
         folder = folder_of(distribution, arguments, config.algorithm)
         use_threads(arguments.threads)

@@ -7,11 +7,14 @@ with uncollected():
     check_floors()
 
     from agents.finite import NonFiniteError
+    from encoders import UnregisteredError, register_encoder
     from pearl.adaptation.policy import AdaptedPolicy
     from pearl.adaptation.session import Session
+    from pearl.algorithms import register_algorithm
     from pearl.checkpoint.store import CheckpointError
     from pearl.config.reading import ConfigError
     from pearl.config.run import (
+        Config,
         EvaluationConfig,
         FOMAMLConfig,
         MAMLConfig,
@@ -27,8 +30,7 @@ with uncollected():
     )
     from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig
     from pearl.evaluation.protocol import Evaluation
-    from pearl.model.loading import load
-    from pearl.model.meta_learner import PEARL, MetaLearner
+    from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
         Categorical,
         EnvError,
@@ -48,6 +50,8 @@ with uncollected():
     )
     from pearl.tasks.registry import families
     from pearl.training.divergence import DivergedError
+    from pearl.training.off_policy import ReplayTraining, TrialReplayTraining
+    from pearl.training.on_policy import TrialTraining
     from pearl.version import __version__
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "Categorical",
     "CheckpointError",
     "CollectionConfig",
+    "Config",
     "ConfigError",
     "DivergedError",
     "EnvError",
@@ -71,6 +76,7 @@ __all__ = [
     "PEARLConfig",
     "RL2Config",
     "RecurrentSACConfig",
+    "ReplayTraining",
     "ReptileConfig",
     "Scale",
     "Session",
@@ -81,8 +87,11 @@ __all__ = [
     "TrainingConfig",
     "TransformerConfig",
     "TrialReplayConfig",
+    "TrialReplayTraining",
+    "TrialTraining",
     "Uniform",
     "UnknownFamilyError",
+    "UnregisteredError",
     "__version__",
     "check_task_distribution",
     "families",
@@ -92,5 +101,7 @@ __all__ = [
     "perturbed",
     "preset",
     "register",
+    "register_algorithm",
+    "register_encoder",
     "task_observed",
 ]

@@ -1,19 +1,10 @@
 """Meta-training reaches its published results: one seed of each family, from scratch (minutes)."""
 
 import pytest
-import torch
 
 import pearl
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def test_the_point_robot_reaches_its_published_score():

@@ -4,12 +4,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from email.parser import Parser
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.processes import ROOT
+
 PACKAGES = ("encoders", "agents", "pearl")
 # Lowest first: each may import itself and those before it.
 FLOORS = (*PACKAGES, "experiments")
@@ -18,7 +21,7 @@ MAX_LINES = 350
 STOREYS: dict[str, tuple[set[str], ...]] = {
     "encoders": (
         {"abbreviation", "kernels", "mlp"},
-        {"objectives", "settings", "types"},
+        {"objectives", "registration", "settings", "types"},
         {"base"},
         {"blind", "feature_encoder"},
         {"pooled", "sequence"},
@@ -34,9 +37,9 @@ STOREYS: dict[str, tuple[set[str], ...]] = {
     ),
     "pearl": (
         {"files", "floors", "process", "tasks", "version"},
-        {"checkpoint", "collection", "config", "plots"},
+        {"checkpoint", "collection", "config"},
         {"adaptation", "evaluation", "replay"},
-        {"training"},
+        {"plots", "training"},
         {"algorithms"},
         {"model"},
         {"runs"},
@@ -44,6 +47,8 @@ STOREYS: dict[str, tuple[set[str], ...]] = {
     ),
 }
 MAX_FILES = 12
+# What only training, drawing or some families need, and what takes long to import.
+HEAVY = {"PIL", "matplotlib", "metaworld", "mujoco", "rich", "stable_baselines3", "wandb"}
 
 
 def run_python(code: str, *, folder: Path, path: list[Path], site: bool = True) -> subprocess.CompletedProcess[str]:
@@ -270,15 +275,70 @@ def test_an_import_within_a_floor_is_seen_wherever_it_stands() -> None:
     assert imported_rooms(source, "pearl") == {"runs", "plots", "model"}
 
 
+def module_of(file: Path) -> str:
+    """The name by which a source file is imported; the scripts in experiments/ import each other by their stems."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("__init__", "experiments"))
+
+
+def imports_of(tree: ast.AST, *, within: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every module or name that a file imports absolutely, and whether it does so later than when it is loaded."""
+    for node in ast.iter_child_nodes(tree):
+        later = within or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        later |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, later) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from ((f"{node.module}.{alias.name}", later) for alias in node.names)
+        else:
+            yield from imports_of(node, within=later)
+
+
+def test_an_import_in_a_function_or_for_type_checkers_counts_as_later() -> None:
+    source = "import a\nfrom b import c\ntry:\n    import d\nexcept ImportError:\n    pass\n"
+    source += "def f():\n    if f:\n        import e\nif TYPE_CHECKING:\n    from g import h"
+    found = list(imports_of(ast.parse(source)))
+    assert found == [("a", False), ("b.c", False), ("d", False), ("e", True), ("g.h", True)]
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, list[tuple[str, bool]]]:
+    """For each module of ours what it imports: a module of ours by its own name, and whether it does so later."""
+    trees = {module_of(file): ast.parse(file.read_text()) for file in source_files(*FLOORS)}
+
+    def own(name: str) -> str:
+        return next((known for known in (name, name.rpartition(".")[0]) if known in trees), name)
+
+    return {module: [(own(name), later) for name, later in imports_of(tree)] for module, tree in trees.items()}
+
+
+def test_only_what_loads_a_heavy_package_is_imported_elsewhere_than_at_the_top(
+    imports: dict[str, list[tuple[str, bool]]],
+) -> None:
+    """A file whose loading loads a heavy package, as each file of plots loads matplotlib, counts as that package."""
+
+    def is_heavy(name: str, seen: frozenset[str] = frozenset()) -> bool:
+        at_top = [each for each, later in imports.get(name, []) if not later and each not in seen]
+        return name.partition(".")[0] in HEAVY or any(is_heavy(each, seen | {name}) for each in at_top)
+
+    without_need = {(module, name) for module in imports for name, later in imports[module] if later}
+    assert {(module, name) for module, name in without_need if not is_heavy(name)} == set()
+
+
+def test_no_files_import_each_other_in_a_circle(imports: dict[str, list[tuple[str, bool]]]) -> None:
+    graph = {module: {name for name, _ in found if name in imports} for module, found in imports.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(imports)
+
+
 def test_no_room_holds_more_files_than_a_reader_can_overlook() -> None:
-    folders = [folder for floor in PACKAGES for folder in [ROOT / floor, *(ROOT / floor).rglob("*/")]]
+    floors = (*FLOORS, "tests")
+    folders = [folder for floor in floors for folder in [ROOT / floor, *(ROOT / floor).rglob("*/")]]
     rooms = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
     assert {room: count for room, count in rooms.items() if count > MAX_FILES} == {}
 
 
 def test_importing_pearl_loads_nothing_heavy_that_only_training_or_drawing_needs(tmp_path: Path) -> None:
-    heavy = "{'stable_baselines3', 'matplotlib', 'wandb', 'mujoco', 'metaworld', 'rich', 'PIL'}"
-    shown = run_python(f"import sys, pearl; print({heavy} & set(sys.modules))", folder=tmp_path, path=[ROOT])
+    shown = run_python(f"import sys, pearl; print({HEAVY} & set(sys.modules))", folder=tmp_path, path=[ROOT])
     assert shown.stdout == "set()\n", shown.stderr
 
 

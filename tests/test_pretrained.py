@@ -1,7 +1,5 @@
 """What the pretrained agents can do, straight from a clone."""
 
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,8 +9,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import pearl
 from pearl.runs.report import posterior_path
 from pearl.studies.probes import calibration, probe
+from tests.support.processes import ROOT
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED = ROOT / "pretrained"
 FAMILIES = ("point-robot", "sparse-point-robot")
 
 

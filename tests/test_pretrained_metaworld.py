@@ -1,15 +1,14 @@
 """What the pretrained robot arm can do, straight from a clone."""
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("metaworld")
 
 import pearl
 from pearl.studies.probes import OtherZ
+from tests.support.processes import ROOT
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED = ROOT / "pretrained"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """What the pretrained half cheetahs and the ant can do, straight from a clone."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,9 @@ pytest.importorskip("mujoco")
 
 import pearl
 from pearl.studies.probes import OtherZ
+from tests.support.processes import ROOT
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED = ROOT / "pretrained"
 # Mean return of the last episode that an agent keeps to with room to spare, and of what it gets without its z.
 ADAPTED = {"cheetah-vel": -60.0, "cheetah-dir": 850.0, "ant-forward-backward": 550.0}
 UNADAPTED = {"cheetah-vel": -150.0, "cheetah-dir": 250.0, "ant-forward-backward": 100.0}

@@ -1,15 +1,14 @@
 """What the pretrained CartPole and Pendulum agents can do, straight from a clone."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import pearl
 from pearl.studies.probes import OtherZ
+from tests.support.processes import ROOT
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED = ROOT / "pretrained"
 # Mean return of the last episode that the agents keep to with room to spare, and of what a policy without z gets.
 ADAPTED = {"varying-cartpole": 480.0, "varying-pendulum": -250.0}
 UNADAPTED = {"varying-cartpole": 250.0, "varying-pendulum": -700.0}

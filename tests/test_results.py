@@ -8,8 +8,9 @@ import pytest
 from pearl.config.reading import from_mapping
 from pearl.config.run import PEARLConfig
 from pearl.tasks import Task, make
+from tests.support.processes import ROOT
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = ROOT / "results"
 RUNS = sorted(path.parent for path in RESULTS.glob("*/*seed*/tasks.json"))
 
 

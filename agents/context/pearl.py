@@ -19,6 +19,7 @@ from agents.losses import actor_loss, critic_loss, soft_bellman_target
 from agents.networks.features import make_features
 from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
 from encoders import (
+    Belief,
     Context,
     ContextEncoder,
     EncoderConfig,
@@ -33,7 +34,7 @@ from encoders.types import check_context, where_present
 class PEARLMemory(NamedTuple):
     """What PEARL knows of the tasks it is acting in."""
 
-    belief: Any
+    belief: Belief
     """The encoder's belief over everything seen in the trial, but for what is unread"""
     unread: tuple[Context, ...]
     """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
@@ -64,7 +65,7 @@ class _NetworkInputs(NamedTuple):
     terminated: Tensor
 
 
-class PEARLAgent(SoftActorCriticAgent):
+class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
@@ -107,6 +108,11 @@ class PEARLAgent(SoftActorCriticAgent):
         self._in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
+
+    @property
+    def reads_early_context(self) -> bool:
+        """Whether a loss compares the posterior with an early one."""
+        return self.config.early_kl_weight > 0
 
     @property
     def device(self) -> torch.device:
@@ -187,7 +193,7 @@ class PEARLAgent(SoftActorCriticAgent):
         steps, draws = memory.steps.masked_fill(ended, 0), memory.draws.advance(ended)
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
-    def infer(self, context: Context, belief: Any = None) -> Any:
+    def infer(self, context: Context, belief: Belief | None = None) -> Belief:
         """Fold a context, in the spaces' units, into a belief (the prior where None)."""
         check_context(context, self.observation_dim, self.action_dim)
         observation = where_present(self.features, context.observation, context.mask)
@@ -198,7 +204,8 @@ class PEARLAgent(SoftActorCriticAgent):
         encoded = Context(
             observation, self.actions.encode(context.action), context.reward, next_observation, context.mask
         )
-        return self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
+        updated: Belief = self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
+        return updated
 
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim).
@@ -306,7 +313,7 @@ class PEARLAgent(SoftActorCriticAgent):
         loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, inputs.reward, z)
         return {"reconstruction_loss": (self.config.reconstruction_weight, loss)}
 
-    def _information_bounds(self, posterior: Normal, early: Any) -> dict[str, tuple[float, Tensor]]:
+    def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from agents.finite import check_memory
-from agents.learning.on_policy import OnPolicyAgent, Policy, choose
+from agents.learning.on_policy import ActionDistribution, OnPolicyAgent, Policy, choose
 from agents.learning.ppo import OnPolicyConfig, clipped_surrogate, generalised_advantages, mean_of_steps, standardised
 from agents.types import ActionChoice, Transitions, Trials, check_transitions, episode_begins
 from encoders import ConfigError, mlp
@@ -76,7 +76,7 @@ class Lessons(NamedTuple):
     """(task, step) bool"""
 
 
-class GradientAgent(OnPolicyAgent):
+class GradientAgent(OnPolicyAgent[GradientMemory]):
     """A policy that adapts to its task by gradient steps on what it has just played. A ``MetaAgent``.
 
     Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
@@ -188,9 +188,10 @@ class GradientAgent(OnPolicyAgent):
             adapted=memory.adapted.index_put((ready,), memory.adapted[ready] + 1),
         )
 
-    def policies(self, parameters: Parameters, read: Tensor) -> Any:
+    def policies(self, parameters: Parameters, read: Tensor) -> ActionDistribution:
         """Return each task's policy where it reads ``read``, (task, …, width)."""
-        return vmap(self._policy)(parameters, read)
+        distribution: ActionDistribution = vmap(self._policy)(parameters, read)
+        return distribution
 
     def common_parameters(self, n_tasks: int) -> Parameters:
         """Return the learnt parameters as those of each of several tasks, with the gradient to them."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.base import NetworkAgent, initial_weights
+from agents.base import MemoryT, NetworkAgent, initial_weights
 from agents.finite import check_log_probs
 from agents.learning.ppo import OnPolicyConfig
 from agents.networks.actions import Actions, ContinuousActions, DiscreteActions
@@ -18,6 +18,8 @@ from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5
 """Of a Gaussian policy, in units of half the action's range"""
+ActionDistribution = ClippedGaussian | Categorical
+"""Of a policy, whose samples can be judged again"""
 
 
 class PolicyHead(nn.Module, ABC):
@@ -27,7 +29,7 @@ class PolicyHead(nn.Module, ABC):
     """Numbers that the network gives"""
 
     @abstractmethod
-    def forward(self, output: Tensor) -> Any:
+    def forward(self, output: Tensor) -> ActionDistribution:
         """Return the distribution that ``output`` (…, width) describes."""
 
     @abstractmethod
@@ -85,7 +87,7 @@ class Policy(nn.Module):
         hidden_sizes: widths of the hidden layers.
     """
 
-    def __init__(self, actions: Actions, input_dim: int, hidden_sizes: tuple[int, ...]) -> None:
+    def __init__(self, actions: Actions[Any], input_dim: int, hidden_sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.head = _make_head(actions)
         self.network = mlp(input_dim, hidden_sizes, self.head.width)
@@ -93,12 +95,13 @@ class Policy(nn.Module):
             for parameter in list(self.network.parameters())[-2:]:
                 parameter.mul_(0.01)
 
-    def forward(self, read: Tensor) -> Any:
+    def forward(self, read: Tensor) -> ActionDistribution:
         """Return the distribution over actions, given what is read (…, input_dim)."""
-        return self.head(self.network(read))
+        distribution: ActionDistribution = self.head(self.network(read))
+        return distribution
 
 
-class OnPolicyAgent(NetworkAgent, ABC):
+class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
     """Shared part of agents that learn from their own trials: what they read of observations, a policy, one optimizer.
 
     Args:
@@ -113,6 +116,7 @@ class OnPolicyAgent(NetworkAgent, ABC):
             observations.
     """
 
+    config: OnPolicyConfig
     policy: Policy
 
     def __init__(
@@ -123,7 +127,7 @@ class OnPolicyAgent(NetworkAgent, ABC):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space)
-        self.config: Any = config
+        self.config = config
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.make_networks()
@@ -136,7 +140,7 @@ class OnPolicyAgent(NetworkAgent, ABC):
         """Build the policy and what else reads the features."""
 
 
-def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
+def choose(policy: ActionDistribution, deterministic: Tensor, rng: torch.Generator) -> Tensor:
     """Return a sample for each task, or the likeliest one where ``deterministic`` (task,).
 
     Raises:
@@ -144,13 +148,13 @@ def choose(policy: Any, deterministic: Tensor, rng: torch.Generator) -> Tensor:
     """
     if isinstance(policy, Categorical):
         check_log_probs(policy.log_probs.numpy(force=True))
-    best: Tensor = policy.mode
+    best = policy.mode
     if deterministic.all():
         return best
     return torch.where(deterministic.view(-1, *[1] * (best.dim() - 1)), best, policy.sample(rng))
 
 
-def _make_head(actions: Actions) -> PolicyHead:
+def _make_head(actions: Actions[Any]) -> PolicyHead:
     if isinstance(actions, DiscreteActions):
         return CategoricalHead(actions)
     assert isinstance(actions, ContinuousActions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class PPOConfig(OnPolicyConfig):
 
 
 def gradient_steps(
-    agent: NetworkAgent,
+    agent: NetworkAgent[Any],
     config: OnPolicyConfig,
     n_tasks: int,
     loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],

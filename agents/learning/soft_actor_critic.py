@@ -8,12 +8,12 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from agents.base import NetworkAgent
+from agents.base import MemoryT, NetworkAgent
 from agents.config import SACConfig
 from agents.losses import temperature_loss
 
 
-class SoftActorCriticAgent(NetworkAgent):
+class SoftActorCriticAgent(NetworkAgent[MemoryT]):
     """Shared part of agents that learn by soft actor-critic (Haarnoja et al. 2018).
 
     Args:
@@ -26,9 +26,11 @@ class SoftActorCriticAgent(NetworkAgent):
         ValueError: an action space without finite bounds, or with too many actions.
     """
 
+    config: SACConfig
+
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any], config: SACConfig) -> None:
         super().__init__(observation_space, action_space)
-        self.config: Any = config
+        self.config = config
         self.target_entropy = (
             self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
         )

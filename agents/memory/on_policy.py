@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class MemoryAgentConfig(PPOConfig):
     """Whether each task's advantages are standardised by themselves rather than those of an iteration together."""
 
 
-class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
+class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
     """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
 
     What is remembered is as in ``TrialMemoryAgent``. Trained by proximal policy optimisation over whole trials.
@@ -48,7 +49,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent):
         self.value = mlp(read, self.config.hidden_sizes, 1)
 
     @abstractmethod
-    def make_memory(self, input_dim: int) -> SequenceModel:
+    def make_memory(self, input_dim: int) -> SequenceModel[Any]:
         """Build the sequence model for the width of a transition."""
 
     @torch.no_grad()

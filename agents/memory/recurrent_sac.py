@@ -49,7 +49,7 @@ class _Losses(NamedTuple):
     q_mean: Tensor
 
 
-class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent):
+class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
     """Recurrent soft actor-critic over trials (Ni et al. 2022, arXiv 2110.05038). A ``MetaAgent``.
 
     Actor and critics have a recurrent memory each, which their own loss alone teaches: of a shared one the critics'

@@ -1,15 +1,19 @@
 """What a memory-based agent remembers a trial with: a step at a time when acting, whole trials when learning."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from agents.memories import Rows
 from encoders import GatedRecurrentUnit
 
+StateT = TypeVar("StateT", bound=Rows)
+"""What a sequence model knows of trials"""
 
-class SequenceModel(nn.Module, ABC):
+
+class SequenceModel(nn.Module, ABC, Generic[StateT]):
     """Reads a trial's transitions in time order; what it knows of a trial is a state, which the caller holds.
 
     Reading a whole trial at once equals stepping through it.
@@ -19,15 +23,15 @@ class SequenceModel(nn.Module, ABC):
     """Numbers that it says of a trial"""
 
     @abstractmethod
-    def begin(self, n_tasks: int) -> Any:
+    def begin(self, n_tasks: int) -> StateT:
         """Return the state before any transition: tensors, a row per task."""
 
     @abstractmethod
-    def step(self, state: Any, transition: Tensor) -> Any:
+    def step(self, state: StateT, transition: Tensor) -> StateT:
         """Return the state after one more transition of each task, (task, input_dim)."""
 
     @abstractmethod
-    def read(self, state: Any) -> Tensor:
+    def read(self, state: StateT) -> Tensor:
         """Return what the state says of the trial so far, (task, width)."""
 
     @abstractmethod
@@ -39,7 +43,7 @@ class SequenceModel(nn.Module, ABC):
         """
 
 
-class GRU(SequenceModel):
+class GRU(SequenceModel[Tensor]):
     """A gated recurrent unit (Cho et al. 2014), as in RL² (Duan et al. 2016).
 
     Args:

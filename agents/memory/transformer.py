@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agents.memory.on_policy import MemoryAgent, MemoryAgentConfig
 from agents.memory.sequence_models import SequenceModel
-from encoders import ConfigError, mlp
+from encoders import ConfigError, mlp, multi_head_attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class AttentionState(NamedTuple):
     """(task, width), what is said of the trial so far"""
 
 
-class CausalTransformer(SequenceModel):
+class CausalTransformer(SequenceModel[AttentionState]):
     """A causal transformer (Vaswani et al. 2017), normalised before each part; layers see a window of transitions.
 
     Distance takes the place of position, as a bias that grows with it, at a rate of its own for each head (ALiBi, Press
@@ -93,7 +93,8 @@ class CausalTransformer(SequenceModel):
             query, key, value = block.projected(hidden)
             keys.append(torch.cat([state.keys[:, layer, 1:], key], dim=1))
             values.append(torch.cat([state.values[:, layer, 1:], value], dim=1))
-            hidden = block.after(hidden, self._attend(query, keys[-1], values[-1], bias))
+            attended = multi_head_attention(query, keys[-1], values[-1], bias, self.heads)
+            hidden = block.after(hidden, attended)
         output = self.norm(hidden).squeeze(1)
         return AttentionState(torch.stack(keys, 1), torch.stack(values, 1), state.seen + 1, output)
 
@@ -108,13 +109,8 @@ class CausalTransformer(SequenceModel):
         bias = self._bias(age).masked_fill((age < 0) | (age >= self.window), -math.inf)
         for block in self._blocks:
             query, key, value = block.projected(hidden)
-            hidden = block.after(hidden, self._attend(query, key, value, bias))
+            hidden = block.after(hidden, multi_head_attention(query, key, value, bias, self.heads))
         return functional.pad(self.norm(hidden), (0, 0, 1, 0))
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return attended.transpose(1, 2).flatten(-2)
 
     def _bias(self, age: Tensor) -> Tensor:
         """Return what each head takes off the attention to transitions of that age (…), (head, …)."""
@@ -122,7 +118,11 @@ class CausalTransformer(SequenceModel):
 
 
 class _Block(nn.Module):
-    """Attention and perceptron, each added to what it read."""
+    """Attention and perceptron, each added to what it read.
+
+    Apart from the blocks of ``encoders.WindowedAttention``: a transition's keys and values are kept while acting, one
+    projection with biases gives all three, and checkpoints hold its parameters by these names.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 
 from agents.base import NetworkAgent
+from agents.config import LearningSettings
 from agents.finite import check_memory
-from agents.memories import leaves, where_rows
+from agents.memories import Rows, leaves, where_rows
 from agents.memory.sequence_models import SequenceModel
-from agents.networks.features import ImageFeatures, VectorFeatures
 from agents.types import Transitions, check_transitions
 
 
 class TrialMemory(NamedTuple):
     """What a memory-based agent knows of the tasks it is acting in."""
 
-    state: Any
+    state: Rows
     """The sequence model's, a row per task"""
     begins: Tensor
     """(task, 1), 1.0 where an episode is about to begin"""
 
 
-class TrialMemoryAgent(NetworkAgent):
+class TrialMemoryAgent(NetworkAgent[TrialMemory]):
     """Shared part of agents that act on what a sequence model remembers of the trial (Duan et al. 2016).
 
     The memory outlasts episodes and is new for each trial. It reads each transition (observation, action, reward,
@@ -30,9 +30,8 @@ class TrialMemoryAgent(NetworkAgent):
     step, unlike Duan et al.'s, it has but the observation to tell it that another episode ended.
     """
 
-    config: Any
-    features: VectorFeatures | ImageFeatures
-    memory: SequenceModel
+    config: LearningSettings
+    memory: SequenceModel[Any]
     """What acting remembers a trial with"""
 
     @property

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -30,7 +30,11 @@ class SoftValue(NamedTuple):
     """(task, step), in nats; an estimate from one action where actions are continuous"""
 
 
-class Actions(nn.Module, ABC):
+PolicyT = TypeVar("PolicyT", SquashedGaussian, Categorical)
+"""A distribution over actions"""
+
+
+class Actions(nn.Module, ABC, Generic[PolicyT]):
     """One kind of action space. It holds no parameters: those are the actor's and the critics' that it makes."""
 
     width: int
@@ -64,7 +68,7 @@ class Actions(nn.Module, ABC):
         """Return rows (…, width), in the space's units, as the networks read them, (…, encoded_width)."""
 
     @abstractmethod
-    def choose(self, policy: Any, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
+    def choose(self, policy: PolicyT, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a row for each task, (task, width): the likeliest action where ``greedy`` (task,), else a sample.
 
         None says that no task is greedy.
@@ -81,7 +85,7 @@ class Actions(nn.Module, ABC):
     @abstractmethod
     def soft_value(
         self,
-        policy: Any,
+        policy: PolicyT,
         critics: nn.Module,
         observation: Tensor,
         z: Tensor,
@@ -91,7 +95,7 @@ class Actions(nn.Module, ABC):
         """Return the policy's soft value by ``critics``, with the gradient to the policy."""
 
 
-class ContinuousActions(Actions):
+class ContinuousActions(Actions[SquashedGaussian]):
     """A Box with finite bounds; networks read and give actions scaled to [-1, 1]."""
 
     _actor = Actor
@@ -155,7 +159,7 @@ class ContinuousActions(Actions):
         return SoftValue(soft_value(self.q(critics, observation, action, z), log_prob, temperature), -log_prob)
 
 
-class DiscreteActions(Actions):
+class DiscreteActions(Actions[Categorical]):
     """A finite set (Christodoulou 2019): expectations over all actions take the place of samples.
 
     Every combination of a MultiDiscrete or MultiBinary space is an action of its own, so that nothing need be assumed
@@ -192,8 +196,7 @@ class DiscreteActions(Actions):
     def choose_in_numpy(  # noqa: D102
         self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
     ) -> Tensor:
-        if not math.isfinite(np.vdot(output, output)):
-            check_log_probs(output)
+        check_log_probs(output)
         return self._chosen(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
@@ -214,7 +217,7 @@ class DiscreteActions(Actions):
         return SoftValue(expected_soft_value(q, policy.log_probs, temperature), policy.entropy())
 
 
-def make_actions(space: gym.Space[Any]) -> Actions:
+def make_actions(space: gym.Space[Any]) -> Actions[Any]:
     """Return what soft actor-critic needs of ``space``, which ``check_spaces`` has accepted."""
     if is_discrete(space):
         return DiscreteActions(space)

@@ -1,7 +1,8 @@
 """An encoder that attends to the newest transitions of a trial."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from encoders.feature_encoder import FeatureEncoder
 from encoders.kernels.static_shapes import shapes_are_static
 from encoders.mlp import mlp
 from encoders.sequence.gaps import without_gaps
-from encoders.types import Context, where_present
+from encoders.types import CONTEXT_FIELDS, Context, where_present
 
 BLOCKS = 2
 """Transformer blocks through which transitions read each other"""
@@ -45,16 +46,42 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
     zero: order, which says nothing of a fixed task, does not matter until a gradient says that it does.
 
     Args:
-        widths: of observations, actions and z, as ``FeatureEncoder`` takes them.
-        settings: those of ``FeatureEncoder``.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        latent_dim: width of z.
+        context_fields: parts of a transition the encoder reads.
+        hidden_sizes: widths of the feature network's hidden layers.
+        feature_dim: width of the features and of what they become.
+        head_sizes: widths of the head's hidden layers.
+        min_stddev: floor of the posterior's standard deviation.
         window: transitions that are kept.
     """
 
     reads_amount = True
 
-    def __init__(self, *widths: Any, window: int = 128, **settings: Any) -> None:
-        super().__init__(*widths, **settings)
-        feature_dim = self.feature_dim
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        latent_dim: int,
+        context_fields: Sequence[str] = CONTEXT_FIELDS[:3],
+        *,
+        hidden_sizes: Sequence[int] = (128, 128),
+        feature_dim: int = 128,
+        head_sizes: Sequence[int] = (128,),
+        min_stddev: float = 1e-3,
+        window: int = 128,
+    ) -> None:
+        super().__init__(
+            observation_dim,
+            action_dim,
+            latent_dim,
+            context_fields,
+            hidden_sizes=hidden_sizes,
+            feature_dim=feature_dim,
+            head_sizes=head_sizes,
+            min_stddev=min_stddev,
+        )
         self.window = window
         self.ages = nn.Parameter(torch.zeros(window, feature_dim))
         self.blocks = nn.ModuleList(_Block(feature_dim) for _ in range(BLOCKS))
@@ -94,6 +121,24 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
         return self.read(torch.cat([pooled, amount], dim=-1), belief.n_held)
 
 
+def multi_head_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, n_heads: int) -> Tensor:
+    """Return what each query finds, every head in its own share of the width (Vaswani et al. 2017, section 3.2).
+
+    Args:
+        queries: (task, query, width).
+        keys: (task, token, width).
+        values: (task, token, width).
+        mask: broadcasts to (task, head, query, token); False hides a token, a number is added to its attention.
+        n_heads: divides the width.
+
+    Returns:
+        (task, query, width).
+    """
+    queries, keys, values = (rows.unflatten(-1, (n_heads, -1)).transpose(1, 2) for rows in (queries, keys, values))
+    found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return found.transpose(1, 2).flatten(2)
+
+
 class _Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, section 3.2) of inputs that norms have given biases already."""
 
@@ -106,13 +151,9 @@ class _Attention(nn.Module):
 
     def forward(self, asking: Tensor, asked: Tensor, present: Tensor) -> Tensor:
         """Return what ``asking`` (task, query, dim) find among ``asked`` (task, token, dim) that are ``present``."""
-        queries, keys, values = (
-            rows.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-            for rows in (self.queries(asking), *self.keys_and_values(asked).chunk(2, dim=-1))
-        )
-        mask = present[:, None, None, :]
-        found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        output: Tensor = self.output(found.transpose(1, 2).flatten(2))
+        keys, values = self.keys_and_values(asked).chunk(2, dim=-1)
+        found = multi_head_attention(self.queries(asking), keys, values, present[:, None, None, :], self.n_heads)
+        output: Tensor = self.output(found)
         return output
 
 

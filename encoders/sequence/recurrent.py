@@ -1,6 +1,7 @@
 """An encoder that reads a trial in time order and keeps a hidden state."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from encoders.feature_encoder import FeatureEncoder
 from encoders.kernels.gated_recurrence import GatedRecurrentUnit
 from encoders.kernels.static_shapes import shapes_are_static
 from encoders.sequence.gaps import without_gaps
-from encoders.types import Context, where_present
+from encoders.types import CONTEXT_FIELDS, Context, where_present
 
 
 class RecurrentBelief(NamedTuple):
@@ -35,12 +36,38 @@ class RecurrentFeatures(FeatureEncoder[RecurrentBelief]):
     starts there, and one that follows an early context as the same trial going on.
 
     Args:
-        widths: of observations, actions and z, as ``FeatureEncoder`` takes them.
-        settings: those of ``FeatureEncoder``; ``feature_dim`` is the hidden state's width too.
+        observation_dim: width of an observation.
+        action_dim: width of an action.
+        latent_dim: width of z.
+        context_fields: parts of a transition the encoder reads.
+        hidden_sizes: widths of the feature network's hidden layers.
+        feature_dim: width of the features and of the hidden state.
+        head_sizes: widths of the head's hidden layers.
+        min_stddev: floor of the posterior's standard deviation.
     """
 
-    def __init__(self, *widths: Any, **settings: Any) -> None:
-        super().__init__(*widths, **settings)
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        latent_dim: int,
+        context_fields: Sequence[str] = CONTEXT_FIELDS[:3],
+        *,
+        hidden_sizes: Sequence[int] = (128, 128),
+        feature_dim: int = 128,
+        head_sizes: Sequence[int] = (128,),
+        min_stddev: float = 1e-3,
+    ) -> None:
+        super().__init__(
+            observation_dim,
+            action_dim,
+            latent_dim,
+            context_fields,
+            hidden_sizes=hidden_sizes,
+            feature_dim=feature_dim,
+            head_sizes=head_sizes,
+            min_stddev=min_stddev,
+        )
         self.recurrence = GatedRecurrentUnit(self.feature_dim, self.feature_dim)
 
     def prior(self, n_tasks: int) -> RecurrentBelief:  # noqa: D102

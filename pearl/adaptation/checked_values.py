@@ -26,7 +26,7 @@ def observed(space: gym.Space[Any], observation: Any, *, single: bool = True) ->
         ValueError: it does not have the space's form.
     """
     rows = observation_row(space, observation) if single else checked_rows(space, observation)
-    if not math.isfinite(np.vdot(rows, rows)) and not is_finite(rows):
+    if not is_finite(rows):
         raise _not_finite("observation", rows, space)
     return rows
 
@@ -37,7 +37,7 @@ def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
     Raises:
         NonFiniteError: a number is NaN or infinite.
     """
-    if not math.isfinite(sum(rows.ravel().tolist())):  # the fastest for as few numbers
+    if not is_finite(rows):
         raise NonFiniteError(f"The agent's action is {rows}, which is not finite. {ACTION_REMEDY}")
     return env_actions(space, rows)
 

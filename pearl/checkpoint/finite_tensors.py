@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+
+from agents.finite import is_finite_tensor
 
 
 class Fault(NamedTuple):
@@ -31,13 +32,7 @@ def first_fault(groups: Mapping[str, Mapping[str, Tensor]], *, without_temperatu
     """
     for group, tensors in groups.items():
         for name, tensor in tensors.items():
-            if _is_finite(tensor) or (without_temperature and name == "log_temperature" and tensor == -math.inf):
+            if is_finite_tensor(tensor) or (without_temperature and name == "log_temperature" and tensor == -math.inf):
                 continue
             return Fault(group, name, int((~tensor.isfinite()).sum()), tensor.numel())
     return None
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
-    return all(math.isfinite(bound) for bound in torch.stack(tensor.aminmax()).tolist())  # without a mask

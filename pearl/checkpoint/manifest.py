@@ -181,7 +181,7 @@ def verify_file(folder: Path, file: DataFile, *, sealed: bool = True) -> Path:
             if size != file.size:
                 change = "truncated" if size < file.size else "altered: it has grown"
                 raise CheckpointError(
-                    f"{path} is {change}: it has {size:,} bytes, the manifest lists {file.size:,}. {restore}"
+                    f"{path} is {change}: {size:,} bytes, while the manifest lists {file.size:,}. {restore}"
                 )
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

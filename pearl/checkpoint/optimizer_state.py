@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from agents.finite import is_finite_tensor
 from encoders.abbreviation import shortened
 
 _NEVER_NEGATIVE = (".step", ".exp_avg_sq", ".max_exp_avg_sq")
@@ -88,7 +89,7 @@ def _check_form(name: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Non
     shape, dtype = (torch.Size(()), torch.float32) if is_step else (parameter.shape, parameter.dtype)
     if tensor.shape != shape or tensor.dtype != dtype:
         raise _mismatch(f"{name!r} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {tuple(shape)}")
-    if not bool(tensor.isfinite().all()) or (name.endswith(_NEVER_NEGATIVE) and bool((tensor < 0).any())):
+    if not is_finite_tensor(tensor) or (name.endswith(_NEVER_NEGATIVE) and bool((tensor < 0).any())):
         raise _mismatch(f"{name!r} holds numbers that no step gives: they are not finite, or negative")
     if is_step and float(tensor) % 1 != 0:
         raise _mismatch(f"{name!r} is {float(tensor)}, expected a number of gradient steps")

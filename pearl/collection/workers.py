@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from itertools import chain
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pearl.collection.worker_process import NAME_PREFIX, STOP_SIGNALS, Failed, work
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.infos import EnvError, merged
-from pearl.tasks.vector_env import prepare
+from pearl.tasks.vector_env import checked_reset_mask, prepare
 
 GRACE_S = 5.0
 """Seconds that workers are given to close their environments before they are killed"""
@@ -122,7 +123,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             seed = [None if seed is None else seed + row for row in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise ValueError(f"There must be {self.num_envs} seeds, one per environment, got {len(seed)}.")
-        mask = _checked_mask(options, self.num_envs)
+        mask = checked_reset_mask(options, self.num_envs)
         parts = {}
         for worker in self._workers:
             own = mask[worker.rows]
@@ -232,8 +233,6 @@ def _start_server() -> None:
     It and its workers would else die of them until they come to say that they ignore them. Where the server runs
     already, this does nothing.
     """
-    from multiprocessing import forkserver, resource_tracker  # which Windows has no use for
-
     # Before the signals are held back: where it starts the tracker, it lets them through again.
     resource_tracker.ensure_running()
     held_back = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -267,17 +266,6 @@ def _pickled(distribution: TaskDistribution) -> bytes:
             f"{type(distribution).__name__} cannot be pickled, as worker processes need ({error}). Define it at the "
             "top level of a module, with no lambda, file or environment in its attributes; or use make_vec_env(tasks)."
         ) from error
-
-
-def _checked_mask(options: dict[str, Any] | None, n: int) -> NDArray[np.bool_]:
-    if options is None or "reset_mask" not in options:
-        return np.ones(n, np.bool_)
-    mask = options["reset_mask"]
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"options['reset_mask'] must be a numpy array of bool, got {mask!r}.")
-    if mask.shape != (n,) or not mask.any():
-        raise ValueError(f"options['reset_mask'] must be ({n},) with a True in it, got {mask}.")
-    return mask
 
 
 def _rows(space: gym.Space[Any], actions: Any, rows: slice, n: int) -> Any:

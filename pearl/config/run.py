@@ -3,10 +3,11 @@
 import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from agents import (
     GradientAgentConfig,
+    LearningSettings,
     MAMLAgentConfig,
     PEARLAgentConfig,
     RecurrentSACAgentConfig,
@@ -69,7 +70,7 @@ class Config(Settings):
 
     algorithm: ClassVar[str]
     """The algorithm's name in ``pearl.algorithms.ALGORITHMS``"""
-    agent: Any
+    agent: LearningSettings
     """The agent's settings."""
     training: CollectionConfig = field(default_factory=CollectionConfig)
     """Meta-training."""
@@ -96,16 +97,6 @@ class PEARLConfig(Config):
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
-
-    def longest_context(self, horizon: int) -> int:
-        """Return the most transitions that a belief holds in training or in evaluation.
-
-        Args:
-            horizon: steps of an episode, of the first task where they differ.
-        """
-        training = self.training
-        in_training = training.max_context + (training.rewarded_context if training.relabel_candidates > 0 else 0)
-        return max(in_training, self.evaluation.episodes * horizon)
 
 
 def _infers_nothing() -> EncoderConfig:

@@ -126,6 +126,11 @@ class TrainingConfig(ReplayConfig):
                 f"({self.n_train_tasks})."
             )
 
+    @property
+    def longest_context(self) -> int:
+        """Transitions of the longest context in training, those of a relabelled one with its early one."""
+        return self.max_context + (self.rewarded_context if self.relabel_candidates > 0 else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReplayConfig(ReplayConfig):

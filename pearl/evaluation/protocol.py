@@ -12,13 +12,13 @@ from agents import MetaAgent
 from pearl.collection.references import OracleAgent, RandomAgent
 from pearl.collection.rollout import Trajectories, observed, rollout
 from pearl.collection.workers import make_envs
+from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
 
 REFERENCE_EPISODES = 50
 """Episodes per task behind each end of the score"""
 RANDOM_EPISODES = 5
 """Episodes per task behind the random policy's line in pictures, where there is no score for it to be an end of"""
-BOOTSTRAP_SAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +92,18 @@ class Evaluation:
     def score_ci95(self) -> tuple[float, float] | None:
         """95 % bootstrap interval over tasks of the last episode's normalised score."""
         scores = self.references.score(self.returns[:, -1])
-        return None if scores is None else bootstrap_interval(scores)
+        if scores is None:
+            return None
+        low, high = mean_interval(scores)
+        return float(low), float(high)
 
     def figures(self) -> dict[str, float]:
         """Return the figures to log: means over tasks, for each episode by its number from 1."""
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
-        if self.score is not None and self.score_ci95 is not None:
+        ends = self.score_ci95
+        if self.score is not None and ends is not None:
             values["test/score"] = self.score
-            values["test/score_low"], values["test/score_high"] = self.score_ci95
+            values["test/score_low"], values["test/score_high"] = ends
         if self.success_per_episode is not None:
             values |= {f"test/success_ep{n}": float(rate) for n, rate in enumerate(self.success_per_episode, 1)}
         return values
@@ -192,14 +196,6 @@ def measure_references(
         random_by_task=tuple(by_task[0].tolist()),
         oracle_by_task=tuple(by_task[1].tolist()) if known else (),
     )
-
-
-def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (n,)."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(BOOTSTRAP_SAMPLES, len(values)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def check_disjoint(train: Sequence[Task], test: Sequence[Task]) -> None:

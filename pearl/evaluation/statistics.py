@@ -5,7 +5,7 @@ and resample the runs of each. Here a run is a seed, which draws test tasks of i
 both vary. ``interval`` therefore resamples in two stages, the runs and then each chosen run's tasks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 RESAMPLES = 2_000
+"""Draws of every bootstrap interval"""
+SEED = 0
+"""Seed of every interval's draws, so that the same values have the same interval wherever it is shown"""
 
 
 def interquartile_mean(values: FloatArray) -> FloatArray:
@@ -64,19 +67,36 @@ def probability_of_improvement(ours: FloatArray, theirs: FloatArray) -> float:
     return float(((ours > theirs) + 0.5 * (ours == theirs)).mean())
 
 
-def interval(
-    statistic: Callable[..., ArrayLike], *samples: FloatArray, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[FloatArray, FloatArray]:
-    """Return the 95 % percentile bootstrap interval of a statistic, resampling runs and then the tasks of each.
+def mean_over_tasks(values: FloatArray) -> FloatArray:
+    """Return the mean over the first dimension of values (task, …), leaving NaN out; NaN where nothing is left."""
+    known = np.isfinite(values)
+    count = known.sum(0)
+    total = np.where(known, values, 0.0).sum(0)
+    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
 
-    A single run is all that there is to choose, and its interval is of tasks alone. Of few runs the interval is rough:
-    three can be drawn in ten ways.
+
+def mean_interval(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the ``interval`` of the mean over the tasks of one run.
 
     Args:
-        statistic: of as many arrays as there are samples.
+        values: (task, …); NaN is left out.
+
+    Returns:
+        The lower and the upper end, (…) each; NaN where no value is known.
+    """
+    return interval(lambda chosen: mean_over_tasks(chosen[0]), values[None])
+
+
+def interval(statistic: Callable[..., ArrayLike], *samples: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the 95 % percentile bootstrap interval of a statistic, resampling runs and then the tasks of each.
+
+    Where there is a single run, its tasks alone are resampled. Of few runs the interval is rough: three can be drawn
+    in ten ways.
+
+    Args:
+        statistic: of as many arrays as there are samples. A resample whose statistic is NaN is left out.
         samples: (run, task, …) each, of the same runs and tasks; all are resampled alike.
-        resamples: how many.
-        seed: of the draws, so that the same values have the same interval.
 
     Returns:
         The lower and the upper end, each of the statistic's shape.
@@ -88,9 +108,17 @@ def interval(
     if len(shapes) != 1 or 0 in min(shapes):
         raise ValueError(f"samples must be of the same runs and tasks, one at least; found {sorted(shapes)}.")
     n_runs, n_tasks = shapes.pop()
-    rng = np.random.default_rng(seed)
-    runs = rng.integers(n_runs, size=(resamples, n_runs, 1))
-    tasks = rng.integers(n_tasks, size=(resamples, n_runs, n_tasks))
+    rng = np.random.default_rng(SEED)
+    runs = rng.integers(n_runs, size=(RESAMPLES, n_runs, 1))
+    tasks = rng.integers(n_tasks, size=(RESAMPLES, n_runs, n_tasks))
     found = [statistic(*(sample[chosen] for sample in samples)) for chosen in zip(runs, tasks, strict=True)]
-    low, high = np.percentile(np.asarray(found, dtype=np.float64), [2.5, 97.5], axis=0)
+    low, high = quantiles(np.asarray(found, dtype=np.float64), (0.025, 0.975))
     return low, high
+
+
+def quantiles(values: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Return quantiles (level, …) over the first dimension of values (n, …), leaving NaN out; NaN of none."""
+    columns = [column[np.isfinite(column)] for column in values.reshape(len(values), -1).T]
+    nothing = np.full(len(levels), np.nan)
+    found = [np.quantile(column, levels) if column.size else nothing for column in columns]
+    return np.stack(found, axis=1).reshape(len(levels), *values.shape[1:])

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from encoders.abbreviation import abbreviated, shortened
-from encoders.settings import converted
+from encoders.settings import UnregisteredError, converted
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
@@ -18,13 +18,14 @@ from pearl.config.run import Config, PEARLConfig
 from pearl.config.training import TrainingConfig
 from pearl.model.arguments import folder_path
 from pearl.model.document import ModelDocument, read_document
-from pearl.model.meta_learner import MetaLearner, learner_of
-from pearl.model.saving import CHECKPOINT, is_without_temperature
+from pearl.model.saving import CHECKPOINT, SavedModel, is_without_temperature
 from pearl.model.shapes import check_weights
 from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
 from pearl.training.learner import learning_device
+
+ModelT = TypeVar("ModelT", bound=SavedModel)
 
 
 def load_config(path: str | Path) -> Config:
@@ -38,34 +39,15 @@ def load_config(path: str | Path) -> Config:
     return _described(folder, checkpoint.document, checkpoint.paths[STATE]).config
 
 
-def load(
+def load_model(
+    kind: type[ModelT],
     path: str | Path,
     *,
-    distribution: TaskDistribution | None = None,
-    device: Literal["cpu", "cuda"] | None = None,
-    z_follows_posterior: bool | None = None,
-) -> MetaLearner:
-    """Load a model from a checkpoint folder or from a run folder that holds one.
-
-    Args:
-        path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
-        distribution: the task distribution, where the family is not a registered one.
-        device: replaces ``training.device``: where the model is to learn on. A model acts on the CPU wherever
-            it learns, and to act alone "cpu" will do for every model.
-        z_follows_posterior: replaces ``agent.z_follows_posterior``: whether acting uses what an episode shows
-            within that episode already. It needs no other training.
-
-    Returns:
-        A ``PEARL``, or a ``MetaLearner`` where another algorithm was trained.
-
-    Raises:
-        ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its
-            algorithm; an algorithm without z.
-        CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle; it
-            was trained on a family that is not registered, or on other spaces; a weight is NaN or infinite.
-        ImportError: the family needs a package that is not installed.
-        TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
-    """
+    distribution: TaskDistribution | None,
+    device: Literal["cpu", "cuda"] | None,
+    z_follows_posterior: bool | None,
+) -> ModelT:
+    """Load a model that has to be of a class; arguments and exceptions are those of the class's ``load``."""
     folder = find_checkpoint(folder_path(path))
     if distribution is not None:
         check_distribution(distribution, "distribution")
@@ -95,9 +77,15 @@ def load(
         config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
     if isinstance(config.training, TrainingConfig):
         learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
+    made = kind.class_of(config)
+    if kind not in made.__mro__:
+        raise CheckpointError(
+            f"{path} holds a model of {config.algorithm}, a {made.__name__}, which {kind.__name__}.load does not load. "
+            "Load it by pearl.load(path)."
+        )
     tasks = described.train_tasks, described.test_tasks
     try:
-        model = learner_of(config)(distribution or described.family, config, seed=described.seed, tasks=tasks)
+        model: ModelT = made(distribution or described.family, config, seed=described.seed, tasks=tasks)
     except (MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{checkpoint.paths[STATE]} describes a model that cannot be built: {shortened(str(error), 500)}"
@@ -115,6 +103,8 @@ def find_checkpoint(path: Path) -> Path:
 def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDocument:
     try:
         return read_document(document)
+    except UnregisteredError as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {shortened(str(error), 1000)}") from error
     except ConfigError as error:
         raise CheckpointError(
             f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"
@@ -174,7 +164,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         ) from error
 
 
-def _restore(model: MetaLearner, checkpoint: Checkpoint, described: ModelDocument) -> None:
+def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument) -> None:
     groups, paths = checkpoint.groups, checkpoint.paths
     fault = first_fault(groups, without_temperature=is_without_temperature(model.config))
     if fault is not None:

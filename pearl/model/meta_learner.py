@@ -10,17 +10,18 @@ import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
+from encoders import ContextEncoder
 from pearl.adaptation.policy import AdaptedPolicy, adapt
 from pearl.adaptation.session import Session
 from pearl.algorithms import find_algorithm
 from pearl.config.run import Config, PEARLConfig, load_preset
+from pearl.config.training import TrainingConfig
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.model import arguments
 from pearl.model.saving import save
 from pearl.model.sb3_interface import SB3Interface
 from pearl.tasks import Task, TaskDistribution, family_name, time_limit
 from pearl.tasks.arguments import check_tasks, family_of
-from pearl.training.base import MetaTraining
 from pearl.training.off_policy import ReplayTraining
 
 if TYPE_CHECKING:
@@ -75,16 +76,21 @@ class MetaLearner(SB3Interface):
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
         weight_rng = torch.Generator().manual_seed(weight_seed)
-        self.agent: Any = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
-        if isinstance(config, PEARLConfig):
-            self.agent.encoder.evidence_limit = config.longest_context(self.horizon)
-        self.training: MetaTraining = algorithm.training(
-            self.agent, self.task_distribution, self.train_tasks, config, training_seed
-        )
+        self.agent = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
+        encoder = getattr(self.agent, "encoder", None)
+        if isinstance(encoder, ContextEncoder) and isinstance(config.training, TrainingConfig):
+            in_evaluation = config.evaluation.episodes * self.horizon
+            encoder.evidence_limit = max(config.training.longest_context, in_evaluation)
+        self.training = algorithm.training(self.agent, self.task_distribution, self.train_tasks, config, training_seed)
         self.wall_s = 0.0
         self.next_evaluation = 0
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
+
+    @staticmethod
+    def class_of(config: Config) -> "type[MetaLearner]":
+        """Return the class of the models with such settings."""
+        return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner
 
     def learn(
         self,
@@ -329,6 +335,5 @@ class PEARL(MetaLearner):
         }
 
 
-def learner_of(config: Config) -> Callable[..., MetaLearner]:
-    """Return the class of models with such settings."""
-    return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner
+learner_of = MetaLearner.class_of
+load = MetaLearner.load

@@ -4,10 +4,12 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import gymnasium as gym
 import torch
 
+from agents import LearningAgent
 from agents.finite import NonFiniteError
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.random_state import random_state_to_json
@@ -15,16 +17,42 @@ from pearl.checkpoint.store import write_checkpoint
 from pearl.config.reading import to_mapping
 from pearl.config.run import Config
 from pearl.model.migration import VERSION
+from pearl.tasks import Task, TaskDistribution
+from pearl.training.base import MetaTraining
 from pearl.version import __version__
-
-if TYPE_CHECKING:
-    from pearl.model.meta_learner import MetaLearner
 
 CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
 
 
-def save(model: "MetaLearner", path: Path, *, training_state: bool = True) -> None:
+class SavedModel:
+    """Base class: the state of a model that a checkpoint holds."""
+
+    family: str
+    config: Config
+    seed: int
+    train_tasks: list[Task]
+    test_tasks: list[Task]
+    task_distribution: TaskDistribution
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    horizon: int
+    """Steps of an episode"""
+    agent: LearningAgent[Any]
+    training: MetaTraining[Any, Any]
+    wall_s: float
+    """Seconds of training so far"""
+    next_evaluation: int
+    """Environment steps at which the next evaluation is due"""
+    _rng: torch.Generator
+
+    @staticmethod
+    def class_of(config: Config) -> type[Any]:
+        """Return the class of the models with such settings."""
+        raise NotImplementedError
+
+
+def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
     """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
 
     Args:
@@ -77,7 +105,7 @@ def is_without_temperature(config: Config) -> bool:
     return getattr(config.agent, "temperature", None) == 0
 
 
-def describe(model: "MetaLearner") -> dict[str, Any]:
+def describe(model: SavedModel) -> dict[str, Any]:
     """Return what a run's ``config.json`` holds."""
     return {
         "family": model.family,

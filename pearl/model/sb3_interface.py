@@ -2,7 +2,7 @@
 
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pearl.adaptation.policy import AdaptedPolicy
-from pearl.checkpoint.manifest import CheckpointError
+from pearl.model.loading import load_model
+from pearl.model.saving import SavedModel
 from pearl.tasks import TaskDistribution
-from pearl.training.base import MetaTraining
 
 if TYPE_CHECKING:
-    import gymnasium as gym
     from stable_baselines3.common.logger import Logger
 
     from pearl.model.training_envs import TrainingEnvs
@@ -53,18 +52,13 @@ _ELSEWHERE = {
 _WHERE = {name: where for where, names in _ELSEWHERE.items() for name in names.split()}
 
 
-class SB3Interface:
+class SB3Interface(SavedModel):
     """Base class: the attributes that stable-baselines3's callbacks, loggers and evaluation read.
 
     A public name of its algorithms that has no meaning here is an AttributeError that says what takes its place.
     """
 
-    agent: Any
-    training: MetaTraining
-    observation_space: "gym.Space[Any]"
-    action_space: "gym.Space[Any]"
     logger: "Logger"
-    _rng: torch.Generator
 
     def __init__(self) -> None:
         from pearl.model.callbacks import silent_logger  # stable-baselines3 takes as long to import as all of pearl
@@ -89,8 +83,7 @@ class SB3Interface:
     @property
     def policy(self) -> nn.Module:
         """The agent: a module that holds every network that is trained."""
-        agent: nn.Module = self.agent
-        return agent
+        return cast(nn.Module, self.agent)
 
     @property
     def device(self) -> torch.device:
@@ -149,18 +142,26 @@ class SB3Interface:
         device: Literal["cpu", "cuda"] | None = None,
         z_follows_posterior: bool | None = None,
     ) -> Self:
-        """Load a model as ``pearl.load`` does, and check that it is one of this class.
+        """Load a model from a checkpoint folder or from a run folder that holds one.
+
+        Args:
+            path: what ``model.save`` or ``train.py`` wrote; ``~`` is the home.
+            distribution: the task distribution, where the family is not a registered one.
+            device: replaces ``training.device``: where the model is to learn on. A model acts on the CPU wherever
+                it learns, and to act alone "cpu" will do for every model.
+            z_follows_posterior: replaces ``agent.z_follows_posterior``: whether acting uses what an episode shows
+                within that episode already. It needs no other training.
+
+        Returns:
+            A ``PEARL``, or a ``MetaLearner`` where another algorithm was trained.
 
         Raises:
-            CheckpointError: another algorithm's model, or as from ``pearl.load``.
-            ConfigError: as from ``pearl.load``.
+            ConfigError: the device to learn on is not there, or no GPU can learn with the model's settings or its
+                algorithm; an algorithm without z.
+            CheckpointError: no checkpoint there, or one that is truncated, altered, foreign, newer or carries a pickle;
+                it holds a model of another class than the one that loads it; it was trained on a family that is not
+                registered, or on other spaces; a weight is NaN or infinite.
+            ImportError: the family needs a package that is not installed.
+            TypeError, ValueError: ``path`` is empty or no path, or ``distribution`` is no task distribution.
         """
-        from pearl.model.loading import load
-
-        model: Any = load(path, distribution=distribution, device=device, z_follows_posterior=z_follows_posterior)
-        if not isinstance(model, cls):
-            raise CheckpointError(
-                f"{path} holds a model of {model.config.algorithm}, a {type(model).__name__}, which "
-                f"{cls.__name__}.load does not load. Load it by pearl.load(path)."
-            )
-        return model
+        return load_model(cls, path, distribution=distribution, device=device, z_follows_posterior=z_follows_posterior)

@@ -1,7 +1,7 @@
 """Comparison of a checkpoint's weights with its settings, before an agent takes memory."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,9 +33,9 @@ def check_weights(
         ValueError: they differ; names the first three that do.
         TypeError, RuntimeError: the settings describe no agent.
     """
-    make_agent: Callable[..., Any] = find_algorithm(config.algorithm).make_agent
+    algorithm = find_algorithm(config.algorithm)
     with torch.device("meta"), _at_most(len(found) + _SURPLUS):
-        agent = make_agent(observation_space, action_space, config, torch.Generator())
+        agent = algorithm.make_agent(observation_space, action_space, config, torch.Generator())
     expected = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}
     differing = [
         f"{abbreviated(name)} is {found.get(name, 'missing')}"

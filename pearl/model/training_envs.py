@@ -23,7 +23,9 @@ class TrainingEnvs(VecEnv):
         action_space: of one task.
     """
 
-    def __init__(self, training: MetaTraining, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    def __init__(
+        self, training: MetaTraining[Any, Any], observation_space: gym.Space[Any], action_space: gym.Space[Any]
+    ) -> None:
         # Not the parent's constructor: it asks the environments for their render mode, and so would build them.
         self._training = training
         self.num_envs = len(training.tasks)

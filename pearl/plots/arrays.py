@@ -54,37 +54,3 @@ def check_references(references: Mapping[str, float]) -> None:
     for label, value in references.items():
         if not np.isfinite(value):
             raise ValueError(f"the reference {label!r} must be a finite number; found {value}. Leave it out instead")
-
-
-def mean_over_tasks(values: FloatArray) -> FloatArray:
-    """The mean over the first dimension of values (task, n), leaving NaN out; NaN where nothing is left."""
-    known = np.isfinite(values)
-    count = known.sum(0)
-    total = np.where(known, values, 0.0).sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def quantiles_over_tasks(values: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """Quantiles (level, n) over the first dimension of values (task, n), leaving NaN out; NaN where nothing is left."""
-    columns = [column[np.isfinite(column)] for column in values.T]
-    nothing = np.full(len(levels), np.nan)
-    return np.stack([np.quantile(column, levels) if column.size else nothing for column in columns], axis=1)
-
-
-def bootstrap_interval(
-    values: FloatArray, rng: np.random.Generator, *, resamples: int = 2000
-) -> tuple[FloatArray, FloatArray]:
-    """The percentile bootstrap's 95 % interval of the mean over tasks.
-
-    Args:
-        values: (task, n); NaN is left out.
-        rng: draws the tasks of each resample.
-        resamples: how many.
-
-    Returns:
-        The lower and the upper end, each (n,).
-    """
-    tasks = rng.integers(len(values), size=(resamples, len(values)))
-    means = np.stack([mean_over_tasks(values[chosen]) for chosen in tasks])
-    low, high = quantiles_over_tasks(means, (0.025, 0.975))
-    return low, high

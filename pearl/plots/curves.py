@@ -10,14 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from pearl.plots.arrays import (
-    FloatArray,
-    as_array,
-    as_increasing,
-    bootstrap_interval,
-    check_references,
-    mean_over_tasks,
-)
+from pearl.evaluation.statistics import mean_interval, mean_over_tasks
+from pearl.plots.arrays import FloatArray, as_array, as_increasing, check_references
 from pearl.plots.style import (
     INK,
     MUTED,
@@ -200,8 +194,7 @@ def return_by_episode(
         labels = draw_references(axes, references)
         axes.plot(episodes, values.T, color=MUTED, linewidth=0.8, alpha=0.3, marker="o", markersize=2.5)
         if n_tasks > 1:
-            # A generator of its own: the same returns always give the same figure.
-            low, high = bootstrap_interval(values, np.random.default_rng(0))
+            low, high = mean_interval(values)
             _draw_bars(axes, episodes, low, high)
         axes.plot(episodes, mean, color=PALETTE[0], linewidth=2.2, marker="o", markersize=6, zorder=4)
         say_if_empty(axes, values)

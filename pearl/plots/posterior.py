@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from pearl.plots.arrays import FloatArray, as_array, as_increasing, quantiles_over_tasks
+from pearl.evaluation.statistics import quantiles
+from pearl.plots.arrays import FloatArray, as_array, as_increasing
 from pearl.plots.style import MUTED, PALETTE, TASKS, WIDTH, add_header, marked, png, say_if_empty
 
 MOST_TASK_VALUES = 6
@@ -169,7 +170,7 @@ def _scatter(figure: Figure, axes: Axes, x: FloatArray, y: FloatArray, colour: F
 
 
 def _draw_quartiles(axes: Axes, seen: FloatArray, values: FloatArray, colour: str) -> None:
-    low, median, high = quantiles_over_tasks(values, (0.25, 0.5, 0.75))
+    low, median, high = quantiles(values, (0.25, 0.5, 0.75))
     axes.fill_between(seen, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(
         seen, median, color=colour, linewidth=2, marker="o", markersize=4, markevery=marked(median), clip_on=False

@@ -9,14 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 from numpy.typing import ArrayLike
 
-from pearl.plots.arrays import (
-    FloatArray,
-    as_array,
-    as_increasing,
-    bootstrap_interval,
-    check_references,
-    mean_over_tasks,
-)
+from pearl.evaluation.statistics import mean_interval, mean_over_tasks
+from pearl.plots.arrays import FloatArray, as_array, as_increasing, check_references
 from pearl.plots.curves import NO_REFERENCES
 from pearl.plots.style import MUTED, PALETTE, add_header, draw_references, label_right, lone, png, say_if_empty
 
@@ -58,8 +52,7 @@ def specialist_curves(
         labels = draw_references(axes, references)
         axes.plot(grid, values.T, color=MUTED, linewidth=0.8, alpha=0.3)
         if len(values) > 1:
-            # A generator of its own: the same returns always give the same figure.
-            low, high = bootstrap_interval(values, np.random.default_rng(0))
+            low, high = mean_interval(values)
             axes.fill_between(grid, low, high, color=PALETTE[0], alpha=0.18, linewidth=0)
         axes.plot(grid, mean, color=PALETTE[0], linewidth=2.2, marker="o", markersize=4, markevery=lone(mean), zorder=4)
         say_if_empty(axes, values)

@@ -8,7 +8,7 @@ from torch import Tensor
 from agents import MetaBatch
 from encoders import Context
 from pearl.config.reading import ConfigError
-from pearl.config.run import PEARLConfig
+from pearl.config.training import TrainingConfig
 from pearl.replay.transitions import TaskReplay
 from pearl.tasks import Task, TaskDistribution
 
@@ -23,8 +23,9 @@ class MetaSampler:
         replay: what was collected, by task.
         distribution: relabels, where ``training.relabel_candidates`` asks for it.
         tasks: the training tasks.
-        config: the run's settings.
+        training: the run's section of that name.
         rng: the source of every draw, on the replay's device.
+        early_context: whether meta-batches have an early context.
 
     Raises:
         ConfigError: relabelling is asked for and the family cannot compute its rewards.
@@ -35,31 +36,34 @@ class MetaSampler:
         replay: TaskReplay,
         distribution: TaskDistribution,
         tasks: Sequence[Task],
-        config: PEARLConfig,
+        training: TrainingConfig,
         rng: torch.Generator,
+        *,
+        early_context: bool = False,
     ) -> None:
         self._replay = replay
         self._distribution = distribution
         self._tasks = tasks
-        self._config = config
+        self._training = training
         self._rng = rng
-        if config.training.relabel_candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
+        self._has_early_context = early_context
+        if training.relabel_candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
             raise ConfigError(
                 "training.relabel_candidates needs a family that can compute its rewards (TaskDistribution.relabel); "
                 "this one cannot. Set it to 0."
             )
 
     def sample(self) -> MetaBatch:
-        """Draw one gradient step's meta-batch; with an early context where ``agent.early_kl_weight`` needs one."""
-        return self._own_trials() if self._config.training.relabel_candidates == 0 else self._relabelled_trials()
+        """Draw one gradient step's meta-batch."""
+        return self._own_trials() if self._training.relabel_candidates == 0 else self._relabelled_trials()
 
     @property
     def shapes_stand(self) -> bool:
         """Whether every meta-batch from now on has the same shapes and is drawn without asking the host."""
-        return self._config.training.relabel_candidates == 0 and self._replay.every_task_holds_some
+        return self._training.relabel_candidates == 0 and self._replay.every_task_holds_some
 
     def _own_trials(self) -> MetaBatch:
-        training, device = self._config.training, self._replay.device
+        training, device = self._training, self._replay.device
         filled = self._filled()
         task_ids = torch.randperm(len(filled), generator=self._rng, device=device)[: training.meta_batch]
         if len(filled) < len(self._tasks):
@@ -81,7 +85,7 @@ class MetaSampler:
         matter. So each context ends at a transition that its task rewards; tasks for which none of the candidates will
         do are taken only where there are not enough others.
         """
-        training, replay, rng = self._config.training, self._replay, self._rng
+        training, replay, rng = self._training, self._replay, self._rng
         filled = self._filled()
         task_ids = torch.randperm(len(self._tasks), generator=rng)[: TASKS_TRIED * training.meta_batch]
         owners = filled[torch.randint(len(filled), (training.relabel_candidates,), generator=rng)]
@@ -108,9 +112,9 @@ class MetaSampler:
         )
 
     def _early_context(self, task_ids: Tensor) -> Context | None:
-        if self._config.agent.early_kl_weight == 0:
+        if not self._has_early_context:
             return None
-        training = self._config.training
+        training = self._training
         ends = self._replay.draw_rows(task_ids, 1, self._rng, recent=training.recent_context)[:, 0]
         return self._replay.context(task_ids, ends, training.max_context)
 

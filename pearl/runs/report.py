@@ -14,7 +14,8 @@ from agents import PEARLAgent
 from encoders import Context
 from pearl.adaptation.policy import infers_task
 from pearl.collection.rollout import Trajectories
-from pearl.evaluation.protocol import Evaluation, bootstrap_interval
+from pearl.evaluation.protocol import Evaluation
+from pearl.evaluation.statistics import mean_interval
 from pearl.process.output import warn_on_failure
 from pearl.tasks import Task, TaskDistribution
 
@@ -169,8 +170,8 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     successes = evaluation.success_per_episode
     for column in ("episode", "acting", "return", "95 % interval", "score" if successes is None else "success"):
         table.add_column(column, justify="left" if column == "acting" else "right")
-    for number, returns in enumerate(evaluation.returns.T, start=1):
-        low, high = bootstrap_interval(returns)
+    ends = zip(*mean_interval(evaluation.returns), strict=True)
+    for number, (returns, (low, high)) in enumerate(zip(evaluation.returns.T, ends, strict=True), start=1):
         scores = evaluation.references.score(returns)
         exploring = number <= evaluation.exploration_episodes
         table.add_row(

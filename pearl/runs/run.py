@@ -12,8 +12,8 @@ from pearl.config.training import TrainingConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.files.access import folder_in
 from pearl.model.callbacks import Callback
-from pearl.model.loading import load, load_config
-from pearl.model.meta_learner import MetaLearner
+from pearl.model.loading import load_config
+from pearl.model.meta_learner import MetaLearner, load
 from pearl.model.saving import CHECKPOINT, describe, versions
 from pearl.process.interruption import stop_on_signal
 from pearl.process.output import warn_on_failure

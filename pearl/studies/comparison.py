@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pearl.config.run import Config
 from pearl.evaluation.protocol import Evaluation, References
 from pearl.evaluation.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
-from pearl.model.loading import load
-from pearl.model.meta_learner import MetaLearner, learner_of
+from pearl.model.meta_learner import MetaLearner, learner_of, load
 from pearl.plots.comparison import Compared, Estimate
 from pearl.runs.run import RunError, read_progress
 

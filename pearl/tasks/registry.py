@@ -1,19 +1,13 @@
 """Task families by name."""
 
 import difflib
-import importlib
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from encoders.abbreviation import abbreviated
 from pearl.tasks.distribution import TaskDistribution
-
-BuiltT = TypeVar("BuiltT")
+from pearl.tasks.user_modules import UserModuleError, import_user_module, without_failure
 
 
 class _Pattern(NamedTuple):
@@ -119,7 +113,11 @@ def find(name: str) -> TaskDistribution:
     module_name, colon, class_name = name.partition(":")
     if not colon:
         return make(name)
-    module = _imported(module_name, name)
+    try:
+        module = import_user_module(module_name)
+    except UserModuleError as error:
+        remedy = " Write my_module:MyClass for a class in my_module.py." if error.__cause__ is None else ""
+        raise UnknownFamilyError(name, f"{error}{remedy}") from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, TaskDistribution)):
         own = [
@@ -140,35 +138,10 @@ def find(name: str) -> TaskDistribution:
         raise UnknownFamilyError(
             name, f"{class_name} must take no arguments ({error}). Give them defaults, or name a subclass that does."
         ) from error
-    return _without_failure(found, name, f"{class_name}() failed")
-
-
-def _imported(module_name: str, name: str) -> ModuleType:
-    if not module_name or any(not part.isidentifier() for part in module_name.split(".")):
-        raise UnknownFamilyError(
-            name, f"{module_name!r} is no module's name. Write my_module:MyClass for a class in my_module.py."
-        )
     try:
-        return _without_failure(lambda: importlib.import_module(module_name), name, f"Importing {module_name} failed")
-    except UnknownFamilyError as error:
-        cause = error.__cause__
-        if not isinstance(cause, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{cause.name}."):
-            raise
-        places = dict.fromkeys(str(Path(place).absolute()) for place in sys.path[:3])
-        raise UnknownFamilyError(
-            name, f"There is no module {module_name!r} in {', '.join(places)} or among the installed ones."
-        ) from cause
-
-
-def _without_failure(build: Callable[[], BuiltT], name: str, failed: str) -> BuiltT:
-    """Return what ``build`` builds, which is a user's code and may raise anything."""
-    try:
-        return build()
-    except (Exception, SystemExit) as error:  # SystemExit: a script that is no module calls sys.exit, or argparse does.
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
-        where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-        raise UnknownFamilyError(name, f"{failed}: {type(error).__name__}: {error}{where}.") from error
+        return without_failure(found, f"{class_name}() failed")
+    except UserModuleError as error:
+        raise UnknownFamilyError(name, str(error)) from error
 
 
 class FamilyListing(Mapping[str, str]):

@@ -211,6 +211,25 @@ def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
         _owners.update({id(env.unwrapped): base for env in base.envs})
 
 
+def checked_reset_mask(options: dict[str, Any] | None, n_envs: int) -> NDArray[np.bool_]:
+    """Return which environments a reset with such options resets, (env,): those of ``"reset_mask"``, else all.
+
+    Raises:
+        TypeError: the mask is not a numpy array of bool.
+        ValueError: the mask has another length than there are environments, or is all False.
+    """
+    if options is None or "reset_mask" not in options:
+        return np.ones(n_envs, np.bool_)
+    mask = options["reset_mask"]
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"options['reset_mask'] must be a numpy array of bool, got {mask!r}.")
+    if mask.shape != (n_envs,) or not mask.any():
+        raise ValueError(
+            f"options['reset_mask'] must have the shape ({n_envs},) and choose at least one environment, got {mask!r}."
+        )
+    return mask
+
+
 def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
     return f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). {SHARING_REMEDY}"
 

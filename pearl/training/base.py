@@ -4,25 +4,31 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from agents import MetaAgent
-from agents.networks.features import NormalisedFeatures
+from agents import LearningAgent, MetaAgent
 from pearl.checkpoint.fields import finite_number, mapping, whole_number
 from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
 from pearl.collection.rollout import StepEvent, Trajectories, rollout
 from pearl.collection.workers import make_envs
+from pearl.config.reading import ConfigError
 from pearl.config.run import Config
+from pearl.config.training import CollectionConfig
 from pearl.tasks import Task, TaskDistribution
 from pearl.training.divergence import DivergedError, remedy
 
+BatchT = TypeVar("BatchT")
+"""What the agent learns from"""
+SettingsT = TypeVar("SettingsT", bound=CollectionConfig)
+"""The class of the run's section ``training``"""
 
-class MetaTraining(ABC):
+
+class MetaTraining(ABC, Generic[BatchT, SettingsT]):
     """Everything that meta-training changes beside the agent: counters, random generators, what was collected.
 
     Args:
@@ -31,11 +37,23 @@ class MetaTraining(ABC):
         tasks: the training tasks.
         config: the run's settings.
         seed: of every draw in collection and learning.
+
+    Raises:
+        ConfigError: the section ``training`` is not of the class ``section``.
     """
 
+    section: ClassVar[type[CollectionConfig]] = CollectionConfig
+    """Class of the run's section ``training``"""
+
     def __init__(
-        self, agent: Any, distribution: TaskDistribution, tasks: Sequence[Task], config: Config, seed: int
+        self,
+        agent: LearningAgent[BatchT],
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: Config,
+        seed: int,
     ) -> None:
+        self.check_section(config)
         self.agent = agent
         self.distribution = distribution
         self.tasks = tasks
@@ -49,6 +67,24 @@ class MetaTraining(ABC):
         self._learn_rng = torch.Generator().manual_seed(int(learning))
         self._envs: VectorEnv[Any, Any, Any] | None = None
         self._before_trial: tuple[int, Tensor] | None = None  # the counter and the generator, while a trial runs
+
+    @classmethod
+    def check_section(cls, config: Config) -> None:
+        """Check that a run has the settings that this training reads.
+
+        Raises:
+            ConfigError: the section ``training`` is not of the class ``section``.
+        """
+        if not isinstance(config.training, cls.section):
+            raise ConfigError(
+                f"{cls.__name__} needs a {cls.section.__name__} as the section training, {type(config).__name__} has a "
+                f"{type(config.training).__name__}."
+            )
+
+    @property
+    def settings(self) -> SettingsT:
+        """The run's section ``training``."""
+        return cast(SettingsT, self.config.training)
 
     @property
     def envs(self) -> VectorEnv[Any, Any, Any]:
@@ -85,7 +121,7 @@ class MetaTraining(ABC):
         collected = time.perf_counter()
         agent = self.config.agent
         if agent.final_learning_rate is not None:
-            progress = self.env_steps / self.config.training.total_steps
+            progress = self.env_steps / self.settings.total_steps
             decayed = min(1.0, max(0.0, 2.0 * progress - 1.0))
             self._set_learning_rate(agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate))
         metrics = self._learn(trajectories)
@@ -93,7 +129,7 @@ class MetaTraining(ABC):
         if diverged:
             raise DivergedError(
                 f"Learning diverged at {self.gradient_steps} gradient steps: {', '.join(diverged)} is not finite. "
-                f"{remedy(trajectories, agent)}"
+                f"{remedy(trajectories, agent.reward_scale, normalised=self.agent.normalises_observations)}"
             )
         self.collection_s += collected - begun
         self.learning_s += time.perf_counter() - collected
@@ -142,9 +178,9 @@ class MetaTraining(ABC):
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         """Play a trial of each task that the iteration chooses; return the tasks' numbers and their trials."""
-        n_chosen = self.config.training.tasks_per_iteration or len(self.tasks)
+        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
         chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
-        return chosen, self._play(self.agent, chosen, self.config.training.episodes_per_trial, on_step)
+        return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
 
     def _play(
         self,
@@ -177,11 +213,11 @@ class MetaTraining(ABC):
 
     def _see(self, trajectories: Trajectories) -> None:
         """Update the running observation statistics, if any."""
-        if isinstance(self.agent.features, NormalisedFeatures):
-            self.agent.features.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
+        if self.agent.normalises_observations:
+            self.agent.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
-        training = self.config.training
+        training = self.settings
         return make_envs(self.distribution, tasks, training.workers, training.worker_timeout_s)
 
     def state(self) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Learning that diverged: what to change, judged by the units of what was collected."""
 
-from typing import Any
-
 import numpy as np
 
 from pearl.collection.rollout import Trajectories
@@ -12,28 +10,28 @@ class DivergedError(RuntimeError):
     """A loss became NaN or infinite."""
 
 
-def remedy(trajectories: Trajectories, agent: Any) -> str:
+def remedy(trajectories: Trajectories, reward_scale: float, *, normalised: bool) -> str:
     """Return advice for learning that diverged: the scale of observations or rewards, else the learning rate.
 
     Args:
         trajectories: last collected.
-        agent: the agent's settings.
+        reward_scale: ``agent.reward_scale``.
+        normalised: whether the agent normalises observations.
     """
     observation, reward, training_reward = (
         float(np.abs(values[trajectories.mask]).max(initial=0))
         for values in (trajectories.observation, trajectories.reward, trajectories.training_reward)
     )
     found = []
-    if observation > FAR and not agent.normalise_observations:
+    if observation > FAR and not normalised:
         found.append(
             f"Observations reach {observation:.3g}: set agent.normalise_observations to true, or scale them to about "
             "one in make_env."
         )
     if max(reward, training_reward) > FAR:
         found.append(f"Rewards reach {max(reward, training_reward):.3g}: scale them to about one in make_env.")
-    elif agent.reward_scale * training_reward > FAR:
+    elif reward_scale * training_reward > FAR:
         found.append(
-            f"Rewards times agent.reward_scale reach {agent.reward_scale * training_reward:.3g}: lower "
-            "agent.reward_scale."
+            f"Rewards times agent.reward_scale reach {reward_scale * training_reward:.3g}: lower agent.reward_scale."
         )
     return f"{' '.join(found)} Then start anew." if found else "Lower agent.learning_rate and start anew."

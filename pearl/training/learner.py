@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from agents import PEARLAgent
+from agents import LearningAgent
+from agents.base import MetaBatchAgent, MovableAgent
 from encoders import static_shapes
 from pearl.checkpoint.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.config.reading import ConfigError
 from pearl.config.training import TrainingConfig
 from pearl.replay.sampling import MetaSampler
 from pearl.training.captured_step import CapturedStep
+
+BatchT = TypeVar("BatchT")
 
 
 class Learner(Protocol):
@@ -44,16 +47,16 @@ class Learner(Protocol):
         ...
 
 
-class AgentLearner:
+class AgentLearner(Generic[BatchT]):
     """Takes gradient steps with the agent itself.
 
     Args:
         agent: learns.
-        sample: draws what the agent's ``update`` takes.
+        sample: draws batches for the agent's ``update``.
         rng: of the agent's own draws.
     """
 
-    def __init__(self, agent: Any, sample: Callable[[], Any], rng: torch.Generator) -> None:
+    def __init__(self, agent: LearningAgent[BatchT], sample: Callable[[], BatchT], rng: torch.Generator) -> None:
         self.n_taken = 0
         self._agent = agent
         self._sample = sample
@@ -94,7 +97,7 @@ class TwinLearner:
 
     def __init__(
         self,
-        agent: PEARLAgent,
+        agent: MovableAgent,
         make_sampler: Callable[[torch.Generator], MetaSampler],
         rng: torch.Generator,
         device: torch.device,
@@ -158,14 +161,23 @@ class TwinLearner:
 
 
 def make_learner(
-    agent: PEARLAgent,
+    agent: MetaBatchAgent,
     make_sampler: Callable[[torch.Generator], MetaSampler],
     rng: torch.Generator,
     device: torch.device,
 ) -> Learner:
-    """Return what takes gradient steps on ``device``; arguments are those of ``TwinLearner``."""
+    """Return the learner for ``device``; arguments are those of ``TwinLearner``.
+
+    Raises:
+        ConfigError: a GPU is asked for, and the agent is no ``MovableAgent``.
+    """
     if device.type == "cpu":
         return AgentLearner(agent, make_sampler(rng).sample, rng)
+    if not isinstance(agent, MovableAgent):
+        raise ConfigError(
+            f"training.device is {device.type}, but a {type(agent).__name__} has no make_optimizer by which it could "
+            "learn there. Set training.device to cpu."
+        )
     return TwinLearner(agent, make_sampler, rng, device, captured=True)
 
 
@@ -185,7 +197,7 @@ def learning_device(training: TrainingConfig) -> torch.device:
 
 
 @torch.no_grad()
-def copy_parameters(source: nn.Module, target: nn.Module) -> None:
+def copy_parameters(source: LearningAgent[Any], target: LearningAgent[Any]) -> None:
     """Copy every parameter of ``source`` into its twin in ``target``, in one transfer between their devices."""
     targets = list(target.parameters())
     joined = parameters_to_vector(source.parameters()).to(targets[0].device)

@@ -2,44 +2,48 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import torch
 from torch import Tensor
 
-from agents import MetaAgent, PEARLAgent, RecurrentSACAgent, TrialBatch
+from agents import LearningAgent, MetaAgent, MetaBatch, TrialBatch
+from agents.base import MetaBatchAgent
 from agents.spaces import is_image
 from pearl.checkpoint.fields import finite_number
 from pearl.collection.references import RandomAgent, SteadyAgent
 from pearl.collection.rollout import StepEvent, Trajectories
-from pearl.config.run import PEARLConfig, RecurrentSACConfig
+from pearl.config.run import Config
+from pearl.config.training import ReplayConfig, TrainingConfig, TrialReplayConfig
 from pearl.replay.sampling import MetaSampler
 from pearl.replay.transitions import TaskReplay
 from pearl.replay.trials import TrialReplay
 from pearl.tasks import Task, TaskDistribution
-from pearl.training.base import MetaTraining
+from pearl.training.base import BatchT, MetaTraining
 from pearl.training.learner import AgentLearner, Learner, learning_device, make_learner
 
 INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
 
+ReplaySettingsT = TypeVar("ReplaySettingsT", bound=ReplayConfig)
 
-class OffPolicyTraining(MetaTraining):
+
+class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
     """Shared part of meta-training from a replay: what was collected is learnt from again and again.
 
     First a random policy plays each training task; then gradient steps keep pace with environment steps.
     """
 
-    config: PEARLConfig | RecurrentSACConfig
+    section: ClassVar[type[ReplayConfig]] = ReplayConfig
     replay: TaskReplay | TrialReplay
     learner: Learner
 
     def __init__(
         self,
-        agent: Any,
+        agent: LearningAgent[BatchT],
         distribution: TaskDistribution,
         tasks: Sequence[Task],
-        config: PEARLConfig | RecurrentSACConfig,
+        config: Config,
         seed: int,
     ) -> None:
         super().__init__(agent, distribution, tasks, config, seed)
@@ -61,15 +65,15 @@ class OffPolicyTraining(MetaTraining):
 
     def load_state(self, state: Mapping[str, Any], horizon: int) -> None:  # noqa: D102
         super().load_state(state, horizon)
-        config = self.config.training
-        longest = max(config.initial_episodes, config.episodes_per_trial) * horizon
+        settings = self.settings
+        longest = max(settings.initial_episodes, settings.episodes_per_trial) * horizon
         # No more than an iteration's steps can be owed. Other tasks may have longer episodes than the first one, whose
         # horizon this is: a hundred times bounds what a file may ask for all the same.
-        most = 1.0 + 100 * config.gradient_steps_per_env_step * longest * len(self.tasks)
+        most = 1.0 + 100 * settings.gradient_steps_per_env_step * longest * len(self.tasks)
         self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
-        training = self.config.training
+        training = self.settings
         if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
             initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
             everyone = range(len(self.tasks))
@@ -79,7 +83,7 @@ class OffPolicyTraining(MetaTraining):
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self._add(chosen, trajectories)
         self._see(trajectories)
-        self._owed_gradient_steps += self.config.training.gradient_steps_per_env_step * trajectories.n_transitions
+        self._owed_gradient_steps += self.settings.gradient_steps_per_env_step * trajectories.n_transitions
 
     @abstractmethod
     def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
@@ -98,7 +102,7 @@ class OffPolicyTraining(MetaTraining):
         self.learner.set_learning_rate(learning_rate)
 
 
-class ReplayTraining(OffPolicyTraining):
+class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
     """Meta-training from a replay of each task's transitions.
 
     Args:
@@ -113,26 +117,33 @@ class ReplayTraining(OffPolicyTraining):
         MemoryError: the replay would exceed its budget.
     """
 
-    config: PEARLConfig
+    section: ClassVar[type[TrainingConfig]] = TrainingConfig
+    agent: MetaBatchAgent
     replay: TaskReplay
 
     def __init__(
-        self, agent: PEARLAgent, distribution: TaskDistribution, tasks: Sequence[Task], config: PEARLConfig, seed: int
+        self,
+        agent: MetaBatchAgent,
+        distribution: TaskDistribution,
+        tasks: Sequence[Task],
+        config: Config,
+        seed: int,
     ) -> None:
         super().__init__(agent, distribution, tasks, config, seed)
-        device = learning_device(config.training)
+        settings = self.settings
+        device = learning_device(settings)
         self.replay = TaskReplay(
             len(tasks),
-            config.training.replay_capacity,
+            settings.replay_capacity,
             agent.observation_dim,
             agent.action_dim,
-            budget_mb=config.training.replay_budget_mb,
+            budget_mb=settings.replay_budget_mb,
             images=is_image(agent.observation_space),
             device=device,
         )
 
         def make_sampler(rng: torch.Generator) -> MetaSampler:
-            return MetaSampler(self.replay, distribution, tasks, config, rng)
+            return MetaSampler(self.replay, distribution, tasks, settings, rng, early_context=agent.reads_early_context)
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
 
@@ -140,7 +151,7 @@ class ReplayTraining(OffPolicyTraining):
         self.replay.add(chosen, trajectories)
 
 
-class TrialReplayTraining(OffPolicyTraining):
+class TrialReplayTraining(OffPolicyTraining[TrialBatch, TrialReplayConfig]):
     """Meta-training from a replay of trials.
 
     Args:
@@ -154,23 +165,23 @@ class TrialReplayTraining(OffPolicyTraining):
         MemoryError: the replay would exceed its budget.
     """
 
-    config: RecurrentSACConfig
+    section: ClassVar[type[TrialReplayConfig]] = TrialReplayConfig
     replay: TrialReplay
 
     def __init__(
         self,
-        agent: RecurrentSACAgent,
+        agent: LearningAgent[TrialBatch],
         distribution: TaskDistribution,
         tasks: Sequence[Task],
-        config: RecurrentSACConfig,
+        config: Config,
         seed: int,
     ) -> None:
         super().__init__(agent, distribution, tasks, config, seed)
         self.replay = TrialReplay(
-            config.training.replay_capacity,
+            self.settings.replay_capacity,
             agent.observation_dim,
             agent.action_dim,
-            budget_mb=config.training.replay_budget_mb,
+            budget_mb=self.settings.replay_budget_mb,
             images=is_image(agent.observation_space),
         )
         self.learner = AgentLearner(agent, self._sample, self._learn_rng)
@@ -179,5 +190,5 @@ class TrialReplayTraining(OffPolicyTraining):
         self.replay.add(trajectories)
 
     def _sample(self) -> TrialBatch:
-        training = self.config.training
+        training = self.settings
         return self.replay.sample(training.meta_batch, self._learn_rng, longest=training.sequence_length)

@@ -8,10 +8,11 @@ from torch import Tensor
 from agents import Transitions, Trials
 from pearl.checkpoint.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.collection.rollout import Trajectories
+from pearl.config.training import CollectionConfig
 from pearl.training.base import MetaTraining
 
 
-class TrialTraining(MetaTraining):
+class TrialTraining(MetaTraining[Trials, CollectionConfig]):
     """Meta-training from the trials of each iteration alone, by an agent that learns from ``Trials``."""
 
     @property

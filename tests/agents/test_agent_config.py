@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents import PEARLAgentConfig
-from tests.agents.agent_tester import pearl_agent
+from tests.support.agent_tester import pearl_agent
 
 KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.endswith("kl_weight")]
 

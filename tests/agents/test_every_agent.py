@@ -8,8 +8,8 @@ import torch
 
 from agents import MetaBatch, PEARLAgent, Transitions
 from agents.spaces import env_actions, is_discrete
-from tests.agents import agent_tester
-from tests.agents.agent_tester import (
+from tests.support import agent_tester
+from tests.support.agent_tester import (
     AGENTS,
     GRADIENT_LEARNERS,
     LEARNERS,
@@ -41,11 +41,6 @@ def random_batch(agent: Any) -> MetaBatch:
 @pytest.fixture(params=AGENTS.values(), ids=AGENTS.keys())
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def agent(make: MakeAgent) -> Any:
-    return make(0)
 
 
 @pytest.fixture(params=LEARNERS.values(), ids=LEARNERS.keys())

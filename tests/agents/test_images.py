@@ -14,7 +14,7 @@ from agents.images import MIN_SIDE, height_axis
 from agents.networks.features import ImageFeatures, VectorFeatures, make_features
 from agents.spaces import is_image, observation_row, observation_rows
 from encoders import EncoderConfig
-from tests.agents.agent_tester import all_of, generator
+from tests.support.agent_tester import all_of, generator
 
 ACTION = spaces.Box(-1.0, 1.0, (2,))
 H, W = 18, 21

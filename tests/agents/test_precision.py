@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.agents.agent_tester import DISCRETE, generator, gradients, learn, pearl_agent, random_batch
+from tests.support.agent_tester import DISCRETE, generator, gradients, learn, pearl_agent, random_batch
 
 PARTS = ("encoder", "actor", "critics")
 

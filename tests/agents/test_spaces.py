@@ -23,7 +23,7 @@ from agents.spaces import (
     observation_rows,
 )
 from encoders import EncoderConfig
-from tests.agents.agent_tester import OBSERVATION_SPACE, generator, pearl_agent
+from tests.support.agent_tester import OBSERVATION_SPACE, generator, pearl_agent
 
 BOX = spaces.Box(-1.0, 1.0, (2,))
 IMAGE = spaces.Box(0, 255, (17, 16, 3), np.uint8)

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.encoders.encoder_tester import LATENT_DIM, build_encoder, fold, random_context
+from tests.support.encoder_tester import LATENT_DIM, build_encoder, fold, random_context
 
 
 def test_whatever_is_seen_z_is_zero_without_a_spread() -> None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from encoders import ContextEncoder, EncoderConfig, make_encoder, mlp
 from encoders.mlp import HiddenLinear, OutputLinear
-from tests.encoders.encoder_tester import KINDS, KINDS_OVER_TIME
+from tests.support.encoder_tester import KINDS, KINDS_OVER_TIME
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_each_kind_makes_an_encoder_of_the_widths_given(kind: Any) -> None:
 
 
 def test_the_kinds_make_different_encoders() -> None:
-    assert len({type(make_encoder(EncoderConfig(kind=kind), 3, 2)) for kind in KINDS}) == len(KINDS)  # type: ignore[arg-type]
+    assert len({type(make_encoder(EncoderConfig(kind=kind), 3, 2)) for kind in KINDS}) == len(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from encoders import CONTEXT_FIELDS, Context, ContextEncoder, kl_to_unit_gaussian
-from tests.encoders.encoder_tester import (
+from tests.support.encoder_tester import (
     ACTION_DIM,
     KINDS,
     KINDS_OVER_TIME,

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import train
 from pearl.runs.run import Run
-from tests.experiments.runs import SHORT, environment
+from tests.support.runs.script_runs import SHORT, environment
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The adaptation script: one task, episode by episode, with a picture and a film."""
 
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image, ImageSequence
 
 import pearl
 from experiments import adapt
-from tests.experiments.runs import assert_one_error_names, contents, script_of
+from tests.support.runs.script_runs import contents, script_of
 
 HORIZON = 20
 
@@ -119,21 +118,6 @@ def test_a_wrong_argument_is_named_and_nothing_is_written(script, finished, own_
     assert message in printed
     assert contents(finished.folder) == before
     assert list(own_working_directory.iterdir()) == []
-
-
-def test_a_damaged_checkpoint_is_named(script, damaged):
-    folder, file = damaged
-    code, printed = script(folder)
-    assert code == 2
-    assert_one_error_names(file, printed)
-
-
-def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path):
-    shutil.rmtree(copied / "plots")
-    (copied / "plots").symlink_to(tmp_path)
-    code, printed = script(copied)
-    assert code == 2
-    assert f"{copied}/plots is a link to {tmp_path}" in printed
 
 
 @pytest.mark.parametrize(("broken", "expected"), [("draw_adaptation", 0), ("plots.animation", 1)])

@@ -1,19 +1,20 @@
 """The benchmark and the textbook step that it compares ours with."""
 
-import importlib
 import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import bench
 import numpy as np
 import pytest
 import torch
 import tyro
+from benchmark import floor, learning, measure, running
+from benchmark.textbook import TextbookPEARL
 from PIL import Image
 
 from agents import MetaBatch, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
-from tests.experiments.runs import REPOSITORY
 
 TASKS, CONTEXT, BATCH, OBSERVATION, ACTION = 3, 7, 8, 4, 2
 ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=2, hidden_sizes=(16, 16))
@@ -34,29 +35,20 @@ IN_NEW_PROCESSES = ("replay", "startup", "memory")
 
 
 @pytest.fixture(scope="module")
-def scripts():
-    """The modules, which import each other as they do when one of them is run."""
-    names = ("benchmark", "benchmark_floor", "benchmark_learning", "benchmark_measure", "benchmark_running", "textbook")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPOSITORY / "experiments")
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-
-
-@pytest.fixture(scope="module")
-def measured(scripts, tmp_path_factory):
+def measured(tmp_path_factory):
     """The report of a quick run of the sections that start no process, and where it lies."""
     path = tmp_path_factory.mktemp("benchmark") / "deep" / "figures.json"
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scripts.benchmark_running, "HAS_MUJOCO", False)
+        patch.setattr(running, "HAS_MUJOCO", False)
         patch.setenv("COLUMNS", "100")
-        code = run(scripts, "--quick", "--out", path, "--only", *IN_THIS_PROCESS)
+        code = run("--quick", "--out", path, "--only", *IN_THIS_PROCESS)
     torch.set_num_threads(threads)
     return SimpleNamespace(code=code, path=path, report=json.loads(path.read_text()))
 
 
-def run(scripts, *argv):
-    return scripts.benchmark.main(tyro.cli(scripts.benchmark.Arguments, args=list(map(str, argv))))
+def run(*argv):
+    return bench.main(tyro.cli(bench.Arguments, args=list(map(str, argv))))
 
 
 def medians(report, section, setting):
@@ -97,13 +89,13 @@ def with_the_weights_of(agent, textbook):
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_the_textbook_step_has_our_agents_losses_and_gradients(scripts, monkeypatch, layer_norm):
+def test_the_textbook_step_has_our_agents_losses_and_gradients(monkeypatch, layer_norm):
     config = replace(AGENT, critic_layer_norm=layer_norm)
-    agent = scripts.benchmark_learning.make_agent(OBSERVATION, ACTION, ENCODER, config)
+    agent = learning.make_agent(OBSERVATION, ACTION, ENCODER, config)
     # Targets must differ from the critics, or mistaking one for the other would go unseen.
     for parameter in agent.target_critics.parameters():
         parameter.data.mul_(0.7)
-    textbook = with_the_weights_of(agent, scripts.textbook.TextbookPEARL(OBSERVATION, ACTION, ENCODER, config))
+    textbook = with_the_weights_of(agent, TextbookPEARL(OBSERVATION, ACTION, ENCODER, config))
     critics = textbook.critic_1, textbook.critic_2
     critic_gradients = []
     # The textbook steps its critics before the actor's loss, and that loss adds to their gradients.
@@ -130,10 +122,10 @@ def test_the_textbook_step_has_our_agents_losses_and_gradients(scripts, monkeypa
         torch.testing.assert_close(found, own, rtol=1e-4, atol=1e-6)
 
 
-def test_the_textbook_step_learns(scripts):
+def test_the_textbook_step_learns():
     torch.manual_seed(0)
     config = PEARLAgentConfig(hidden_sizes=(24, 24), temperature=0.0, discount=0.5, learning_rate=1e-2, kl_weight=1e-3)
-    textbook = scripts.textbook.TextbookPEARL(OBSERVATION, ACTION, ENCODER, config)
+    textbook = TextbookPEARL(OBSERVATION, ACTION, ENCODER, config)
     untrained = {name: weight.clone() for name, weight in textbook.state_dict().items()}
     batch, rng = small_batch(), torch.Generator().manual_seed(0)
     losses = [float(textbook.update(batch, rng)["critic_loss"]) for _ in range(60)]
@@ -141,8 +133,8 @@ def test_the_textbook_step_learns(scripts):
     assert not [name for name, weight in textbook.state_dict().items() if torch.equal(weight, untrained[name])]
 
 
-def test_the_products_of_a_step_are_those_counted_by_hand(scripts):
-    sizes = scripts.benchmark_floor.StepSizes(
+def test_the_products_of_a_step_are_those_counted_by_hand():
+    sizes = floor.StepSizes(
         observation_dim=3, action_dim=2, latent_dim=1, context_rows=20, rows=10, encoder_widths=[6, 4, 2]
     )
     encoder = 20 * 6 * 4 * 2 + 20 * 4 * 2 * 3  # none to the data
@@ -152,29 +144,29 @@ def test_the_products_of_a_step_are_those_counted_by_hand(scripts):
     improving = 10 * 6 * 4 + 10 * 4 * 2 + 10 * 4 * 1  # on to the actions
     for precision, lower in (("float32", 0), ("bfloat16", 4 * 160 + 2 * (240 + 480 + 40 + 240 + 80) - 160)):
         config = PEARLAgentConfig(hidden_sizes=(4,), precision=precision)
-        products = scripts.benchmark_floor.step_products(sizes, config)
+        products = floor.step_products(sizes, config)
         sums = [rows * inner * columns for rows, inner, columns, _ in products]
         assert sum(sums) == encoder + actor + 2 * (targets + bellman + improving)
         assert sum(n for n, product in zip(sums, products, strict=True) if product.dtype == torch.bfloat16) == lower
 
 
-def test_candidates_take_turns_and_each_round_begins_with_another(scripts):
+def test_candidates_take_turns_and_each_round_begins_with_another():
     called = []
     candidates = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = scripts.benchmark_measure.in_turns(candidates, 2, warm_up=1)
+    seconds = measure.in_turns(candidates, 2, warm_up=1)
     assert "".join(called) == "abcbcacab"
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
     assert all((values > 0).all() for values in seconds.values())
 
 
-def test_a_figure_is_a_median_with_quartiles(scripts):
-    found = scripts.benchmark_measure.figure("here", "it", "ms", [5.0, 1.0, 2.0, 4.0, 3.0])
+def test_a_figure_is_a_median_with_quartiles():
+    found = measure.figure("here", "it", "ms", [5.0, 1.0, 2.0, 4.0, 3.0])
     assert (found.low, found.median, found.high, found.n) == (2.0, 3.0, 4.0, 5)
 
 
-def test_a_process_that_fails_is_an_error_with_what_it_said(scripts):
+def test_a_process_that_fails_is_an_error_with_what_it_said():
     with pytest.raises(RuntimeError, match="no such luck"):
-        scripts.benchmark_measure.fresh_process("raise ValueError('no such luck')")
+        measure.fresh_process("raise ValueError('no such luck')")
 
 
 def check_figures(report, sections):
@@ -221,14 +213,14 @@ def test_the_floor_is_no_larger_than_our_step(measured):
                 assert found[f"floor of {precision}"] <= found[precision], (setting, found)
 
 
-def test_without_a_gpu_nothing_is_measured_on_one(scripts, monkeypatch):
+def test_without_a_gpu_nothing_is_measured_on_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert list(scripts.benchmark_learning.gpu(True)) == []
+    assert list(learning.gpu(True)) == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_on_a_gpu_both_precisions_are_measured_captured_and_step_by_step(scripts):
-    figures = list(scripts.benchmark_learning.gpu(True))
+def test_on_a_gpu_both_precisions_are_measured_captured_and_step_by_step():
+    figures = list(learning.gpu(True))
     assert len({figure.what for figure in figures}) == 4
     assert all(figure.median > 0 for figure in figures)
 
@@ -238,8 +230,8 @@ def test_adaptation_needs_the_same_memory_however_long_the_trial(measured):
     assert found["most memory, from step 10"] == found["most memory, from step 400"]
 
 
-def test_the_table_names_what_was_measured(scripts, tmp_path, capsys):
-    assert run(scripts, "--quick", "--out", tmp_path / "few.json", "--only", "evaluation") == 0
+def test_the_table_names_what_was_measured(tmp_path, capsys):
+    assert run("--quick", "--out", tmp_path / "few.json", "--only", "evaluation") == 0
     printed = capsys.readouterr().out
     assert "evaluation · point-robot, 30 tasks" in printed
     assert str(tmp_path / "few.json") in printed
@@ -249,15 +241,15 @@ def test_the_table_names_what_was_measured(scripts, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"), [(["--threads", "0"], "--threads must be at least 1"), (["--out", "a.csv"], "a .json file")]
 )
-def test_a_wrong_argument_is_named(scripts, capsys, argv, message):
+def test_a_wrong_argument_is_named(capsys, argv, message):
     with pytest.raises(SystemExit, match="2"):
-        run(scripts, *argv)
+        run(*argv)
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_sections_that_start_processes_are_written_too(scripts, tmp_path):
-    run(scripts, "--quick", "--out", tmp_path / "slow.json", "--only", *IN_NEW_PROCESSES)
+def test_sections_that_start_processes_are_written_too(tmp_path):
+    run("--quick", "--out", tmp_path / "slow.json", "--only", *IN_NEW_PROCESSES)
     report = json.loads((tmp_path / "slow.json").read_text())
     check_figures(report, IN_NEW_PROCESSES)
     replay = medians(report, "replay", "10 tasks × 10,000")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from pearl.evaluation import protocol as evaluation
 from pearl.model.meta_learner import MetaLearner
 from pearl.runs.run import Run, RunError, write_json
 from pearl.studies.comparison import normalised
-from tests.pearl.pictures import pixels
+from tests.support.pictures import pixels
+from tests.support.processes import ROOT
 
-ROOT = Path(compare.__file__).parents[1]
 AGENTS = ("pearl", "rl2", "maml")
 COLLECTION = {"total_steps": 120, "n_train_tasks": 2, "episodes_per_trial": 3}
 PROTOCOL = {"interval": 120, "n_test_tasks": 2, "exploration_episodes": 2, "episodes": 3}

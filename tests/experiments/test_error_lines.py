@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.runs import REPOSITORY, SHORTEST
+from tests.support.processes import ROOT
+from tests.support.runs.script_runs import SHORTEST
 
 MODULE = """
 import pearl
@@ -82,7 +83,7 @@ def script(capsys, monkeypatch, own_working_directory):
     monkeypatch.setattr(sys, "path", ["", *sys.path])
 
     def run(name, *argv):
-        path = str(REPOSITORY / "experiments" / f"{name}.py")
+        path = str(ROOT / "experiments" / f"{name}.py")
         monkeypatch.setattr(sys, "argv", [path, *map(str, argv)])
         with pytest.raises(SystemExit) as exit_:
             runpy.run_path(path, run_name="__main__")

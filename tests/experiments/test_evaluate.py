@@ -1,7 +1,6 @@
 """The evaluation script: new tasks, the same protocol, figures and pictures."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 import pearl
 from experiments import evaluate
-from tests.experiments.runs import assert_one_error_names, contents, script_of
+from tests.support.runs.script_runs import contents, script_of
 
 
 @pytest.fixture
@@ -136,13 +135,6 @@ def test_a_folder_without_checkpoint_is_named(script, tmp_path):
     assert "nowhere does not exist" in printed
 
 
-def test_a_damaged_checkpoint_is_named(script, damaged):
-    folder, file = damaged
-    code, printed = script(folder)
-    assert code == 2
-    assert_one_error_names(file, printed)
-
-
 def test_a_strangers_run_is_evaluated_and_no_link_in_it_written_through(script, copied, tmp_path, no_pictures):
     (tmp_path / "private").write_text("mine")
     for name in ("evaluation.json", "evaluation.json.partial"):
@@ -152,15 +144,6 @@ def test_a_strangers_run_is_evaluated_and_no_link_in_it_written_through(script, 
     assert report(copied)["family"] == "point-robot"
     assert not (copied / "evaluation.json").is_symlink()
     assert (tmp_path / "private").read_text() == "mine"
-
-
-def test_a_folder_of_pictures_that_is_a_link_is_refused(script, copied, tmp_path):
-    shutil.rmtree(copied / "plots")
-    (copied / "plots").symlink_to(tmp_path)
-    code, printed = script(copied)
-    assert code == 2
-    assert f"{copied}/plots is a link to {tmp_path}" in printed
-    assert not (copied / "evaluation.json").exists()
 
 
 def test_an_evaluation_whose_pictures_fail_is_written_and_ends_well(script, copied, monkeypatch):

@@ -16,7 +16,7 @@ from pearl.config.reading import ConfigError
 from pearl.config.run import EvaluationConfig
 from pearl.runs.run import RunError
 from pearl.tasks import make
-from tests.pearl.pictures import pixels
+from tests.support.pictures import pixels
 
 SMALL = PEARLConfig(
     agent=dataclasses.replace(PEARLConfig().agent, hidden_sizes=(8,)),

@@ -8,8 +8,8 @@ import pytest
 from experiments import study
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, load_preset
+from tests.support.processes import ROOT
 
-ROOT = study.Path(study.__file__).parents[1]
 SMALL = """
 families:
   point-robot:

@@ -16,7 +16,7 @@ def quickly():
 def whole(quickly, tmp_path_factory):
     """A run that nothing disturbed."""
     # Here and not above, where it would cost every other file a second.
-    from tests.pearl.run_folders import model_of, run_in
+    from tests.support.runs.run_folders import model_of, run_in
 
     run = run_in(tmp_path_factory.mktemp("whole"), model_of())
     run.train()

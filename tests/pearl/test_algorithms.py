@@ -2,15 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import pearl
 from agents import (
-    GradientAgentConfig,
-    MAMLAgentConfig,
-    RecurrentSACAgentConfig,
     RL2AgentConfig,
-    TransformerAgentConfig,
 )
 from encoders import EncoderConfig
 from pearl import plots
@@ -29,49 +24,15 @@ from pearl.config.run import (
     load_preset,
     preset,
 )
-from pearl.config.training import CollectionConfig, TrialReplayConfig
+from pearl.config.training import CollectionConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.model.meta_learner import MetaLearner, learner_of
 from pearl.runs.report import draw_adaptation, draw_evaluation
 from pearl.runs.run import Run, RunError, resume, run_name
-from tests.pearl.small import Counting, CountingEnv, differences, everything_learnt, small_config
+from tests.support.algorithms import ADAPTING, COLLECTION, CONFIGS, PROTOCOL, made
+from tests.support.small import Counting, CountingEnv, differences, everything_learnt, small_config
 
-COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
-PROTOCOL = small_config().evaluation
-ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "normalise_observations": True}
-CONFIGS = {
-    "pearl": small_config(),
-    "maml": MAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
-    "fomaml": FOMAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
-    "reptile": ReptileConfig(agent=GradientAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
-    "rl2": RL2Config(
-        agent=RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4),
-        training=COLLECTION,
-        evaluation=PROTOCOL,
-    ),
-    "transformer": TransformerConfig(
-        agent=TransformerAgentConfig(width=8, heads=2, window=5, hidden_sizes=(8,)),
-        training=COLLECTION,
-        evaluation=PROTOCOL,
-    ),
-    "multitask_sac": MultitaskSACConfig.matching(small_config()),
-    "oracle_sac": OracleSACConfig.matching(small_config()),
-    "recurrent_sac": RecurrentSACConfig(
-        agent=RecurrentSACAgentConfig(
-            memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4
-        ),
-        training=TrialReplayConfig(
-            total_steps=160,
-            n_train_tasks=4,
-            tasks_per_iteration=3,
-            initial_episodes=2,
-            gradient_steps_per_env_step=0.15,
-            meta_batch=3,
-            replay_capacity=60,
-        ),
-        evaluation=PROTOCOL,
-    ),
-}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=CONFIGS)
@@ -84,21 +45,9 @@ def infers_nothing(model):
     return isinstance(model.config, MultitaskSACConfig)
 
 
-def made(config, seed=0):
-    return learner_of(config)(Counting(), config, seed=seed)
-
-
 @pytest.fixture
 def model(config):
     return made(config)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_every_algorithm_is_tested_here():

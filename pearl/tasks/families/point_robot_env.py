@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
 from pearl.tasks.families.point_robot_frame import draw_frame
+from pearl.tasks.vector_env import checked_reset_mask
 
 EPISODE_STEPS = 20
 STEP_LENGTH = 0.1
@@ -147,7 +148,7 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             TypeError: the mask is not a numpy array of bool.
             ValueError: the mask or the list of seeds has another length than there are robots, or no robot is reset.
         """
-        mask = self._reset_mask(options)
+        mask = checked_reset_mask(options, self.num_envs)
         self._seed(seed, mask)
         if self._generators is None:
             starts = _draw_starts(self.sparse, self.np_random, (int(mask.sum()), 2))
@@ -157,19 +158,6 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._steps[mask] = 0
         self._longest = int(self._steps.max())
         return self._position.copy(), {}
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
-            return np.ones(self.num_envs, np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a numpy array of bool, got {mask!r}.")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
-                f"options['reset_mask'] must have the shape ({self.num_envs},) and choose at least one environment, "
-                f"got {mask!r}."
-            )
-        return mask
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
         if seed is None:

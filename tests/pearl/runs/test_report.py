@@ -1,0 +1,308 @@
+"""What is shown of an evaluation is what happened in it."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from PIL import Image
+from rich.console import Console
+
+from encoders import Context
+from pearl import PEARL, Task, plots
+from pearl.collection.rollout import Trajectories
+from pearl.evaluation import protocol as evaluation
+from pearl.evaluation.protocol import Evaluation, References
+from pearl.evaluation.statistics import mean_interval
+from pearl.runs.report import (
+    draw_adaptation,
+    draw_evaluation,
+    episode_positions,
+    evaluation_summary,
+    evaluation_table,
+    headline,
+    posterior_path,
+    task_values,
+)
+from tests.support.small import Counting, small_config, small_model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_reference_episodes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
+        yield
+
+
+@pytest.fixture(
+    scope="module", params=["linear_gaussian", "product_of_gaussians", "pooled_features", "mean", "gru", "attention"]
+)
+def played(request, few_reference_episodes):
+    """A model of each kind of encoder, and an evaluation of it."""
+    model = small_model(encoder={"kind": request.param}, evaluation={"episodes": 3})
+    return model, model.evaluate()
+
+
+@pytest.fixture(scope="module")
+def point_robot(few_reference_episodes):
+    config = small_config(evaluation={"n_test_tasks": 8, "episodes": 3})
+    model = PEARL("point-robot", config)
+    return model, model.evaluate()
+
+
+def evaluation_of(returns, oracle, *, exploring=1, successes=None):
+    return Evaluation(
+        returns=np.asarray(returns, np.float64),
+        trajectories=SimpleNamespace(episode_successes=lambda episodes: successes),
+        memory=None,
+        references=References(random=-20.0, oracle=oracle),
+        exploration_episodes=exploring,
+    )
+
+
+SCORED = evaluation_of([[-20, -15], [-10, -5]], oracle=0.0)
+UNSCORED = evaluation_of([[-20, -15], [-10, -5]], oracle=None)
+
+
+# The posterior's path
+
+
+@torch.no_grad()
+def test_the_posterior_path_equals_folding_the_trial_step_by_step(played):
+    model, outcome = played
+    agent, trial = model.agent, outcome.trajectories
+    belief = agent.encoder.prior(len(trial.mask))
+    expected = [agent.encoder.posterior(belief)]
+    for step in range(trial.mask.shape[1]):
+        fields = [torch.from_numpy(getattr(trial, name)[:, step : step + 1]) for name in Context._fields]
+        belief = agent.infer(Context(*fields), belief)
+        expected.append(agent.encoder.posterior(belief))
+    seen = [0, 1, 2, 5, 12]
+    path = posterior_path(agent, trial, seen)
+    assert path.transitions_seen.tolist() == seen
+    for index, count in enumerate(seen):
+        assert np.allclose(path.mean[:, index], expected[count].mean.numpy(), atol=1e-5)
+        assert np.allclose(path.stddev[:, index], expected[count].stddev.numpy(), atol=1e-5)
+    assert not np.allclose(path.mean[:, 1], path.mean[:, -1], atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_posterior_path_ends_where_the_agents_memory_ended(played):
+    model, outcome = played
+    path = posterior_path(model.agent, outcome.trajectories, [outcome.trajectories.mask.shape[1]])
+    posterior = model.agent.posterior(outcome.memory)
+    assert np.allclose(path.mean[:, 0], posterior.mean.numpy(), atol=1e-5)
+    assert np.allclose(path.stddev[:, 0], posterior.stddev.numpy(), atol=1e-5)
+
+
+def test_the_posterior_path_of_one_task_does_not_depend_on_the_others(played):
+    model, outcome = played
+    trial = outcome.trajectories
+    alone = Trajectories(*(field[1:2] for field in trial[:-2]), extras={})
+    together = posterior_path(model.agent, trial, [0, 4, 12])
+    assert np.allclose(posterior_path(model.agent, alone, [0, 4, 12]).mean[0], together.mean[1], atol=1e-5)
+
+
+# Positions
+
+
+def trial_of_two_tasks():
+    """Task 0 plays episodes of 2 and 1 steps from (0, 0) and (5, 5), task 1 a single step from (10, 10)."""
+    episode = np.array([[0, 0, 1], [0, 1, 1]])
+    mask = np.array([[True, True, True], [True, False, False]])
+    observation = np.array([[[0, 0, 9], [1, 1, 9], [5, 5, 9]], [[10, 10, 9], [0, 0, 0], [0, 0, 0]]], np.float32)
+    nothing = np.zeros((2, 3))
+    return Trajectories(
+        observation=observation,
+        action=np.zeros((2, 3, 2), np.float32),
+        reward=nothing,
+        training_reward=nothing,
+        next_observation=observation + np.float32([1, 1, 0]),
+        terminated=nothing > 0,
+        truncated=nothing > 0,
+        episode=episode,
+        mask=mask,
+        extras={},
+    )
+
+
+def test_positions_are_given_by_episode_from_start_to_end():
+    first, second = episode_positions(trial_of_two_tasks(), 0)
+    assert first.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert second.tolist() == [[5, 5], [6, 6]]
+
+
+def test_padding_is_no_position():
+    (only,) = episode_positions(trial_of_two_tasks(), 1)
+    assert only.tolist() == [[10, 10], [11, 11]]
+
+
+# Task values
+
+
+@pytest.mark.parametrize(
+    ("tasks", "values", "names"),
+    [
+        ([{"velocity": 0.5}, {"velocity": 2}], [[0.5], [2]], ["velocity"]),
+        ([{"goal": [1.0, 2.0]}, {"goal": [3.0, 4.0]}], [[1, 2], [3, 4]], ["goal 0", "goal 1"]),
+        ([{"name": "door"}, {"name": "reach"}], [[0], [1]], ["task number"]),
+        ([{"name": "door", "mass": 2.0}, {"name": "reach", "mass": 3.0}], [[2], [3]], ["mass"]),
+        ([{"shape": ["round", 1.5]}, {"shape": ["flat", 2.5]}], [[1.5], [2.5]], ["shape 1"]),
+        ([{"mass": 1.0}, {"mass": 2.0, "height": 3.0}], [[1], [2]], ["mass"]),
+        ([{"mass": 1.0}, {"mass": "heavy"}], [[0], [1]], ["task number"]),
+        ([{"gears": [1.0]}, {"gears": [1.0, 2.0]}], [[1], [1]], ["gears 0"]),
+        ([{"mass": 1.0, "length": 2.0}, {"mass": 3.0, "length": 2.0}], [[1], [3]], ["mass"]),
+        (
+            [
+                {"mass": [1.0, 2.0, 6.0], "size": 4.0},
+                {"mass": [1.0, 4.0, 6.0], "size": 5.0},
+                {"mass": [2.0, 2.0, 8.0], "size": 4.0},
+            ],
+            [[3, 4], [11 / 3, 5], [4, 4]],
+            ["mean of mass", "size"],
+        ),
+        ([{"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 2.0, "b": 3.0, "c": 4.0}], [[1, 2], [2, 3]], ["a", "b"]),
+    ],
+    ids=[
+        "scalar",
+        "tuple",
+        "text",
+        "text beside a number",
+        "mixed tuple",
+        "missing",
+        "mixed",
+        "ragged",
+        "constant",
+        "of many parts",
+        "too many",
+    ],
+)
+def test_a_task_is_as_many_values_as_it_has_numbers(tasks, values, names):
+    found, found_names = task_values([Task(params) for params in tasks], most=2)
+    assert found.tolist() == values
+    assert found_names == names
+
+
+# Figures in words
+
+
+def test_the_summary_is_json_and_says_what_the_evaluation_says():
+    summary = json.loads(json.dumps(evaluation_summary(SCORED), allow_nan=False))
+    assert summary["return_per_episode"] == [-15, -10]
+    assert summary["score"] == 0.5
+    assert summary["score_ci95"] == [0.25, 0.75]
+    assert summary["n_tasks"] == 2
+    assert summary["exploration_episodes"] == 1
+    assert summary["references"] == {"random": -20, "oracle": 0}
+
+
+def test_the_summary_without_an_oracle_has_no_score():
+    summary = json.loads(json.dumps(evaluation_summary(UNSCORED), allow_nan=False))
+    assert (summary["score"], summary["score_ci95"], summary["references"]["oracle"]) == (None, None, None)
+    assert summary["return_per_episode"] == [-15, -10]
+
+
+def test_the_summary_of_an_evaluation_that_was_played_is_json(point_robot):
+    _, outcome = point_robot
+    summary = json.loads(json.dumps(evaluation_summary(outcome), allow_nan=False))
+    assert summary["return_per_episode"] == outcome.returns.mean(0).tolist()
+    low, high = summary["score_ci95"]
+    assert low <= summary["score"] <= high
+
+
+def test_the_headline_names_return_and_score_before_and_after_adaptation():
+    assert headline(SCORED) == (
+        "return -15.00 in episode 1, -10.00 in episode 2, mean of 2 held-out tasks; "
+        "score 0.25 before and 0.50 [0.25, 0.75] after adaptation"
+    )
+
+
+def test_the_headline_without_an_oracle_speaks_of_returns_alone():
+    assert headline(UNSCORED) == "return -15.00 in episode 1, -10.00 in episode 2, mean of 2 held-out tasks"
+
+
+def cells(table):
+    return list(zip(*(column.cells for column in table.columns), strict=True))
+
+
+def test_the_table_has_a_row_per_episode_and_one_per_reference():
+    low, high = mean_interval(SCORED.returns[:, 1])
+    assert cells(evaluation_table(SCORED, "a title")) == [
+        ("1", "explores", "-15.00", "-20.00 … -10.00", "0.250"),
+        ("2", "best guess", "-10.00", f"{low:.2f} … {high:.2f}", "0.500"),
+        ("", "random policy", "-20.00", "", ""),
+        ("", "task known", "0.00", "", ""),
+    ]
+
+
+def test_the_printed_and_the_drawn_interval_of_an_evaluation_are_the_same_numbers(tmp_path, monkeypatch):
+    returns = np.random.default_rng(0).normal(size=(20, 3)) * 100
+    outcome = evaluation_of(returns, oracle=100.0)
+    drawn = []
+    monkeypatch.setattr(
+        Axes, "errorbar", lambda axes, x, middle, half, **look: drawn.extend(zip(middle, half, strict=True))
+    )
+    plots.return_by_episode(tmp_path / "a.png", outcome.returns, exploration_episodes=1)
+    shown = [f"{middle - half:.2f} … {middle + half:.2f}" for middle, half in drawn]
+    assert shown == [row[3] for row in cells(evaluation_table(outcome, "a title"))[:3]]
+    middle, half = drawn[-1]
+    assert outcome.score_ci95 == pytest.approx(outcome.references.score(np.array([middle - half, middle + half])))
+
+
+def test_success_rates_take_the_scores_place_in_the_table_and_stand_in_the_summary():
+    solved = evaluation_of([[-20, -15], [-10, -5]], oracle=None, successes=np.array([[False, True], [False, False]]))
+    table = evaluation_table(solved, "a title")
+    assert table.columns[4].header == "success"
+    assert [row[4] for row in cells(table)] == ["0%", "50%", ""]
+    assert evaluation_summary(solved)["success_per_episode"] == [0.0, 0.5]
+
+
+def test_the_table_without_an_oracle_has_neither_scores_nor_that_row():
+    assert [(row[1], row[4]) for row in cells(evaluation_table(UNSCORED, "a title"))] == [
+        ("explores", "–"),
+        ("best guess", "–"),
+        ("random policy", ""),
+    ]
+
+
+def test_the_table_fits_a_narrow_terminal():
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(evaluation_table(SCORED, "point-robot: 2 held-out tasks"))
+    lines = capture.get().splitlines()
+    assert "-20.00 … -10.00" in capture.get()
+    assert max(map(len, lines)) <= 80
+
+
+# Pictures
+
+
+def test_a_family_played_in_a_plane_is_drawn_with_its_trajectories(point_robot, tmp_path):
+    model, outcome = point_robot
+    paths = draw_evaluation(model.agent, model.task_distribution, model.test_tasks, outcome, tmp_path)
+    assert [path.name for path in paths] == [
+        "return_by_episode.png",
+        "posterior_means.png",
+        "posterior_spread.png",
+        "trajectories.png",
+    ]
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 50
+
+
+@pytest.mark.parametrize("family", ["point-robot", None])
+def test_an_adaptation_is_drawn_with_and_without_a_plane(family, tmp_path):
+    model = PEARL(family or Counting(), small_config())
+    task = model.test_tasks[0]
+    env = model.task_distribution.make_env(task)
+    trial = model.adapt(env, 2, seed=0).trial
+    path = draw_adaptation(
+        model.agent, model.task_distribution, task, trial, {"random policy": -3.0}, tmp_path / "story.png"
+    )
+    assert path == tmp_path / "story.png"
+    with Image.open(path) as image:
+        assert min(image.size) > 300

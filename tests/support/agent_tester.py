@@ -1,0 +1,338 @@
+"""What every agent's tests are made of: the agents, the spaces they act in, scripted tasks and batches.
+
+A new agent joins by an entry in ``LEARNERS`` where it learns from a ``MetaBatch``, in ``KEPT_TRIAL_LEARNERS`` where it
+learns from a ``TrialBatch``, in ``TRIAL_LEARNERS`` where it learns from ``Trials``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import (
+    FOMAMLAgent,
+    GradientAgentConfig,
+    MAMLAgent,
+    MAMLAgentConfig,
+    MetaAgent,
+    MetaBatch,
+    PEARLAgent,
+    PEARLAgentConfig,
+    RecurrentSACAgent,
+    RecurrentSACAgentConfig,
+    ReptileAgent,
+    RL2Agent,
+    RL2AgentConfig,
+    TransformerAgent,
+    TransformerAgentConfig,
+    Transitions,
+    TrialBatch,
+    Trials,
+)
+from agents.spaces import discrete_actions, is_discrete
+from encoders import Context, EncoderConfig
+from encoders.config import ENCODERS
+
+OBSERVATION_DIM, ACTION_DIM = 3, 2
+LOW, HIGH = np.array([-0.5, 2.0], np.float32), np.array([0.1, 7.0], np.float32)
+OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32)
+ACTION_SPACE = gym.spaces.Box(LOW, HIGH)
+DISCRETE = gym.spaces.Discrete(5, start=-2)
+MULTI_DISCRETE = gym.spaces.MultiDiscrete([3, 2], start=[1, -1])
+KINDS = tuple(ENCODERS)
+
+MakeAgent = Callable[[int], Any]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pearl_agent(
+    seed: int = 0, *, kind: str = "product_of_gaussians", action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> PEARLAgent:
+    encoder = EncoderConfig(
+        kind=kind,
+        latent_dim=3,
+        hidden_sizes=(16,),
+        feature_dim=8,
+        head_sizes=(8,),
+        window=4,
+    )
+    config = PEARLAgentConfig(**{"hidden_sizes": (16, 16), **settings})
+    return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))
+
+
+def pearl_with(**settings: Any) -> MakeAgent:
+    return lambda seed: pearl_agent(seed, **settings)
+
+
+def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any) -> RL2Agent:
+    config = RL2AgentConfig(**{"memory_width": 6, "hidden_sizes": (8,), **settings})
+    return RL2Agent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def rl2_with(**settings: Any) -> MakeAgent:
+    return lambda seed: rl2_agent(seed, **settings)
+
+
+def recurrent_sac_agent(
+    seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> RecurrentSACAgent:
+    config = RecurrentSACAgentConfig(**{"memory_width": 6, "hidden_sizes": (16,), **settings})
+    return RecurrentSACAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def recurrent_sac_with(**settings: Any) -> MakeAgent:
+    return lambda seed: recurrent_sac_agent(seed, **settings)
+
+
+def transformer_agent(
+    seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> TransformerAgent:
+    config = TransformerAgentConfig(**{"width": 8, "heads": 2, "window": 5, "hidden_sizes": (8,), **settings})
+    return TransformerAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
+
+
+def transformer_with(**settings: Any) -> MakeAgent:
+    return lambda seed: transformer_agent(seed, **settings)
+
+
+def maml_with(kind: type[MAMLAgent] = MAMLAgent, **settings: Any) -> MakeAgent:
+    def make(seed: int) -> MAMLAgent:
+        space = settings.get("action_space", ACTION_SPACE)
+        chosen = {name: value for name, value in settings.items() if name != "action_space"}
+        config = MAMLAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **chosen})
+        return kind(OBSERVATION_SPACE, space, config, generator(seed))
+
+    return make
+
+
+def reptile_with(**settings: Any) -> MakeAgent:
+    config = GradientAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **settings})
+    return lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed))
+
+
+LEARNERS: dict[str, MakeAgent] = {
+    **{f"pearl-{kind}": pearl_with(kind=kind) for kind in KINDS},
+    "pearl-discrete": pearl_with(action_space=DISCRETE),
+    "pearl-multi-discrete": pearl_with(action_space=MULTI_DISCRETE),
+    "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
+    "pearl-normalised": pearl_with(normalise_observations=True, critic_layer_norm=True),
+    "pearl-ignoring": pearl_with(ignored_observations=(1,)),
+    "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
+}
+KEPT_TRIAL_LEARNERS: dict[str, MakeAgent] = {
+    "recurrent-sac": recurrent_sac_with(),
+    "recurrent-sac-discrete": recurrent_sac_with(action_space=DISCRETE),
+    "recurrent-sac-multi-discrete": recurrent_sac_with(action_space=MULTI_DISCRETE),
+    "recurrent-sac-normalised": recurrent_sac_with(normalise_observations=True, critic_layer_norm=True),
+}
+MEMORY_LEARNERS: dict[str, MakeAgent] = {
+    "rl2": rl2_with(),
+    "rl2-discrete": rl2_with(action_space=DISCRETE),
+    "rl2-multi-discrete": rl2_with(action_space=MULTI_DISCRETE),
+    "rl2-normalised": rl2_with(normalise_observations=True),
+    "transformer": transformer_with(),
+    "transformer-window": transformer_with(window=3),
+    "transformer-discrete": transformer_with(action_space=DISCRETE),
+}
+GRADIENT_LEARNERS: dict[str, MakeAgent] = {
+    "maml": maml_with(),
+    "maml-twice": maml_with(adaptations=2, inner_steps=2, inner_objective="clipped"),
+    "maml-discrete": maml_with(action_space=DISCRETE, normalise_observations=True),
+    "maml-step-sizes": maml_with(learned_step_sizes=True),
+    "fomaml": maml_with(FOMAMLAgent),
+    "reptile": reptile_with(inner_steps=3),
+}
+TRIAL_LEARNERS: dict[str, MakeAgent] = {**MEMORY_LEARNERS, **GRADIENT_LEARNERS}
+REPLAY_LEARNERS: dict[str, MakeAgent] = {**LEARNERS, **KEPT_TRIAL_LEARNERS}
+AGENTS: dict[str, MakeAgent] = {**REPLAY_LEARNERS, **TRIAL_LEARNERS}
+
+
+def random_actions(*shape: int, space: gym.Space[Any], rng: torch.Generator) -> Tensor:
+    if is_discrete(space):
+        choices = torch.from_numpy(discrete_actions(space))
+        return choices[torch.randint(len(choices), shape, generator=rng)]
+    assert isinstance(space, gym.spaces.Box)
+    low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+    return low + torch.rand(*shape, len(low), generator=rng) * (high - low)
+
+
+def random_transitions(*shape: int, seed: int = 0, action_space: gym.Space[Any] = ACTION_SPACE) -> Transitions:
+    rng = generator(seed)
+    return Transitions(
+        observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
+        action=random_actions(*shape, space=action_space, rng=rng),
+        reward=torch.randn(*shape, generator=rng),
+        next_observation=torch.randn(*shape, OBSERVATION_DIM, generator=rng),
+        terminated=(torch.rand(*shape, generator=rng) < 0.2).float(),
+    )
+
+
+def as_context(transitions: Transitions) -> Context:
+    values = transitions._asdict()
+    del values["terminated"]
+    return Context(**values, mask=torch.ones(transitions.reward.shape, dtype=torch.bool))
+
+
+def random_batch(
+    seed: int = 0,
+    *,
+    tasks: int = 3,
+    context_steps: int = 6,
+    steps: int = 8,
+    action_space: gym.Space[Any] = ACTION_SPACE,
+) -> MetaBatch:
+    context = as_context(random_transitions(tasks, context_steps, seed=2 * seed + 1, action_space=action_space))
+    return MetaBatch(context, random_transitions(tasks, steps, seed=2 * seed, action_space=action_space))
+
+
+def random_trials(
+    seed: int = 0, *, tasks: int = 3, steps: int = 8, episode: int = 3, action_space: gym.Space[Any] = ACTION_SPACE
+) -> TrialBatch:
+    """Trials of episodes of ``episode`` steps, every other one terminated; the last trial is two steps shorter."""
+    transitions = random_transitions(tasks, steps, seed=seed, action_space=action_space)
+    mask = torch.ones(tasks, steps, dtype=torch.bool)
+    mask[-1, -2:] = False
+    return TrialBatch(
+        observation=transitions.observation,
+        action=transitions.action,
+        reward=transitions.reward,
+        training_reward=transitions.next_observation[..., 0],
+        ended=(torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1),
+        terminated=(torch.arange(1, steps + 1) % (2 * episode) == 0).expand(tasks, -1),
+        mask=mask,
+        learnt=mask,
+    )
+
+
+def batch_for(agent: Any, seed: int = 0) -> MetaBatch | TrialBatch:
+    """What the agent learns from in a gradient step."""
+    made = random_trials if isinstance(agent, RecurrentSACAgent) else random_batch
+    return made(seed, action_space=agent.action_space)
+
+
+def at_step(transitions: Transitions, step: int) -> Transitions:
+    return Transitions(*(values[:, step] for values in transitions))
+
+
+def tensors(memory: Any) -> Iterator[Tensor]:
+    """Every tensor of a memory, however nested."""
+    if isinstance(memory, Tensor):
+        yield memory
+    elif isinstance(memory, dict):
+        for value in memory.values():
+            yield from tensors(value)
+    elif isinstance(memory, Sequence):
+        for value in memory:
+            yield from tensors(value)
+    else:
+        assert memory is None, f"a memory is made of tensors, not of {type(memory)}"
+
+
+def settled(agent: Any, memory: Any) -> Any:
+    """A memory once everything seen is folded in, for agents that put that off."""
+    return agent.read(memory)
+
+
+def snapshot(values: Any) -> list[Tensor]:
+    return [value.detach().clone() for value in tensors(values)]
+
+
+def state(agent: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in agent.state_dict().items()}
+
+
+def part(agent: PEARLAgent, name: str) -> list[Tensor]:
+    return [value for key, value in state(agent).items() if key.startswith(name)]
+
+
+def assert_identical(found: Any, expected: Any) -> None:
+    left, right = list(tensors(found)), list(tensors(expected))
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
+    """The gradient of each parameter of a part, all of which must have one."""
+    found = []
+    for parameter in agent.get_submodule(part).parameters():
+        assert parameter.grad is not None
+        found.append(parameter.grad.clone())
+    return found
+
+
+def assert_gradients(agent: PEARLAgent, expected: dict[str, list[Tensor]]) -> None:
+    """The named parts have these gradients, none of them zero; the target critics, which follow, have none."""
+    for name, gradients in expected.items():
+        found = agent.get_submodule(name).parameters() if name != "log_temperature" else [agent.log_temperature]
+        for parameter, gradient in zip(found, gradients, strict=True):
+            assert gradient.abs().max() > 0
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+    assert all(parameter.grad is None for parameter in agent.target_critics.parameters())
+
+
+def all_of(n_tasks: int, value: bool) -> Tensor:
+    return torch.full((n_tasks,), value)
+
+
+def play(
+    agent: MetaAgent[Any],
+    memory: Any,
+    transitions: Transitions,
+    *,
+    seed: int = 0,
+    deterministic: bool = False,
+    episode_steps: int = 4,
+) -> tuple[list[Tensor], Any]:
+    """Feed scripted transitions in episodes of ``episode_steps``; return the actions chosen and the memory after."""
+    n_tasks, n_steps = transitions.reward.shape
+    rng, actions = generator(seed), []
+    for step in range(n_steps):
+        transition = at_step(transitions, step)
+        choice = agent.act(transition.observation, memory, all_of(n_tasks, deterministic), rng)
+        actions.append(choice.action)
+        memory = agent.observe(memory, transition, all_of(n_tasks, True))
+        if (step + 1) % episode_steps == 0:
+            memory = agent.end_episode(memory, all_of(n_tasks, True), rng)
+    return actions, memory
+
+
+def played(
+    agent: Any, seed: int, reward: Callable[[Tensor], Tensor], *, tasks: int, steps: int, episode: int
+) -> tuple[Trials, Any]:
+    """Trials of scripted observations, with what the agent chose in them and what ``reward`` gives, and its memory."""
+    rng, memory = generator(seed), agent.begin(tasks, generator(seed))
+    scripted = random_transitions(tasks, steps, seed=seed, action_space=agent.action_space)
+    taken, extras = [], []
+    for step in range(steps):
+        given = at_step(scripted, step)
+        choice = agent.act(given.observation, memory, all_of(tasks, False), rng)
+        transition = given._replace(action=choice.action, reward=reward(choice.action))
+        memory = agent.observe(memory, transition, all_of(tasks, True))
+        taken.append(transition)
+        extras.append(choice.extras)
+        if (step + 1) % episode == 0:
+            memory = agent.end_episode(memory, all_of(tasks, True), rng)
+    transitions = Transitions(*(torch.stack(field, 1) for field in zip(*taken, strict=True)))
+    ended = (torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1)
+    joined = {name: torch.stack([extra[name] for extra in extras], 1) for name in extras[0]}
+    mask = torch.ones(tasks, steps, dtype=torch.bool)
+    return Trials(transitions, transitions.reward, ended, mask, joined), memory
+
+
+def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:
+    """Take gradient steps on the batches numbered from ``first``."""
+    rng = generator(0) if rng is None else rng
+    return [agent.update(batch_for(agent, number), rng) for number in range(first, first + n_updates)]
+
+
+def updated(batch: MetaBatch | None = None, **settings: Any) -> PEARLAgent:
+    agent = pearl_agent(**settings)
+    agent.update(random_batch() if batch is None else batch, generator(0))
+    return agent
