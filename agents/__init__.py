@@ -1,8 +1,9 @@
 """Agents: how to act and learn once the belief is given."""
 
 from agents.base import Deployable, LearningAgent, MemorylessAgent, MemoryT, MetaAgent
-from agents.config import LearningSettings, PEARLAgentConfig
-from agents.context.pearl import PEARLAgent, PEARLMemory
+from agents.config import AuxiliaryConfig, ExplorationConfig, LearningSettings, ObservationsConfig, PEARLAgentConfig
+from agents.context.memory import PEARLMemory
+from agents.context.pearl import PEARLAgent
 from agents.gradient.base import GradientAgentConfig
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent, MAMLAgentConfig
 from agents.gradient.reptile import ReptileAgent
@@ -16,7 +17,9 @@ __distribution__ = "pearl-metarl"
 
 __all__ = [
     "ActionChoice",
+    "AuxiliaryConfig",
     "Deployable",
+    "ExplorationConfig",
     "FOMAMLAgent",
     "GradientAgentConfig",
     "LearningAgent",
@@ -27,6 +30,7 @@ __all__ = [
     "MemorylessAgent",
     "MetaAgent",
     "MetaBatch",
+    "ObservationsConfig",
     "PEARLAgent",
     "PEARLAgentConfig",
     "PEARLMemory",

@@ -1,6 +1,6 @@
 """Settings of agents that learn by soft actor-critic, PEARL's among them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from encoders import ConfigError, Settings
@@ -9,32 +9,42 @@ Reconstructed = Literal["reward", "next_observation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesConfig(Settings):
-    """Settings of what an agent's networks read of an observation.
+class ObservationsConfig(Settings):
+    """Settings of how networks read observations.
 
     Raises:
-        ConfigError: a setting of the wrong type or out of its range, here and in every subclass.
+        ConfigError: a setting of the wrong type or out of its range, here and in every section below.
     """
 
-    section: ClassVar[str] = "agent"
-    normalise_observations: bool = False
+    section: ClassVar[str] = "agent.observations"
+    normalise: bool = False
     """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
-    ignored_observations: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
     """Entries of the flattened observation, from 0, that no network reads: such as name a task, not its state."""
     image_channels: tuple[int, ...] = (16, 32, 32)
-    """Channels of the convolutions, of stride 4 and then 2, that read observations which are images."""
+    """Channels of the convolutions that read image observations; the first has stride 4, the others stride 2."""
     image_features: int = 64
-    """Width of the features that the networks read in place of an image."""
+    """Width of an image's features, which the networks read instead of the image."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ignored = self.ignored_observations
-        if any(entry < 0 for entry in ignored) or len(set(ignored)) != len(ignored):
-            raise ConfigError(f"agent.ignored_observations must be different numbers from 0, got {ignored}.")
+        if any(entry < 0 for entry in self.ignored) or len(set(self.ignored)) != len(self.ignored):
+            raise ConfigError(f"{self.section}.ignored must be different numbers from 0, got {self.ignored}.")
         if not self.image_channels or any(channels < 1 for channels in self.image_channels):
-            raise ConfigError(f"agent.image_channels must be one or more positive numbers, got {self.image_channels}.")
+            raise ConfigError(
+                f"{self.section}.image_channels must be one or more positive numbers, got {self.image_channels}."
+            )
         if self.image_features < 1:
-            raise ConfigError(f"agent.image_features must be at least 1, got {self.image_features}.")
+            raise ConfigError(f"{self.section}.image_features must be at least 1, got {self.image_features}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig(Settings):
+    """Settings that every agent has."""
+
+    section: ClassVar[str] = "agent"
+    observations: ObservationsConfig = field(default_factory=ObservationsConfig)
+    """How networks read observations: normalisation, ignored entries, images."""
 
 
 class LearningSettings(Protocol):
@@ -101,43 +111,69 @@ class SACConfig(FeaturesConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplorationConfig(Settings):
+    """Settings of how z moves within an episode. By default z stays for the episode, as in PEARL."""
+
+    section: ClassVar[str] = "agent.exploration"
+    sweep: float = 0.0
+    """Share of the way to the next episode's draw that z moves in each step, read from the current posterior; 0 keeps
+    the draw for the episode."""
+    z_follows_posterior: bool = False
+    """Whether the posterior is read again after each step and the episode's draw follows it, so that the agent uses
+    evidence in the episode that shows it. False keeps z for the episode."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.sweep <= 1:
+            raise ConfigError(f"{self.section}.sweep must lie in [0, 1], got {self.sweep}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliaryConfig(Settings):
+    """Settings of the encoder's losses beyond PEARL's own, which are the critics' loss and agent.kl_weight's KL."""
+
+    section: ClassVar[str] = "agent.auxiliary"
+    critics_teach_encoder: bool = True
+    """Whether the critics' loss reaches the encoder, as in PEARL. False leaves the encoder to the decoder's and the
+    contrastive loss, as in VariBAD (Zintgraf et al. 2020)."""
+    reconstruction_weight: float = 0.0
+    """Weight of a decoder's squared error, which also trains the encoder; 0 leaves the decoder out."""
+    reconstructed: tuple[Reconstructed, ...] = ("reward",)
+    """Parts of a transition that the decoder predicts: the reward, scaled as for the critics, the next observation, or
+    both. Used only where agent.auxiliary.reconstruction_weight is positive."""
+    contrastive_weight: float = 0.0
+    """Weight of the contrastive loss, which asks the encoder to tell tasks apart by two halves of their contexts (Fu et
+    al. 2021); 0 leaves it out. It slowed learning in every study here (docs/what-helps.md)."""
+    early_kl_weight: float = 0.0
+    """Weight of the KL from the posterior to the posterior of an earlier context; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.reconstructed or len(set(self.reconstructed)) != len(self.reconstructed):
+            raise ConfigError(
+                f"{self.section}.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
+                f"To reconstruct nothing, leave {self.section}.reconstruction_weight at 0."
+            )
+        for name in ("reconstruction_weight", "contrastive_weight", "early_kl_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{self.section}.{name} must not be negative, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PEARLAgentConfig(SACConfig):
     """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
     Weights, outputs, losses and acting stay in float32."""
-    z_follows_posterior: bool = False
-    """Whether an episode's draw is read anew from the posterior after each step, so that an episode already uses what
-    it shows; where not, z stays for the episode, as in PEARL."""
-    sweep: float = 0.0
-    """Share of the way to the next episode's draw that z moves in each step, read from the posterior as it stands; 0
-    keeps the draw for the episode."""
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
-    early_kl_weight: float = 0.0
-    """Weight of the KL from the posterior to the one that an earlier context gives; 0 leaves it out."""
-    critics_teach_encoder: bool = True
-    """Whether the critics' loss reaches the encoder, as in PEARL; where not, only the decoder's and the contrastive
-    loss do, as in VariBAD (Zintgraf et al. 2020)."""
-    contrastive_weight: float = 0.0
-    """Weight of the contrastive loss, which asks the encoder to tell tasks apart by two halves of their contexts; 0
-    leaves it out."""
-    reconstruction_weight: float = 0.0
-    """Weight of a decoder's squared error, which teaches the encoder beside the critics; 0 leaves the decoder out."""
-    reconstructed: tuple[Reconstructed, ...] = ("reward",)
-    """What the decoder predicts of a transition: its reward, scaled as for the critics, what it leads to, or both; read
-    only where agent.reconstruction_weight is positive."""
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    """How z moves within an episode."""
+    auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
+    """Further losses of the encoder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.sweep <= 1:
-            raise ConfigError(f"agent.sweep must lie in [0, 1], got {self.sweep}.")
-        if not self.reconstructed or len(set(self.reconstructed)) != len(self.reconstructed):
-            raise ConfigError(
-                f"agent.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
-                "To reconstruct nothing, leave agent.reconstruction_weight at 0."
-            )
-        for name in ("kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"agent.{name} must not be negative, got {getattr(self, name)}.")
+        if self.kl_weight < 0:
+            raise ConfigError(f"agent.kl_weight must not be negative, got {self.kl_weight}.")

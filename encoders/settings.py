@@ -62,7 +62,7 @@ def setting_types(kind: type[Settings]) -> dict[str, Any]:
     return {setting.name: hints[setting.name] for setting in dataclasses.fields(kind)}
 
 
-def converted(hint: Any, value: Any, name: str) -> Any:
+def converted(hint: Any, value: object, name: str) -> Any:
     """Return ``value`` as the annotated type. Text is read as a number where one is wanted: YAML's ``1e-3`` is text.
 
     Args:

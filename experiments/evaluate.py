@@ -13,6 +13,7 @@ import tyro
 from command_line import Modules, errors_in_one_line, load_to_act, path_argument
 from tyro.conf import Positional
 
+from pearl.config.run import PEARLConfig
 from pearl.evaluation.protocol import check_disjoint
 from pearl.files.access import folder_in
 from pearl.model.arguments import whole_number
@@ -68,7 +69,8 @@ def main(
             "algorithm": model.config.algorithm,
             "seed": seed,
             "env_steps": model.num_timesteps,
-            "z_follows_posterior": getattr(model.config.agent, "z_follows_posterior", False),
+            "z_follows_posterior": isinstance(model.config, PEARLConfig)
+            and model.config.agent.exploration.z_follows_posterior,
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}

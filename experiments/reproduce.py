@@ -4,10 +4,10 @@
     python experiments/reproduce.py varying-cartpole --blind
     python experiments/reproduce.py ant-forward-backward --seeds 0 --total-steps 360000
 
-Writes results/FAMILY/seedN/ (config, tasks, progress, result, pictures) and results/FAMILY/summary.json. With --blind
-it trains the same settings with the blind encoder, which leaves z at zero, and writes results/FAMILY/blind-seedN/ and
-blind-summary.json: what a policy reaches that cannot know its task. With --total-steps N runs are longer or
-shorter than the preset's, and "N-steps-" stands before the names.
+Writes every seed's curve, tasks, settings and final measurements to results/FAMILY/, draws learning_curves.png there,
+and keeps the other pictures of the first seed. A seed's earlier result is replaced. --blind trains the same settings
+with the blind encoder, which leaves z at zero: the level of a policy that cannot infer its task. --total-steps N makes
+runs longer or shorter than the preset's. Both are settings of their own among the results.
 """
 
 import dataclasses
@@ -15,17 +15,14 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
-from pearl import plots
 from pearl.config.run import load_preset
 from pearl.files.access import copy
 from pearl.process.output import make_console, protect_output, warn_on_failure
@@ -33,9 +30,13 @@ from pearl.process.threads import use_threads
 from pearl.runs.console import TrainingProgress
 from pearl.runs.run import Run, RunError, read_json, read_progress, write_json
 from pearl.studies.probes import calibration, probe
+from pearl.studies.reproduction import PICTURE, STUDY, by_setting, draw, setting_name, summary
+from pearl.studies.results import PLAIN, RunRecord, Setting, read_results, settings_of, store_run
+from pearl.studies.runner import measurements
 from pearl.tasks import make
 
-KEPT = ("config.json", "tasks.json", "progress.csv", "result.json")
+NAMED_BY_THE_SETTING = ("family", "algorithm", "seed", "commit")
+"""Entries of result.json that the results hold as a run's name"""
 
 
 def main(
@@ -64,20 +65,20 @@ def main(
     console = make_console()
     checked_out = commit()  # Before the first result is written, which the working tree would differ by.
     config = load_preset(family)
-    prefix = ""
     if blind:
-        prefix += "blind-"
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
     if total_steps is not None:
-        prefix += f"{total_steps}-steps-"
         config = dataclasses.replace(config, training=dataclasses.replace(config.training, total_steps=total_steps))
-    for seed in seeds:
-        folder = runs / f"{family}-{prefix}seed{seed}"
-        console.print(f"{family}, {prefix}seed {seed}")
+    setting = Setting(STUDY, setting_name(blind=blind, total_steps=total_steps), config.algorithm)
+    for number, seed in enumerate(seeds):
+        name = f"seed{seed}" if setting.name == PLAIN else f"{setting.name}-seed{seed}"
+        folder = runs / f"{family}-{name}"
+        console.print(f"{family}, {name.replace('seed', 'seed ')}")
         model = pearl.PEARL(family, config, seed=seed)
         run = Run(model, folder, wandb="disabled")
         progress = TrainingProgress(console)
-        if run.train(callback=progress, on_evaluation=progress.evaluated) is None:
+        last = run.train(callback=progress, on_evaluation=progress.evaluated)
+        if last is None:
             sys.exit(130)
         longest = model.horizon * model.config.evaluation.exploration_episodes
         seen = [n for n in (5, 10, 20, 40, 100) if n <= longest]
@@ -87,68 +88,29 @@ def main(
             result["calibration"] = dict(zip(map(str, seen), calibration(model, seen).tolist(), strict=True))
         result |= {"commit": checked_out, "threads": threads}
         write_json(folder / "result.json", result)
-        kept = out / family / f"{prefix}seed{seed}"
-        for name in KEPT:
-            copy(folder / name, kept / name)
-        with warn_on_failure("the pictures were not copied"):
-            for path in sorted((folder / "plots").glob("*.png")):
-                copy(path, kept / path.relative_to(folder))
-    found = summary(family, sorted((out / family).glob(f"{prefix}seed*")))
-    write_json(out / family / f"{prefix}summary.json", found)
+        record = RunRecord(
+            commit=checked_out,
+            config=settings_of(config),
+            curve=read_progress(folder),
+            measured={
+                **measurements(model, last),
+                "train_tasks": [task.to_json() for task in model.train_tasks],
+                "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+                **{name: value for name, value in result.items() if name not in NAMED_BY_THE_SETTING},
+            },
+        )
+        store_run(out / family, setting, config, seed, record, replace=True)
+        if number == 0 and setting.name == PLAIN:
+            with warn_on_failure("the pictures were not copied"):
+                for path in sorted((folder / "plots").glob("*.png")):
+                    if path.stem != "learning_curve":  # learning_curves.png has it.
+                        copy(path, out / family / path.name)
+    found = by_setting(read_results(out / family))
+    if setting.name not in found:
+        raise RunError(f"{out / family} holds no runs of the setting {setting.name!r}. Name a seed.")
     with warn_on_failure("the learning curves were not drawn"):
-        draw_curves(family, out / family)
-    console.print_json(data=found)
-
-
-def draw_curves(family: str, folder: Path) -> None:
-    """Draw every seed's curve in ``folder``; blind ones and those of another budget are lines of their own, behind."""
-    curves = []
-    for path in sorted(folder.glob("*seed*"), key=lambda path: (not path.name.startswith("seed"), path.name)):
-        result = read_json(path / "result.json")
-        scored = result["test"]["score"] is not None
-        value = "test/score" if scored else f"test/return_ep{len(result['test']['return_per_episode'])}"
-        progress = read_progress(path)
-        blind, own_budget = path.name.startswith("blind-"), path.name.removeprefix("blind-").partition("-steps-")
-        label = "no task variable" if blind else family
-        if own_budget[1]:
-            steps = f"{int(own_budget[0]):,} steps".replace(",", " ")
-            label = f"{label}, {steps}" if blind else steps
-        curves.append((label, progress["env_steps"], progress[value]))
-    n_seeds = len(list(folder.glob("seed*")))
-    plots.learning_curves(
-        folder / "learning_curves.png",
-        curves,
-        title=f"{family}: {n_seeds} seed{'s' if n_seeds > 1 else ''}",
-        reference_lines={"random policy": 0.0, "task known": 1.0} if scored else {},
-        value_name="normalised score" if scored else "return of the last episode",
-    )
-
-
-def summary(family: str, folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what the results in ``folders``, one per seed, come to; they may stem from several calls."""
-    runs = [read_json(folder / "result.json") for folder in folders]
-    scores = None if runs[0]["test"]["score"] is None else [run["test"]["score"] for run in runs]
-    probes, calibrations = ([run.get(name, {}) for run in runs] for name in ("probes", "calibration"))
-    return {
-        "family": family,
-        "seeds": [run["seed"] for run in runs],
-        "commit": ", ".join(sorted({run["commit"] for run in runs})),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "threads": [run.get("threads", 1) for run in runs],
-        "env_steps": [run["env_steps"] for run in runs],
-        "gradient_steps": [run["gradient_steps"] for run in runs],
-        "wall_s": [round(run["wall_s"], 1) for run in runs],
-        "score": [run["test"]["score"] for run in runs],
-        "score_mean": None if scores is None else float(np.mean(scores)),
-        "last_return": [run["test"]["return_per_episode"][-1] for run in runs],
-        "success_per_episode_mean": None
-        if runs[0]["test"].get("success_per_episode") is None
-        else np.mean([run["test"]["success_per_episode"] for run in runs], axis=0).tolist(),
-        "return_per_episode_mean": np.mean([run["test"]["return_per_episode"] for run in runs], axis=0).tolist(),
-        "probes_mean": {name: float(np.mean([found[name] for found in probes])) for name in probes[0]},
-        "calibration_mean": {seen: float(np.mean([run[seen] for run in calibrations])) for seen in calibrations[0]},
-        "versions": runs[0]["versions"],
-    }
+        draw(out / family / PICTURE, family, found)
+    console.print_json(data=summary(family, found[setting.name]))
 
 
 def commit() -> str:

@@ -1,17 +1,18 @@
 """Train a specialist from nothing on each of some held-out tasks, beside a meta-trained agent on the same tasks.
 
-    python experiments/specialists.py runs/reproduce/varying-pendulum-seed0 --out specialists.json --steps 8000
+    python experiments/specialists.py runs/reproduce/varying-pendulum-seed0 --steps 8000
 
 It answers what a user would do without meta-learning, and what that costs: how many environment steps in a test task
 stable-baselines3's SAC (PPO where actions are discrete) needs to play it as well as the adapted agent. The tasks are
 the first test tasks of the first seed; the others' agents have seen none of them in training either, which is checked.
-Beside the figures a picture of the same name is drawn.
+The figures go to results/FAMILY/, with the picture specialists.png.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,8 +34,11 @@ from pearl.evaluation.protocol import check_disjoint
 from pearl.model.callbacks import silent_logger
 from pearl.process.output import make_console, protect_output, warn_on_failure
 from pearl.process.threads import use_threads
-from pearl.runs.run import read_json, write_json
+from pearl.studies.results import RUNS, read_results, store_specialists
 from pearl.tasks import Task, TaskDistribution, find
+
+PICTURE = "specialists.png"
+"""The name of the picture in a family's folder"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +47,9 @@ class Arguments:
 
     runs: Annotated[list[Annotated[Path, path_argument("RUNS")]], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
-    out: Annotated[Path, path_argument("--out")]
-    """JSON file for the figures, written after every task; specialists that it holds are not trained again, and those
-    of other tasks or settings not overwritten."""
+    out: Annotated[Path, path_argument("--out")] = Path("results")
+    """Folder of the results, written after every task. Specialists that it holds are not trained again, and those of
+    other tasks or settings are not overwritten."""
     tasks: int = 10
     """Test tasks."""
     steps: int = 10_000
@@ -133,7 +137,8 @@ def main(arguments: Arguments) -> int:
     played = [trial.trajectories for of_one in trials for trial in of_one]
     last = adapted.shape[-1] - 1
     spent = float(np.mean([(trial.mask & (trial.episode < last)).sum(1).mean() for trial in played]))
-    learnt = learn_from_nothing(models[0], tasks, arguments)
+    folder = arguments.out / models[0].family
+    learnt = learn_from_nothing(folder, models[0], tasks, arguments)
     curves = np.array(learnt["specialist_curves"])
     level, steps = float(adapted[..., -1].mean()), learnt["specialist_steps"]
     reached = steps_to_reach(level, steps, curves)
@@ -150,10 +155,10 @@ def main(arguments: Arguments) -> int:
         "adapted_steps": spent,
         "steps_to_adapted": reached,
     }
-    write_json(arguments.out, figures)
+    store_specialists(folder, lambda _: figures)
     with warn_on_failure("the specialists' curves were not drawn"):
         plots.specialist_curves(
-            arguments.out.with_suffix(".png"),
+            folder / PICTURE,
             steps,
             curves,
             adapted=level,
@@ -172,16 +177,21 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments) -> dict[str, Any]:
-    """Return what of the figures is the specialists', from the file as far as it holds them and else by training them.
+def learn_from_nothing(
+    folder: Path, model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments
+) -> dict[str, Any]:
+    """Return the specialists' figures; those that the results lack are trained.
 
-    The file is written after every task, so that a run that was stopped, or that gets more tasks, goes on from there.
+    Each specialist is stored once it is trained, so that a call that was stopped, or that gets more tasks, goes on from
+    there.
 
     Raises:
-        ConfigError: the file holds specialists of other tasks or settings.
-        RunError: the file cannot be read.
+        ConfigError: the results hold specialists of other tasks or settings.
+        RunError: the results cannot be read.
     """
     distribution = find(model.family)
+    wanted = [task.to_json() for task in tasks]
+    lists: dict[str, Any] = {"tasks": [], "specialist_curves": [], "specialist_seconds": []}
     setting = {
         "family": model.family,
         "specialist": "PPO" if is_discrete(model.action_space) else "SAC",
@@ -190,32 +200,36 @@ def learn_from_nothing(model: pearl.MetaLearner, tasks: Sequence[Task], argument
         "specialist_steps": evaluation_steps(arguments.steps, arguments.interval),
         "specialist_episodes": arguments.episodes,
     }
-    wanted = [task.to_json() for task in tasks]
-    learnt: dict[str, Any] = setting | {"tasks": [], "specialist_curves": [], "specialist_seconds": []}
-    if arguments.out.exists():
-        held = read_json(arguments.out)
+
+    def checked(held: Mapping[str, Any] | None) -> dict[str, Any]:
+        if held is None:
+            return setting | lists
         if not setting.items() <= held.items() or held["tasks"] != wanted[: len(held["tasks"])]:
             raise ConfigError(
-                f"{arguments.out} holds specialists of other tasks or settings. Move it away to train these."
+                f"{folder / RUNS} holds specialists of other tasks or settings. Remove them from it to train these."
             )
-        learnt = {name: held[name] for name in learnt}
-    curves, seconds = learnt["specialist_curves"], learnt["specialist_seconds"]
-    for number in range(len(curves), len(tasks)):
+        return {name: held[name] for name in (*setting, *lists)}
+
+    def add(new: Mapping[str, Any], number: int, held: Mapping[str, Any] | None) -> dict[str, Any]:
+        found = checked(held)
+        if len(found["tasks"]) != number:  # Another call has added the task already.
+            return found
+        return {**found, **{name: [*found[name], value] for name, value in new.items()}}
+
+    learnt = checked(read_results(folder).specialists)
+    for number in range(len(learnt["tasks"]), len(tasks)):
         begun = time.perf_counter()
-        curves.append(
-            train_specialist(
-                distribution,
-                tasks[number],
-                steps=arguments.steps,
-                interval=arguments.interval,
-                episodes=arguments.episodes,
-                seed=number,
-            )
+        curve = train_specialist(
+            distribution,
+            tasks[number],
+            steps=arguments.steps,
+            interval=arguments.interval,
+            episodes=arguments.episodes,
+            seed=number,
         )
-        seconds.append(time.perf_counter() - begun)
-        learnt["tasks"] = wanted[: number + 1]
-        write_json(arguments.out, learnt)
-    return learnt
+        new = dict(zip(lists, (wanted[number], curve, time.perf_counter() - begun), strict=True))
+        store_specialists(folder, partial(add, new, number))
+    return checked(read_results(folder).specialists)
 
 
 if __name__ == "__main__":

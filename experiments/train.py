@@ -5,25 +5,30 @@
     python experiments/train.py my_module:MyDistribution
     python experiments/train.py point-robot --import my_module --encoder.kind my_encoder
     python experiments/train.py --list
+    python experiments/train.py point-robot --print-config
 
-Settings come from the family's preset, then from --config FILE.yaml, then from flags.
+Settings come from the family's preset, then from --config FILE.yaml, then from flags. --help shows the settings that
+matter most, --help-all every setting; docs/settings.md explains them.
 """
 
 import dataclasses
 import shlex
 import sys
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 from command_line import EXPECTED, FAILED, Modules, import_modules, path_argument, report
 from rich.table import Table
 
 import pearl
+from encoders.settings import setting_types
 from pearl.algorithms import ALGORITHMS, find_algorithm
 from pearl.checkpoint.store import has_checkpoint
-from pearl.config.reading import ConfigError, load_yaml
+from pearl.config.documentation import ESSENTIAL, documented
+from pearl.config.reading import ConfigError, load_yaml, to_yaml
 from pearl.config.run import Config, PEARLConfig, preset
 from pearl.model.meta_learner import learner_of
 from pearl.model.saving import CHECKPOINT
@@ -35,6 +40,7 @@ from pearl.runs.run import Run, check_unused, resume, run_name, saved_config
 from pearl.runs.wandb_mode import WandbMode
 from pearl.tasks import TaskDistribution, family_name, find
 
+HELP = ("--help", "-h", "--help-all")
 Objective = Literal["critics", "reconstruction", "both"]
 
 
@@ -48,7 +54,7 @@ class Common:
     """Length of training in environment steps; short for --training.total-steps."""
     objective: Objective | None = None
     """What teaches PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
-    observation (VariBAD, Zintgraf et al. 2020); or both. Short for the --agent settings of the encoder's teachers."""
+    observation (VariBAD, Zintgraf et al. 2020); or both. Short for settings in --agent.auxiliary."""
     run_dir: Annotated[Path, path_argument("--run-dir")] | None = None
     """Folder of the run; where None runs/FAMILY-seedN, of another algorithm than PEARL runs/FAMILY-ALGORITHM-seedN."""
     resume: bool = False
@@ -57,6 +63,8 @@ class Common:
     """Weights & Biases: auto follows WANDB_MODE, else is online where an API key is configured, else offline."""
     config: Annotated[Path, path_argument("--config")] | None = None
     """YAML file with settings, over the preset and under the flags."""
+    print_config: bool = False
+    """Print all settings of the run as YAML, which --config reads, and train nothing."""
     threads: int = 1
     """CPU threads; one is fastest for small networks and makes resuming exact."""
 
@@ -82,17 +90,21 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     chosen, argv = tyro.cli(Chosen, args=argv, return_unknown_args=True, add_help=False)
     import_modules(chosen.modules)
     algorithm = find_algorithm(chosen.algorithm or PEARLConfig.algorithm)
-    if argv and argv[0] in ("--help", "-h"):
-        tyro.cli(
-            arguments_of(preset(algorithm.config, "")),
-            prog="train.py FAMILY [--algorithm NAME] [--import MODULE]",
-            args=["--help"],
+    asked = [flag for flag in argv if flag in HELP]
+    if asked and argv[0] in HELP:
+        show_help(
+            preset(algorithm.config, ""),
+            "train.py FAMILY [--algorithm NAME] [--import MODULE]",
+            everything="--help-all" in asked,
         )
     if not argv or argv[0].startswith("-"):
         raise ConfigError(
             f"Name a task family first: train.py FAMILY [flags]. Families: {', '.join(pearl.families())}."
         )
     distribution, flags = find(argv[0]), argv[1:]
+    if asked:
+        base = preset(algorithm.config, family_name(distribution))
+        show_help(base, f"train.py {argv[0]}", everything="--help-all" in asked)
     common, _ = tyro.cli(Common, args=flags, return_unknown_args=True, add_help=False)
     if common.resume:
         folder = folder_of(distribution, common, algorithm.config.algorithm)
@@ -116,6 +128,18 @@ def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
     return distribution, arguments, config
 
 
+def show_help(base: Config, prog: str, *, everything: bool) -> NoReturn:
+    """Print the command's flags with their defaults, and end the process.
+
+    Args:
+        base: the defaults.
+        prog: the command, as the usage line names it.
+        everything: whether to show every setting, or ``ESSENTIAL`` alone.
+    """
+    tyro.cli(arguments_of(base) if everything else essential_arguments_of(base), prog=prog, args=["--help"])
+    raise AssertionError("tyro ends the process after the help.")
+
+
 def with_objective(config: Config, objective: Objective) -> Config:
     """Return the settings with what teaches the encoder set.
 
@@ -124,15 +148,15 @@ def with_objective(config: Config, objective: Objective) -> Config:
     """
     if not isinstance(config, PEARLConfig):
         raise ConfigError(f"--objective is for PEARL's encoder; {config.algorithm} has none. Leave it out.")
-    agent = dataclasses.replace(config.agent, critics_teach_encoder=True, reconstruction_weight=0.0)
+    auxiliary = dataclasses.replace(config.agent.auxiliary, critics_teach_encoder=True, reconstruction_weight=0.0)
     if objective != "critics":
-        agent = dataclasses.replace(
-            config.agent,
+        auxiliary = dataclasses.replace(
+            auxiliary,
             critics_teach_encoder=objective == "both",
-            reconstruction_weight=config.agent.reconstruction_weight or 1.0,
+            reconstruction_weight=config.agent.auxiliary.reconstruction_weight or 1.0,
             reconstructed=("reward", "next_observation"),
         )
-    return dataclasses.replace(config, agent=agent)
+    return dataclasses.replace(config, agent=dataclasses.replace(config.agent, auxiliary=auxiliary))
 
 
 def arguments_of(base: Config) -> type[Any]:
@@ -145,6 +169,25 @@ def arguments_of(base: Config) -> type[Any]:
     made.__doc__ = (
         "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [--import MODULE] [flags]. Algorithms: "
         + "; ".join(f"{name}, {algorithm.description}" for name, algorithm in ALGORITHMS.items())
+    )
+    return made
+
+
+def essential_arguments_of(base: Config) -> type[Any]:
+    """Return the command's settings with a config's ``ESSENTIAL`` ones alone, for the help."""
+    settings = {setting.name: setting for setting in documented(base)}
+    shown: list[Any] = []
+    for name in ESSENTIAL:
+        if name in settings:
+            section, _, field = name.rpartition(".")
+            hint = setting_types(type(attrgetter(section)(base)))[field]
+            argument = tyro.conf.arg(name=name.replace("_", "-"), help=settings[name].documentation)
+            default = dataclasses.field(default=settings[name].value)
+            shown.append((name.replace(".", "_"), Annotated[hint, argument], default))
+    made: type[Any] = dataclasses.make_dataclass("Arguments", shown, bases=(Common,), frozen=True, kw_only=True)
+    made.__doc__ = (
+        "Meta-train on a task family: train.py FAMILY [--algorithm NAME] [flags]. --list shows families, algorithms. "
+        "These settings matter most; --help-all shows every setting, docs/settings.md explains them."
     )
     return made
 
@@ -186,6 +229,9 @@ def main(argv: list[str]) -> int:
             console.print(algorithm_table())
             return 0
         distribution, arguments, config = parse(argv)
+        if arguments.print_config:
+            print(f"# train.py {family_name(distribution)} --algorithm {config.algorithm}\n{to_yaml(config)}", end="")
+            return 0
         folder = folder_of(distribution, arguments, config.algorithm)
         use_threads(arguments.threads)
         if arguments.resume:

@@ -28,7 +28,13 @@ with uncollected():
         load_preset,
         preset,
     )
-    from pearl.config.training import CollectionConfig, TrainingConfig, TrialReplayConfig
+    from pearl.config.training import (
+        CollectionConfig,
+        ContextConfig,
+        RelabellingConfig,
+        TrainingConfig,
+        TrialReplayConfig,
+    )
     from pearl.evaluation.protocol import Evaluation
     from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
@@ -62,6 +68,7 @@ __all__ = [
     "CollectionConfig",
     "Config",
     "ConfigError",
+    "ContextConfig",
     "DivergedError",
     "EnvError",
     "Evaluation",
@@ -76,6 +83,7 @@ __all__ = [
     "PEARLConfig",
     "RL2Config",
     "RecurrentSACConfig",
+    "RelabellingConfig",
     "ReplayTraining",
     "ReptileConfig",
     "Scale",

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,16 +28,16 @@ def test_the_adaptation_example_runs(capsys):
 
 def test_the_own_task_example_runs(monkeypatch):
     monkeypatch.setattr("pearl.evaluation.protocol.REFERENCE_EPISODES", 1)
-    learnt = {}
+    learnt: dict[str, Any] = {}
     cut = EXAMPLES[1].replace("learn(20_000", "learn(4_001")
-    exec(cut.replace("max_context=400", "max_context=400, gradient_steps_per_env_step=0.005"), learnt)
+    exec(cut.replace("n_train_tasks=20", "n_train_tasks=20, gradient_steps_per_env_step=0.005"), learnt)
     assert learnt["model"].training.gradient_steps == 60
     assert learnt["policy"].trial.n_transitions == 400
     assert Path("runs/varying-pendulum/manifest.json").is_file()
 
 
 def test_the_perturbed_example_runs():
-    namespace = {}
+    namespace: dict[str, Any] = {}
     exec(EXAMPLES[2], namespace)
     assert namespace["tasks"].name == "mirrored-perturbed-Pendulum-v1"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pearl.config.migration import migrated_settings
 from pearl.config.reading import from_mapping
 from pearl.config.run import PEARLConfig
 from pearl.tasks import Task, make
@@ -56,5 +57,5 @@ def test_a_result_names_its_settings_its_seed_and_its_commit(run):
     assert run.name.endswith(f"seed{config['seed']}")
     assert len(result["commit"].removesuffix("-dirty")) == 40
     settings = {name: config[name] for name in ("encoder", "agent", "training", "evaluation")}
-    assert from_mapping(PEARLConfig, settings) is not None
+    assert from_mapping(PEARLConfig, migrated_settings(settings)) is not None
     assert result["env_steps"] >= config["training"]["total_steps"]

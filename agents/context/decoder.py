@@ -38,10 +38,12 @@ class TransitionDecoder(nn.Module):
         config: PEARLAgentConfig,
     ) -> None:
         super().__init__()
-        reconstructed = config.reconstructed if config.reconstruction_weight > 0 else ()
+        auxiliary = config.auxiliary
+        reconstructed = auxiliary.reconstructed if auxiliary.reconstruction_weight > 0 else ()
         if is_image(observation_space) and "next_observation" in reconstructed:
             raise ValueError(
-                "agent.reconstructed: the next_observation of an image is not reconstructed. Name the reward alone."
+                "agent.auxiliary.reconstructed: the next_observation of an image is not reconstructed. Name the reward "
+                "alone."
             )
         known = observation_dim + action_dim + latent_dim
         self.networks = nn.ModuleDict()

@@ -12,6 +12,7 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
+from agents.context.memory import READ_TOGETHER, PEARLMemory, joined
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -29,27 +30,6 @@ from encoders import (
     make_encoder,
 )
 from encoders.types import check_context, where_present
-
-
-class PEARLMemory(NamedTuple):
-    """What PEARL knows of the tasks it is acting in."""
-
-    belief: Belief
-    """The encoder's belief over everything seen in the trial, but for what is unread"""
-    unread: tuple[Context, ...]
-    """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
-    z: Tensor
-    """(task, latent_dim), the last posterior sample, which the task is played with"""
-    z_mean: Tensor
-    """(task, latent_dim), the posterior mean when z was drawn"""
-    draws: StratifiedDraws
-    """The noise that the trial's samples are made of"""
-    steps: Tensor
-    """(task,) int64, steps since the episode's start, less the unread ones"""
-
-
-READ_TOGETHER = 256
-"""Transitions per task that are read at once at the latest, so that memory stays flat"""
 
 
 class _NetworkInputs(NamedTuple):
@@ -92,12 +72,16 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
-        if not config.critics_teach_encoder and config.contrastive_weight == config.reconstruction_weight == 0:
+        auxiliary, exploration = config.auxiliary, config.exploration
+        if not auxiliary.critics_teach_encoder and auxiliary.contrastive_weight == auxiliary.reconstruction_weight == 0:
             raise ValueError(
-                "agent.critics_teach_encoder is false, so that nothing teaches the encoder which task it is in. Give "
-                "agent.reconstruction_weight or agent.contrastive_weight a value above 0."
+                "agent.auxiliary.critics_teach_encoder is false, so that nothing teaches the encoder which task it is "
+                "in. Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
             )
         self.latent_dim = encoder.latent_dim
+        # Read in every step.
+        self._sweep = exploration.sweep
+        self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -112,7 +96,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     @property
     def reads_early_context(self) -> bool:
         """Whether a loss compares the posterior with an early one."""
-        return self.config.early_kl_weight > 0
+        return self.config.auxiliary.early_kl_weight > 0
 
     @property
     def device(self) -> torch.device:
@@ -160,8 +144,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
-        if self.config.sweep > 0 or self.config.z_follows_posterior:
-            return self._draw(self._fold(memory, _joined(memory.unread)), active)
+        if self._z_moves:
+            return self._draw(self._fold(memory, joined(memory.unread)), active)
         return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
 
     @torch.no_grad()
@@ -173,7 +157,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if not memory.unread:
             return memory
-        context = _joined(memory.unread)
+        context = joined(memory.unread)
         read = self._fold(memory, context)
         check_memory("The belief", read.belief, context)
         return read
@@ -296,7 +280,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
                 rng,
             )
             target = soft_bellman_target(inputs.reward, inputs.terminated, next_value, self.config.discount)
-        learnt_z = z if self.config.critics_teach_encoder else z.detach()
+        learnt_z = z if self.config.auxiliary.critics_teach_encoder else z.detach()
         q = self.actions.q(self.critics, inputs.observation, inputs.action, learnt_z)
         return critic_loss(q, target), q.detach().mean()
 
@@ -308,18 +292,21 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
     def _reconstruction(self, inputs: _NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Return the decoder's loss with its weight."""
-        if self.config.reconstruction_weight == 0:
+        if self.config.auxiliary.reconstruction_weight == 0:
             return {}
         loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, inputs.reward, z)
-        return {"reconstruction_loss": (self.config.reconstruction_weight, loss)}
+        return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
 
     def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
         """Return each KL that bounds what z may hold, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
         bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
-        if early is not None and self.config.early_kl_weight > 0:
-            bounds["early_kl"] = (self.config.early_kl_weight, kl_to_early(posterior, self.encoder.posterior(early)))
+        if early is not None and self.config.auxiliary.early_kl_weight > 0:
+            bounds["early_kl"] = (
+                self.config.auxiliary.early_kl_weight,
+                kl_to_early(posterior, self.encoder.posterior(early)),
+            )
         return bounds
 
     def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
@@ -327,13 +314,13 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
         Both start from the prior: an early context, folded into both, would make them alike by itself.
         """
-        if self.config.contrastive_weight == 0:
+        if self.config.auxiliary.contrastive_weight == 0:
             return {}
         even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
         views = [context._replace(mask=context.mask & half) for half in (even, ~even)]
         first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
         present = views[0].mask.any(1) & views[1].mask.any(1)
-        return {"contrastive_loss": (self.config.contrastive_weight, info_nce(first, second, present))}
+        return {"contrastive_loss": (self.config.auxiliary.contrastive_weight, info_nce(first, second, present))}
 
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
@@ -345,12 +332,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
-        z = posterior.mean + posterior.stddev * memory.draws.noise(self.config.sweep * memory.steps.float())
+        z = posterior.mean + posterior.stddev * memory.draws.noise(self._sweep * memory.steps.float())
         check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))
-
-
-def _joined(steps: tuple[Context, ...]) -> Context:
-    """Return steps without that dimension as one context."""
-    return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))

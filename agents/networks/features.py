@@ -38,7 +38,7 @@ class VectorFeatures(nn.Module):
         kept = [entry for entry in range(observation_dim) if entry not in ignored]
         if ignored and (not kept or len(kept) + len(ignored) != observation_dim):
             raise ValueError(
-                "agent.ignored_observations must name different entries of the observation, from 0 to "
+                "agent.observations.ignored must name different entries of the observation, from 0 to "
                 f"{observation_dim - 1}, and leave at least one; got {tuple(ignored)}."
             )
         self.dim = len(kept)
@@ -156,7 +156,7 @@ class ImageFeatures(nn.Module):
         if min(height, width) < 1:
             raise ValueError(
                 f"Images of {sides[0]} x {sides[1]} pixels are too small for {len(channels)} convolutions, which "
-                f"shrink them {2 ** (len(channels) + 1)} times. Give agent.image_channels fewer numbers."
+                f"shrink them {2 ** (len(channels) + 1)} times. Give agent.observations.image_channels fewer numbers."
             )
         self.network = nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(height * width * depth, dim), nn.LayerNorm(dim), nn.Tanh()
@@ -176,14 +176,15 @@ def make_features(space: gym.Space[Any], config: FeaturesConfig) -> VectorFeatur
     Raises:
         ValueError: images are to be normalised or ignored in parts, or there are no such entries to ignore.
     """
+    observations = config.observations
     if is_image(space):
-        if config.normalise_observations:
+        if observations.normalise:
             raise ValueError(
-                "agent.normalise_observations is for vectors; images are scaled as they are. Leave it out."
+                "agent.observations.normalise is for vectors; images are scaled as they are. Leave it out."
             )
-        if config.ignored_observations:
-            raise ValueError("agent.ignored_observations is for vectors; images are read whole. Leave it out.")
+        if observations.ignored:
+            raise ValueError("agent.observations.ignored is for vectors; images are read whole. Leave it out.")
         assert space.shape is not None
-        return ImageFeatures(space.shape, config.image_channels, config.image_features)
-    kind = NormalisedFeatures if config.normalise_observations else VectorFeatures
-    return kind(gym.spaces.flatdim(space), config.ignored_observations)
+        return ImageFeatures(space.shape, observations.image_channels, observations.image_features)
+    kind = NormalisedFeatures if observations.normalise else VectorFeatures
+    return kind(gym.spaces.flatdim(space), observations.ignored)

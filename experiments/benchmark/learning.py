@@ -18,7 +18,7 @@ from benchmark.floor import StepSizes, floor, step_products
 from benchmark.measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
 from benchmark.textbook import TextbookPEARL
 from encoders import Context, EncoderConfig
-from pearl import PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import ContextConfig, PEARLConfig, Task, TaskDistribution, TrainingConfig
 from pearl.collection.rollout import Trajectories
 from pearl.config.run import load_preset
 from pearl.replay.sampling import MetaSampler
@@ -300,9 +300,11 @@ def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None
     family = Synthetic()
     drawn = family.sample(len(store.n_added), np.random.default_rng(0))
     rng = torch.Generator().manual_seed(0) if rng is None else rng
-    return MetaSampler(store, family, drawn, config.training, rng, early_context=config.agent.early_kl_weight > 0)
+    return MetaSampler(
+        store, family, drawn, config.training, rng, early_context=config.agent.auxiliary.early_kl_weight > 0
+    )
 
 
 def _reference_config(meta_batch: int) -> PEARLConfig:
-    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, max_context=100)
+    training = TrainingConfig(meta_batch=meta_batch, batch_size=BATCH, context=ContextConfig(max_length=100))
     return PEARLConfig(encoder=ENCODER, agent=AGENT, training=training)

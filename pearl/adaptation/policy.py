@@ -1,14 +1,14 @@
 """A policy for one task, read from what a trial has taught."""
 
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import gymnasium as gym
 import torch
 from numpy.typing import NDArray
 from torch.distributions import Normal
 
-from agents import Deployable, PEARLAgent
-from agents.memories import repeat
+from agents import Deployable, PEARLAgent, PEARLMemory
+from agents.memories import Rows, repeat
 from agents.spaces import is_single
 from pearl.adaptation.checked_values import chosen, observed
 from pearl.collection.rollout import Trajectories, rollout
@@ -27,7 +27,7 @@ class AdaptedPolicy:
     """
 
     def __init__(
-        self, agent: Deployable[Any], memory: Any, rng: torch.Generator, trial: Trajectories | None = None
+        self, agent: Deployable[Any], memory: Rows, rng: torch.Generator, trial: Trajectories | None = None
     ) -> None:
         self.agent = agent
         self.memory = agent.read(memory)
@@ -116,13 +116,13 @@ def adapt(
     return AdaptedPolicy(agent, memory, rng, trial)
 
 
-def infers_task(agent: Any) -> TypeGuard[PEARLAgent]:
+def infers_task(agent: object) -> TypeGuard[PEARLAgent]:
     """Whether an agent has a posterior over a task variable that depends on what it saw."""
     return isinstance(agent, PEARLAgent) and agent.encoder.infers
 
 
 @torch.no_grad()
-def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
+def single_posterior(agent: Deployable[Any], memory: Rows) -> Normal:
     """Return the posterior of the only row of ``memory``, mean and stddev each (latent_dim,).
 
     Raises:
@@ -131,5 +131,5 @@ def single_posterior(agent: Deployable[Any], memory: Any) -> Normal:
     if not infers_task(agent):
         kind = type(agent).__name__ + (" with a blind encoder" if isinstance(agent, PEARLAgent) else "")
         raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {kind}.")
-    posterior = agent.posterior(memory)
+    posterior = agent.posterior(cast(PEARLMemory, memory))
     return Normal(posterior.mean[0], posterior.stddev[0], validate_args=False)

@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from encoders.abbreviation import LONGEST, abbreviated, shortened
 from encoders.settings import ConfigError, Settings, setting_types
+from pearl.config.migration import MOVED
 from pearl.files.access import read_text
 from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
-__all__ = ["ConfigError", "beyond_defaults", "from_mapping", "load_yaml", "read_yaml", "read_yaml_file", "to_mapping"]
+__all__ = [
+    "ConfigError",
+    "beyond_defaults",
+    "from_mapping",
+    "load_yaml",
+    "read_yaml",
+    "read_yaml_file",
+    "to_mapping",
+    "to_yaml",
+]
 
 SectionT = TypeVar("SectionT", bound=Settings)
 
@@ -57,7 +69,7 @@ def _laid_over(data: Any, source: str, base: SectionT) -> SectionT:
         raise ConfigError(f"In {source}: {shortened(str(error), 1000)}") from error
 
 
-def to_mapping(config: Any) -> dict[str, Any]:
+def to_mapping(config: Settings) -> dict[str, Any]:
     """Return a config dataclass as nested plain data that ``from_mapping`` reads back."""
     plain = dataclasses.asdict(config)
     return {key: _plain(value) for key, value in plain.items()}
@@ -85,6 +97,9 @@ def from_mapping(
         shown = shortened(name, LONGEST) if isinstance(name, str) else abbreviated(name)
         dotted = f"{path}.{shown}" if path else shown
         if name not in hints:
+            present = MOVED.get(dotted)
+            if present is not None and present.split(".")[1] in hints:
+                raise ConfigError(f"Unknown setting {dotted!r}: {dotted} is now {present}.")
             near = difflib.get_close_matches(shown, hints, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
@@ -95,14 +110,42 @@ def from_mapping(
     return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
-def beyond_defaults(config: Any) -> dict[str, Any]:
+def beyond_defaults(config: Settings) -> dict[str, Any]:
     """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
-    found, defaults = to_mapping(config), to_mapping(from_mapping(type(config), {}))
-    differing = {
-        section: {name: value for name, value in settings.items() if value != defaults[section][name]}
-        for section, settings in found.items()
-    }
-    return {section: settings for section, settings in differing.items() if settings}
+    return _differing(to_mapping(config), to_mapping(from_mapping(type(config), {})))
+
+
+def to_yaml(config: Any) -> str:
+    """Return a config as YAML text that ``read_yaml`` reads back."""
+    return yaml.dump(_nested_last(to_mapping(config)), Dumper=_Dumper, sort_keys=False, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes mappings as blocks and lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+)
+
+
+def _nested_last(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the nested sections of each section after its own settings."""
+    nested = {name: _nested_last(value) for name, value in settings.items() if isinstance(value, Mapping)}
+    return {name: value for name, value in settings.items() if name not in nested} | nested
+
+
+def _differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of ``found`` that differ from ``defaults``, down to the last level."""
+    differing: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            value = _differing(value, defaults[name])
+            if value:
+                differing[name] = value
+        elif value != defaults[name]:
+            differing[name] = value
+    return differing
 
 
 def _plain(value: Any) -> Any:

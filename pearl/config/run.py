@@ -6,6 +6,8 @@ from importlib import resources
 from typing import ClassVar, Self, TypeVar
 
 from agents import (
+    AuxiliaryConfig,
+    ExplorationConfig,
     GradientAgentConfig,
     LearningSettings,
     MAMLAgentConfig,
@@ -19,6 +21,8 @@ from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.training import (
     MOST_EPISODES,
     CollectionConfig,
+    ContextConfig,
+    RelabellingConfig,
     TrainingConfig,
     TrialReplayConfig,
     at_least,
@@ -127,16 +131,10 @@ class MultitaskSACConfig(PEARLConfig):
     def matching(cls, pearl: PEARLConfig) -> Self:
         """Return a PEARL run's settings with everything that serves inference left out."""
         agent = dataclasses.replace(
-            pearl.agent,
-            sweep=0.0,
-            kl_weight=0.0,
-            early_kl_weight=0.0,
-            critics_teach_encoder=True,
-            contrastive_weight=0.0,
-            reconstruction_weight=0.0,
+            pearl.agent, kl_weight=0.0, exploration=ExplorationConfig(), auxiliary=AuxiliaryConfig()
         )
         training = dataclasses.replace(
-            pearl.training, max_context=1, random_context_length=False, recent_context=None, relabel_candidates=0
+            pearl.training, context=ContextConfig(max_length=1), relabelling=RelabellingConfig()
         )
         return cls(encoder=_infers_nothing(), agent=agent, training=training, evaluation=pearl.evaluation)
 

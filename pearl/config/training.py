@@ -1,6 +1,6 @@
 """Settings of meta-training: what every algorithm shares, and what a replay adds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from encoders import ConfigError, Settings
@@ -73,6 +73,52 @@ class ReplayConfig(CollectionConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContextConfig(Settings):
+    """Settings of the contexts that the encoder reads in training.
+
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range.
+    """
+
+    section: ClassVar[str] = "training.context"
+    max_length: int = 60
+    """Longest context in training, in transitions; of a longer one the newest count."""
+    random_length: bool = False
+    """Whether contexts are cut to their newest transitions, log-uniformly from 1 to max_length of them. False takes
+    everything seen of a trial up to a random moment, which is seldom short where trials are long."""
+    recent_transitions: int | None = None
+    """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self.section, "max_length", self.max_length)
+        if self.recent_transitions is not None:
+            at_least(1, self.section, "recent_transitions", self.recent_transitions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabellingConfig(Settings):
+    """Settings of training on any task's trials with the rewards of another task (Wan et al. 2021).
+
+    Raises:
+        ConfigError: a setting of the wrong type or out of its range.
+    """
+
+    section: ClassVar[str] = "training.relabelling"
+    candidates: int = 0
+    """Transitions of any task, drawn at each gradient step, among which every task seeks one that it rewards for its
+    context to end with; 0 trains each task on its own trials, without relabelling."""
+    rewarded_context: int = 20
+    """Transitions of a relabelled context, up to the rewarded one; training.context.max_length is that of the early
+    context before it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(0, self.section, "candidates", self.candidates)
+        at_least(1, self.section, "rewarded_context", self.rewarded_context)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(ReplayConfig):
     """Settings of meta-training from a replay of transitions."""
 
@@ -80,46 +126,29 @@ class TrainingConfig(ReplayConfig):
     """Tasks in a gradient step."""
     batch_size: int = 64
     """Transitions per task for the actor and the critics in a gradient step."""
-    max_context: int = 60
-    """Longest context in training, in transitions; of a longer one the newest count."""
-    random_context_length: bool = False
-    """Whether contexts are cut to their newest transitions, log-uniformly from 1 to max_context of them; where not, a
-    context is all that was seen of a trial at some moment, which is seldom little where trials are long."""
-    recent_context: int | None = None
-    """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
-    relabel_candidates: int = 0
-    """Transitions of any task, drawn at each gradient step, among which every task seeks one that it rewards for its
-    context to end with; 0 trains each task on its own trials, without relabelling."""
-    rewarded_context: int = 20
-    """Transitions of a relabelled context, up to the rewarded one; max_context is that of the early one before it."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where gradient steps are taken and the replay lies; cuda is an NVIDIA GPU. Acting stays on the CPU."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
+    context: ContextConfig = field(default_factory=ContextConfig)
+    """Contexts that the encoder reads in training."""
+    relabelling: RelabellingConfig = field(default_factory=RelabellingConfig)
+    """Training on any task's trials with the rewards of another task."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (
-            "meta_batch",
-            "batch_size",
-            "max_context",
-            "rewarded_context",
-            "replay_capacity",
-        ):
+        for name in ("meta_batch", "batch_size", "replay_capacity"):
             at_least(1, "training", name, getattr(self, name))
-        at_least(0, "training", "relabel_candidates", self.relabel_candidates)
-        if self.random_context_length and self.relabel_candidates > 0:
+        if self.context.random_length and self.relabelling.candidates > 0:
             raise ConfigError(
-                "training.random_context_length has no effect on relabelled contexts, which end at a rewarded "
-                "transition. Set it to false, or training.relabel_candidates to 0."
+                "training.context.random_length has no effect on relabelled contexts, which end at a rewarded "
+                "transition. Set it to false, or training.relabelling.candidates to 0."
             )
-        if self.device == "cuda" and self.relabel_candidates > 0:
+        if self.device == "cuda" and self.relabelling.candidates > 0:
             raise ConfigError(
-                "training.relabel_candidates computes rewards on the CPU in every gradient step, for which a GPU would "
-                "have to wait. Set training.device to cpu, or training.relabel_candidates to 0."
+                "training.relabelling.candidates computes rewards on the CPU in every gradient step, for which a GPU "
+                "would have to wait. Set training.device to cpu, or training.relabelling.candidates to 0."
             )
-        if self.recent_context is not None:
-            at_least(1, "training", "recent_context", self.recent_context)
         if self.meta_batch > self.n_train_tasks:
             raise ConfigError(
                 f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
@@ -129,7 +158,7 @@ class TrainingConfig(ReplayConfig):
     @property
     def longest_context(self) -> int:
         """Transitions of the longest context in training, those of a relabelled one with its early one."""
-        return self.max_context + (self.rewarded_context if self.relabel_candidates > 0 else 0)
+        return self.context.max_length + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

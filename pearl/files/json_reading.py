@@ -50,7 +50,7 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
-def check_depth(value: Any) -> None:
+def check_depth(value: object) -> None:
     """Check that nested dicts, lists and tuples are no deeper than ``parse_json`` accepts.
 
     Raises:

@@ -15,7 +15,7 @@ from pearl.tasks.arguments import check_tasks, described
 from pearl.tasks.distribution import Task
 
 
-def whole_number(value: Any, name: str, *, least: int = 0, default: int | None = None, remedy: str = "") -> int:
+def whole_number(value: object, name: str, *, least: int = 0, default: int | None = None, remedy: str = "") -> int:
     """Return a whole number, of Python or NumPy, as Python's.
 
     Args:
@@ -35,7 +35,7 @@ def whole_number(value: Any, name: str, *, least: int = 0, default: int | None =
     return number
 
 
-def steps_asked(value: Any, name: str) -> int:
+def steps_asked(value: object, name: str) -> int:
     """Return a number of environment steps, which may also be written as a float: 1e6.
 
     Raises:
@@ -46,7 +46,7 @@ def steps_asked(value: Any, name: str) -> int:
     return whole_number(value, name)
 
 
-def model_seed(value: Any) -> int:
+def model_seed(value: object) -> int:
     """Return the seed of a model, which may have any number of bits.
 
     Raises:
@@ -57,7 +57,7 @@ def model_seed(value: Any) -> int:
     return whole_number(value, "seed")
 
 
-def folder_path(value: Any, name: str = "path") -> Path:
+def folder_path(value: object, name: str = "path") -> Path:
     """Return the path of a file or a folder, with ``~`` replaced by the user's home.
 
     Raises:
@@ -79,7 +79,7 @@ def folder_path(value: Any, name: str = "path") -> Path:
         raise ValueError(f"{name} is {abbreviated(text)}, whose home is not known. Write the whole path.") from error
 
 
-def check_config(config: Any) -> Config:
+def check_config(config: object) -> Config:
     """Return ``config``, which has to be a run's settings.
 
     Raises:
@@ -91,7 +91,7 @@ def check_config(config: Any) -> Config:
     raise TypeError(f"config must be the settings of a run, got {described(config)}. {remedy}")
 
 
-def check_env(env: Any, family: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
+def check_env(env: object, family: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
     """Check that ``env`` is one task's environment, with the spaces of training.
 
     Raises:
@@ -122,7 +122,7 @@ def check_env(env: Any, family: str, observations: gym.Space[Any], actions: gym.
     raise TypeError(f"env must be the gymnasium.Env of one task, got {described(env)}. {remedy}")
 
 
-def task_split(value: Any) -> tuple[list[Task], list[Task]]:
+def task_split(value: object) -> tuple[list[Task], list[Task]]:
     """Return training and test tasks as lists.
 
     Raises:

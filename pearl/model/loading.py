@@ -74,7 +74,8 @@ def load_model(
             raise ConfigError(
                 f"{config.algorithm} has no z that could follow a posterior; leave z_follows_posterior out."
             )
-        config = replace(config, agent=replace(config.agent, z_follows_posterior=z_follows_posterior))
+        exploration = replace(config.agent.exploration, z_follows_posterior=z_follows_posterior)
+        config = replace(config, agent=replace(config.agent, exploration=exploration))
     if isinstance(config.training, TrainingConfig):
         learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
     made = kind.class_of(config)

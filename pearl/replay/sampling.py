@@ -21,7 +21,7 @@ class MetaSampler:
 
     Args:
         replay: what was collected, by task.
-        distribution: relabels, where ``training.relabel_candidates`` asks for it.
+        distribution: relabels, where ``training.relabelling.candidates`` asks for it.
         tasks: the training tasks.
         training: the run's section of that name.
         rng: the source of every draw, on the replay's device.
@@ -47,20 +47,20 @@ class MetaSampler:
         self._training = training
         self._rng = rng
         self._has_early_context = early_context
-        if training.relabel_candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
+        if training.relabelling.candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
             raise ConfigError(
-                "training.relabel_candidates needs a family that can compute its rewards (TaskDistribution.relabel); "
-                "this one cannot. Set it to 0."
+                "training.relabelling.candidates needs a family that can compute its rewards "
+                "(TaskDistribution.relabel); this one cannot. Set it to 0."
             )
 
     def sample(self) -> MetaBatch:
         """Draw one gradient step's meta-batch."""
-        return self._own_trials() if self._training.relabel_candidates == 0 else self._relabelled_trials()
+        return self._own_trials() if self._training.relabelling.candidates == 0 else self._relabelled_trials()
 
     @property
     def shapes_stand(self) -> bool:
         """Whether every meta-batch from now on has the same shapes and is drawn without asking the host."""
-        return self._training.relabel_candidates == 0 and self._replay.every_task_holds_some
+        return self._training.relabelling.candidates == 0 and self._replay.every_task_holds_some
 
     def _own_trials(self) -> MetaBatch:
         training, device = self._training, self._replay.device
@@ -71,10 +71,10 @@ class MetaSampler:
         batch = self._replay.sample(
             task_ids,
             training.batch_size,
-            training.max_context,
+            training.context.max_length,
             self._rng,
-            recent=training.recent_context,
-            random_length=training.random_context_length,
+            recent=training.context.recent_transitions,
+            random_length=training.context.random_length,
         )
         return batch._replace(early_context=self._early_context(task_ids))
 
@@ -88,8 +88,8 @@ class MetaSampler:
         training, replay, rng = self._training, self._replay, self._rng
         filled = self._filled()
         task_ids = torch.randperm(len(self._tasks), generator=rng)[: TASKS_TRIED * training.meta_batch]
-        owners = filled[torch.randint(len(filled), (training.relabel_candidates,), generator=rng)]
-        ends = replay.draw_rows(owners, 1, rng, recent=training.recent_context)
+        owners = filled[torch.randint(len(filled), (training.relabelling.candidates,), generator=rng)]
+        ends = replay.draw_rows(owners, 1, rng, recent=training.context.recent_transitions)
         drawn = replay.rows(owners, ends)
         fields = (drawn.observation, drawn.action, drawn.next_observation)
         reward, _ = self._relabel(task_ids, *(field.transpose(0, 1).expand(len(task_ids), -1, -1) for field in fields))
@@ -99,7 +99,11 @@ class MetaSampler:
         chosen, task_ids = preference.argmax(1), task_ids[informed]
 
         context, transitions, _ = replay.sample(
-            owners[chosen], training.batch_size, training.rewarded_context, rng, context_ends=ends[chosen, 0]
+            owners[chosen],
+            training.batch_size,
+            training.relabelling.rewarded_context,
+            rng,
+            context_ends=ends[chosen, 0],
         )
         _, training_reward = self._relabel(
             task_ids, transitions.observation, transitions.action, transitions.next_observation
@@ -115,8 +119,8 @@ class MetaSampler:
         if not self._has_early_context:
             return None
         training = self._training
-        ends = self._replay.draw_rows(task_ids, 1, self._rng, recent=training.recent_context)[:, 0]
-        return self._replay.context(task_ids, ends, training.max_context)
+        ends = self._replay.draw_rows(task_ids, 1, self._rng, recent=training.context.recent_transitions)[:, 0]
+        return self._replay.context(task_ids, ends, training.context.max_length)
 
     def _filled(self) -> Tensor:
         return torch.nonzero(self._replay.n_added).squeeze(1)

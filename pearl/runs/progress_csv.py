@@ -128,13 +128,9 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return header, rows
 
 
-def unwrapped(value: Any) -> Any:
-    """The Python number in a NumPy scalar, or in an array or tensor without dimensions."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
-
-
 def _as_cell(value: Any) -> str:
-    value = unwrapped(value)
+    if getattr(value, "ndim", None) == 0:  # A NumPy scalar, or an array or tensor without dimensions.
+        value = value.item()
     if value is None:
         return ""
     if not isinstance(value, str | int | float):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from agents import PEARLAgent
+from agents import LearningAgent, PEARLAgent
 from encoders import Context
 from pearl.adaptation.policy import infers_task
 from pearl.collection.rollout import Trajectories
@@ -62,7 +62,11 @@ def episode_positions(trial: Trajectories, task: int) -> list[NDArray[np.float32
 
 
 def draw_evaluation(
-    agent: Any, distribution: TaskDistribution, tasks: Sequence[Task], evaluation: Evaluation, folder: Path
+    agent: LearningAgent[Any],
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    evaluation: Evaluation,
+    folder: Path,
 ) -> list[Path]:
     """Draw an evaluation's pictures into ``folder`` and return the paths of those that were drawn.
 
@@ -93,7 +97,7 @@ def draw_evaluation(
     return paths
 
 
-def _draw_posterior_means(agent: Any, tasks: Sequence[Task], trial: Trajectories, path: Path) -> Path:
+def _draw_posterior_means(agent: PEARLAgent, tasks: Sequence[Task], trial: Trajectories, path: Path) -> Path:
     from pearl import plots
 
     final = posterior_path(agent, trial, [trial.mask.shape[1]])
@@ -101,7 +105,7 @@ def _draw_posterior_means(agent: Any, tasks: Sequence[Task], trial: Trajectories
     return plots.posterior_means(path, final.mean[:, 0], task_values=values, task_value_name=names)
 
 
-def _draw_posterior_spread(agent: Any, trial: Trajectories, path: Path) -> Path:
+def _draw_posterior_spread(agent: PEARLAgent, trial: Trajectories, path: Path) -> Path:
     from pearl import plots
 
     longest = int(trial.mask.sum(1).min())
@@ -132,7 +136,7 @@ def _draw_trajectories(
 
 
 def draw_adaptation(
-    agent: Any,
+    agent: LearningAgent[Any],
     distribution: TaskDistribution,
     task: Task,
     trial: Trajectories,

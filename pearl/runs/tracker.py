@@ -8,8 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -21,9 +20,9 @@ from stable_baselines3.common.logger import (
 )
 
 from pearl.files.access import folder_in, refuse_links, write_text
-from pearl.runs.progress_csv import ProgressCSV, csv_line, unwrapped
+from pearl.runs.progress_csv import ProgressCSV, csv_line
 from pearl.runs.tensorboard import ResumableTensorBoard
-from pearl.runs.wandb_mode import ResolvedWandbMode, WandbMode
+from pearl.runs.wandb_mode import WandbMode
 from pearl.runs.wandb_writer import WandbWriter, start_wandb
 
 _CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and two that become equal are an error
@@ -81,34 +80,9 @@ class Tracker:
         self.logger = Logger(folder=str(self.run_dir), output_formats=outputs)
 
     @property
-    def wandb_mode(self) -> ResolvedWandbMode:
-        """How W&B runs: "online", "offline" or "disabled"."""
-        if self._wandb is None:
-            return "disabled"
-        return "offline" if self._wandb.offline else "online"
-
-    @property
     def sync_command(self) -> str | None:
         """The command that uploads an offline W&B run; None where there is nothing to upload."""
         return self._wandb.sync_command if self._wandb is not None and self._wandb.offline else None
-
-    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Write one row, with all that callbacks recorded since the last one.
-
-        Args:
-            env_steps: environment steps taken so far, the x-axis of every curve.
-            metrics: numbers by name. A slash groups them ("test/score").
-
-        Raises:
-            TypeError: a metric is not a number.
-            ValueError: `metrics` holds other `env_steps` than the argument.
-        """
-        row = {key: _as_number(key, value) for key, value in metrics.items()}
-        if row.setdefault("env_steps", int(env_steps)) != env_steps:
-            raise ValueError(f"metrics['env_steps'] is {row['env_steps']}, but the row is logged at {env_steps}")
-        for key, value in row.items():
-            self.logger.record(key, value)
-        self.logger.dump(int(env_steps))
 
     def image(self, key: str, path: Path, env_steps: int) -> None:
         """Show the image file at `path` in TensorBoard and W&B, at `env_steps`.
@@ -166,18 +140,3 @@ class Tracker:
         if self._wandb is not None:
             self._wandb.exit_code = exit_code
         self.logger.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close(exit_code=0 if error is None else 1)
-
-
-def _as_number(key: str, value: Any) -> int | float:
-    value = unwrapped(value)
-    if not isinstance(value, int | float):
-        raise TypeError(f"metric {key!r} is {value!r}, a {type(value).__name__}; a metric is one number")
-    return value

@@ -1,7 +1,6 @@
 """Checks of the task distributions and task lists that a user passes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import gymnasium as gym
 
@@ -10,7 +9,7 @@ from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.registry import make
 
 
-def check_distribution(value: Any, name: str, wanted: str = "a task distribution") -> TaskDistribution:
+def check_distribution(value: object, name: str, wanted: str = "a task distribution") -> TaskDistribution:
     """Return ``value`` if it is a task distribution.
 
     Args:
@@ -48,7 +47,7 @@ def family_of(family: str | TaskDistribution) -> TaskDistribution:
     return check_distribution(family, "family", "a registered family's name or a task distribution")
 
 
-def check_tasks(value: Any, name: str) -> list[Task]:
+def check_tasks(value: object, name: str) -> list[Task]:
     """Return the tasks in ``value`` as a list.
 
     Args:
@@ -74,7 +73,7 @@ def check_tasks(value: Any, name: str) -> list[Task]:
     return tasks
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """Return a short description of a value for an error message."""
     if isinstance(value, type):
         return f"the class {value.__name__}"

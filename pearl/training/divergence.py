@@ -25,7 +25,7 @@ def remedy(trajectories: Trajectories, reward_scale: float, *, normalised: bool)
     found = []
     if observation > FAR and not normalised:
         found.append(
-            f"Observations reach {observation:.3g}: set agent.normalise_observations to true, or scale them to about "
+            f"Observations reach {observation:.3g}: set agent.observations.normalise to true, or scale them to about "
             "one in make_env."
         )
     if max(reward, training_reward) > FAR:

@@ -1,13 +1,15 @@
+import re
 from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
 
-from agents import PEARLAgentConfig
+from agents import AuxiliaryConfig, ExplorationConfig, ObservationsConfig, PEARLAgentConfig
+from encoders import ConfigError, Settings
 from tests.support.agent_tester import pearl_agent
 
-KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.endswith("kl_weight")]
+WEIGHTS = [field.name for field in fields(AuxiliaryConfig) if field.name.endswith("_weight")]
 
 
 @pytest.mark.parametrize(
@@ -15,8 +17,6 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
     [
         ("n_critics", [0, -1], r"agent\.n_critics must be at least 1, got "),
         ("hidden_sizes", [(), (0,), (16, -1)], r"agent\.hidden_sizes must be one or more positive widths, got "),
-        ("image_channels", [(), (0,), (16, -1)], r"agent\.image_channels must be one or more positive numbers, got "),
-        ("image_features", [0, -1], r"agent\.image_features must be at least 1, got "),
         ("precision", ["float16", "bf16", ""], r"agent\.precision must be one of 'float32', 'bfloat16', got "),
         ("learning_rate", [0.0, -1e-3], r"agent\.learning_rate must be positive, got "),
         ("final_learning_rate", [-1e-9], r"agent\.final_learning_rate must not be negative, got "),
@@ -25,20 +25,7 @@ KL_WEIGHTS = [field.name for field in fields(PEARLAgentConfig) if field.name.end
         ("discount", [-0.1, 1.0], r"agent\.discount must lie in \[0, 1\), got "),
         ("target_update_rate", [0.0, 1.1], r"agent\.target_update_rate must lie in \(0, 1\], got "),
         ("temperature", [-0.1], r"agent\.temperature must not be negative, got "),
-        ("sweep", [-0.1, 1.1], r"agent\.sweep must lie in \[0, 1\], got "),
-        ("reconstruction_weight", [-0.1], r"agent\.reconstruction_weight must not be negative, got "),
-        (
-            "reconstructed",
-            [(), ("reward", "reward")],
-            r"agent\.reconstructed must be reward, next_observation or both, got ",
-        ),
-        (
-            "reconstructed",
-            [("nonsense",)],
-            r"agent\.reconstructed\[0\] must be one of 'reward', 'next_observation', got ",
-        ),
-        ("reconstructed", ["reward"], r"agent\.reconstructed must be a list, got "),
-        *((name, [-0.1], rf"agent\.{name} must not be negative, got ") for name in KL_WEIGHTS),
+        ("kl_weight", [-0.1], r"agent\.kl_weight must not be negative, got "),
     ],
 )
 def test_an_impossible_setting_is_refused_by_name(name: str, values: list[Any], message: str) -> None:
@@ -47,15 +34,50 @@ def test_an_impossible_setting_is_refused_by_name(name: str, values: list[Any], 
             PEARLAgentConfig(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "values", "message"),
+    [
+        (ObservationsConfig, "image_channels", [(), (0,), (16, -1)], "must be one or more positive numbers, got "),
+        (ObservationsConfig, "image_features", [0, -1], "must be at least 1, got "),
+        (ExplorationConfig, "sweep", [-0.1, 1.1], r"must lie in \[0, 1\], got "),
+        (
+            AuxiliaryConfig,
+            "reconstructed",
+            [(), ("reward", "reward")],
+            "must be reward, next_observation or both, got ",
+        ),
+        (AuxiliaryConfig, "reconstructed", ["reward"], "must be a list, got "),
+        *((AuxiliaryConfig, name, [-0.1], "must not be negative, got ") for name in WEIGHTS),
+    ],
+)
+def test_an_impossible_setting_of_a_nested_section_is_refused_by_its_full_name(
+    section: type[Settings], name: str, values: list[Any], message: str
+) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{re.escape(section.section)}\.{name} {message}"):
+            section(**{name: value})
+
+
+def test_a_wrong_part_of_a_transition_to_reconstruct_is_refused_by_its_place() -> None:
+    wanted = r"^agent\.auxiliary\.reconstructed\[0\] must be one of 'reward', 'next_observation', got "
+    with pytest.raises(ConfigError, match=wanted):
+        AuxiliaryConfig(reconstructed=("nonsense",))
+
+
 def test_settings_at_the_edge_of_what_is_possible_are_accepted() -> None:
     PEARLAgentConfig(
-        discount=0.0, target_update_rate=1.0, temperature=0.0, kl_weight=0.0, final_learning_rate=0.0, sweep=1.0
+        discount=0.0,
+        target_update_rate=1.0,
+        temperature=0.0,
+        kl_weight=0.0,
+        final_learning_rate=0.0,
+        exploration=ExplorationConfig(sweep=1.0),
     )
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(AttributeError):
-        PEARLAgentConfig().discount = 0.5  # type: ignore[misc]
+        PEARLAgentConfig().discount = 0.5
 
 
 def test_the_networks_have_the_sizes_told() -> None:
@@ -67,15 +89,29 @@ def test_the_networks_have_the_sizes_told() -> None:
 def test_the_critics_alone_normalise_their_layers_where_told() -> None:
     plain, normalised = pearl_agent(), pearl_agent(critic_layer_norm=True)
     for agent, expected in ((plain, False), (normalised, True)):
-        assert agent.critics.layer_norm is expected
-        assert agent.target_critics.layer_norm is expected
+        assert [each.layer_norm for each in (agent.critics, agent.target_critics)] == [expected, expected]
     observation, action, z = torch.randn(2, 4, 3), torch.randn(2, 4, 2), torch.randn(2, 4, 3)
     assert not torch.allclose(plain.critics(observation, action, z), normalised.critics(observation, action, z))
     assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "reward_scale", "temperature", *KL_WEIGHTS, "reconstruction_weight"])
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "reward_scale", "temperature", "kl_weight", "discount", "target_update_rate"]
+)
 def test_a_setting_that_is_not_finite_is_refused_by_name(name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"agent\.{name} must be a finite number, got"):
             PEARLAgentConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_weight_that_is_not_finite_is_refused_by_name(name: str) -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"agent\.auxiliary\.{name} must be a finite number, got"):
+            AuxiliaryConfig(**{name: value})
+
+
+def test_a_sweep_that_is_not_finite_is_refused_by_name() -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"agent\.exploration\.sweep must be a finite number, got"):
+            ExplorationConfig(sweep=value)

@@ -38,17 +38,17 @@ def random_batch(agent: Any) -> MetaBatch:
     return agent_tester.random_batch(action_space=agent.action_space)
 
 
-@pytest.fixture(params=AGENTS.values(), ids=AGENTS.keys())
+@pytest.fixture(params=list(AGENTS.values()), ids=list(AGENTS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=LEARNERS.values(), ids=LEARNERS.keys())
+@pytest.fixture(params=list(LEARNERS.values()), ids=list(LEARNERS))
 def make_meta_learner(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=REPLAY_LEARNERS.values(), ids=REPLAY_LEARNERS.keys())
+@pytest.fixture(params=list(REPLAY_LEARNERS.values()), ids=list(REPLAY_LEARNERS))
 def make_learner(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
@@ -191,11 +191,11 @@ def test_the_global_random_state_is_neither_used_nor_changed_by_acting(make: Mak
     for seed in (0, 1):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
-        before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index] # noqa: NPY002
+        before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
         agent = make(0)
         trials.append(play(agent, agent.begin(2, generator(0)), random_transitions(agent, 2, 9)))
         assert torch.equal(torch.get_rng_state(), before)
-        assert (np.random.get_state()[1] == numpy_before).all()  # type: ignore[index] # noqa: NPY002
+        assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
     assert_identical(trials[1], trials[0])
 
 

@@ -1,5 +1,6 @@
 """Which uint8 Boxes are images, and how networks read each layout: by hand, against stacks that Gymnasium builds."""
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import PEARLAgent, PEARLAgentConfig, check_spaces
+from agents import AuxiliaryConfig, ObservationsConfig, PEARLAgent, PEARLAgentConfig, check_spaces
 from agents.images import MIN_SIDE, height_axis
 from agents.networks.features import ImageFeatures, VectorFeatures, make_features
 from agents.spaces import is_image, observation_row, observation_rows
@@ -72,10 +73,12 @@ def sampled(shape: tuple[int, ...], n: int) -> np.ndarray[Any, Any]:
 def test_height_width_and_channels_are_read_where_they_are_in_every_layout(shape: tuple[int, ...]) -> None:
     space, batch = box(shape), sampled(shape, 3)
     assert is_image(space)
-    assert check_spaces(space, ACTION) == (np.prod(shape), 2)
+    assert check_spaces(space, ACTION) == (math.prod(shape), 2)
     rows = observation_rows(space, batch)
     assert rows.dtype == np.uint8
-    features = make_features(space, PEARLAgentConfig(image_channels=(4,), image_features=6))
+    features = make_features(
+        space, PEARLAgentConfig(observations=ObservationsConfig(image_channels=(4,), image_features=6))
+    )
     assert isinstance(features, ImageFeatures)
     read: list[Tensor] = []
     features.network[0].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
@@ -129,7 +132,9 @@ def test_bytes_too_small_for_a_picture_are_a_vector_of_numbers(shape: tuple[int,
     rows = observation_rows(space, batch)
     assert rows.dtype == np.float32
     assert np.array_equal(rows, batch.reshape(2, -1))
-    assert isinstance(make_features(space, PEARLAgentConfig(normalise_observations=True)), VectorFeatures)
+    assert isinstance(
+        make_features(space, PEARLAgentConfig(observations=ObservationsConfig(normalise=True))), VectorFeatures
+    )
 
 
 @pytest.mark.parametrize("changed", [{"high": 10}, {"low": 1}, {"dtype": np.int16}, {"dtype": np.float32}])
@@ -160,10 +165,11 @@ def test_a_picture_whose_channels_cannot_be_told_from_its_sides_is_refused_by_na
 def test_an_image_that_is_bounded_otherwise_in_places_is_refused(bound: str) -> None:
     limits = np.full((H, W), {"low": 0, "high": 255}[bound], np.uint8)
     limits[3, 4] = 7
+    bounds: dict[str, Any] = {"low": 0, "high": 255, bound: limits}
     with pytest.raises(
         ValueError, match=r"^The observation space of the shape .18, 21. .* bounds other than 0 and 255 in places"
     ):
-        check_spaces(spaces.Box(**{"low": 0, "high": 255, bound: limits, "dtype": np.uint8, "shape": (H, W)}), ACTION)
+        check_spaces(spaces.Box(**bounds, dtype=np.uint8, shape=(H, W)), ACTION)
 
 
 @pytest.mark.parametrize(
@@ -207,14 +213,17 @@ def test_an_axis_of_height_is_found_in_at_most_one_place() -> None:
 
 def test_every_picture_is_large_enough_for_the_default_convolutions() -> None:
     config = PEARLAgentConfig()
-    assert 2 ** (len(config.image_channels) + 1) == MIN_SIDE
+    assert 2 ** (len(config.observations.image_channels) + 1) == MIN_SIDE
     make_features(box((MIN_SIDE, MIN_SIDE)), config)
 
 
 @pytest.mark.parametrize("shape", [(H, W), (3, H, W), (4, H, W, 3)])
 def test_an_agent_acts_on_pictures_of_any_layout_and_a_decoder_leaves_them_out(shape: tuple[int, ...]) -> None:
     def make(**settings: Any) -> PEARLAgent:
-        config = PEARLAgentConfig(image_channels=(4,), reconstruction_weight=1.0, **settings)
+        config = PEARLAgentConfig(
+            observations=ObservationsConfig(image_channels=(4,)),
+            auxiliary=AuxiliaryConfig(reconstruction_weight=1.0, **settings),
+        )
         return PEARLAgent(box(shape), ACTION, EncoderConfig(), config, generator(0))
 
     agent = make(reconstructed=("reward",))

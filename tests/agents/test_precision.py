@@ -36,7 +36,7 @@ def test_the_gradient_in_bfloat16_is_that_in_float32_but_for_rounding(settings: 
 
 
 def test_weights_outputs_and_what_is_logged_stay_in_single_precision() -> None:
-    agent = pearl_agent(kind="linear_gaussian", precision="bfloat16", reconstruction_weight=1.0)
+    agent = pearl_agent(kind="linear_gaussian", precision="bfloat16", auxiliary={"reconstruction_weight": 1.0})
     seen = set()
 
     def watch(module: nn.Module, inputs: Any, output: Tensor) -> None:

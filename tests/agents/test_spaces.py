@@ -82,7 +82,7 @@ class Echo(gym.Env[Any, Any]):
 def copies(space: gym.Space[Any], n: int, action_space: gym.Space[Any] = BOX) -> tuple[list[Echo], SyncVectorEnv]:
     # A space of each environment's own, so that they observe different samples.
     envs = [Echo(deepcopy(space), deepcopy(action_space), seed) for seed in range(n)]
-    return envs, SyncVectorEnv([lambda env=env: env for env in envs])  # type: ignore[misc]
+    return envs, SyncVectorEnv([lambda env=env: env for env in envs])
 
 
 @pytest.mark.parametrize("name", VECTORS)

@@ -1,5 +1,7 @@
 """A value of any size is shown in an error in a line, and costs no more than that."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ def test_a_short_value_is_shown_as_it_is(value):
 
 
 def nested(depth):
-    value = []
+    value: list[Any] = []
     for _ in range(depth):
         value = [value]
     return value

@@ -6,8 +6,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import train
 
-from experiments import train
 from pearl.runs.run import Run
 from tests.support.runs.script_runs import SHORT, environment
 

@@ -3,12 +3,12 @@
 from itertools import pairwise
 from pathlib import Path
 
+import adapt
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 import pearl
-from experiments import adapt
 from tests.support.runs.script_runs import contents, script_of
 
 HORIZON = 20
@@ -127,7 +127,7 @@ def test_a_picture_that_fails_is_a_warning_and_a_film_that_was_asked_for_an_erro
     def raising(*_, **__):
         raise ValueError("a font is missing")
 
-    monkeypatch.setattr(f"experiments.adapt.{broken}", raising)
+    monkeypatch.setattr(f"adapt.{broken}", raising)
     code, printed = script(copied, "--gif", tmp_path / "film.gif")
     assert code == expected
     assert len(table_rows(printed)) == 5

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import bench
 import numpy as np
@@ -69,7 +70,7 @@ def small_batch():
 
     mask = torch.arange(CONTEXT) < torch.tensor([[2], [5], [CONTEXT]])
     terminated = (torch.rand(TASKS, BATCH, generator=rng) < 0.3).float()
-    return MetaBatch(Context(*rows(CONTEXT), mask), Transitions(*rows(BATCH), terminated))
+    return MetaBatch(Context(*(*rows(CONTEXT), mask)), Transitions(*(*rows(BATCH), terminated)))
 
 
 def with_the_weights_of(agent, textbook):
@@ -97,7 +98,7 @@ def test_the_textbook_step_has_our_agents_losses_and_gradients(monkeypatch, laye
         parameter.data.mul_(0.7)
     textbook = with_the_weights_of(agent, TextbookPEARL(OBSERVATION, ACTION, ENCODER, config))
     critics = textbook.critic_1, textbook.critic_2
-    critic_gradients = []
+    critic_gradients: list[Any] = []
     # The textbook steps its critics before the actor's loss, and that loss adds to their gradients.
     monkeypatch.setattr(
         textbook.critic_optimizer,

@@ -3,17 +3,18 @@
 import json
 import shutil
 
+import compare
 import numpy as np
 import pytest
+from pages import with_table
 
-from experiments import compare
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, RL2Config
 from pearl.evaluation import protocol as evaluation
 from pearl.model.meta_learner import MetaLearner
 from pearl.runs.run import Run, RunError, write_json
-from pearl.studies.comparison import normalised
+from pearl.studies.comparison import last_episode, normalised
 from tests.support.pictures import pixels
 from tests.support.processes import ROOT
 
@@ -123,7 +124,7 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
     assert set(cells) == set(AGENTS)
     assert cells["maml"][1] == "–"
     assert cells["pearl"][0] == cells["pearl"][1]
-    last = {name: compare.last_episode(compare.read_runs(compared / "point-robot" / f"{name}.json")) for name in AGENTS}
+    last = {name: last_episode(compare.read_runs(compared / "point-robot" / f"{name}.json")) for name in AGENTS}
     places = {
         family: sorted(set(AGENTS) - gone, key=lambda name: -last[name])
         for family, gone in (("all", set()), ("fewer", {"maml"}))
@@ -311,15 +312,15 @@ PAGE = ROOT / "docs" / "comparison.md"
 def test_the_published_page_has_the_figures_of_the_results(folder):
     found = compare.all_runs(folder, PEARLConfig.algorithm)
     shown = compare.section(found, f"../results/comparison/{folder.name}/{compare.PICTURE}")
-    assert compare.with_table(PAGE.read_text(), folder.name, shown) == PAGE.read_text()
+    assert with_table(PAGE.read_text(), folder.name, shown) == PAGE.read_text()
     assert (folder / compare.PICTURE).is_file()
 
 
 @pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "varying-cartpole", "cheetah-vel"])
 def test_the_published_page_has_a_place_for_the_family(family):
-    assert "new" in compare.with_table(PAGE.read_text(), family, "new")
+    assert "new" in with_table(PAGE.read_text(), family, "new")
 
 
 def test_the_table_of_all_families_comes_from_the_results():
     page = PAGE.read_text()
-    assert compare.with_table(page, "overview", compare.overview_table(RESULTS, PEARLConfig.algorithm)) == page
+    assert with_table(page, "overview", compare.overview_table(RESULTS, PEARLConfig.algorithm)) == page

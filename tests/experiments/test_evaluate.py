@@ -2,12 +2,12 @@
 
 import json
 
+import evaluate
 import numpy as np
 import pytest
 from PIL import Image
 
 import pearl
-from experiments import evaluate
 from tests.support.runs.script_runs import contents, script_of
 
 

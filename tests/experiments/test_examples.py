@@ -5,17 +5,22 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import adapt
+import compare
+import evaluate
 import pytest
+import study
 import torch
+import train
 
 import pearl
 from encoders import EncoderConfig, make_encoder
 from encoders.config import ENCODERS
-from experiments import adapt, compare, evaluate, study, train
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import from_mapping
-from tests.agents.agent_tester import (
+from tests.support.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
     all_of,
@@ -27,16 +32,16 @@ from tests.agents.agent_tester import (
     random_transitions,
     state,
 )
-from tests.encoders.encoder_tester import assert_close, at_steps, filled_where_masked, fold, random_context, random_mask
-from tests.experiments.runs import checkpoints, same_weights
-from tests.pearl.small import small_model
+from tests.support.encoder_tester import assert_close, at_steps, filled_where_masked, fold, random_context, random_mask
+from tests.support.runs.script_runs import checkpoints, same_weights
+from tests.support.small import small_model
 
 EXAMPLES = Path(train.__file__).parent / "examples"
 COMMON = {
     "--training.n-train-tasks": 4,
     "--training.meta-batch": 2,
     "--training.batch-size": 8,
-    "--training.max-context": 8,
+    "--training.context.max-length": 8,
     "--training.gradient-steps-per-env-step": 0.02,
     "--agent.hidden-sizes": 8,
     "--agent.final-learning-rate": "None",
@@ -107,7 +112,8 @@ def test_its_checkpoint_asks_for_the_module_that_registers_it_and_loads_once_tha
     importlib.import_module(module_of(own))
     model = pearl.load(run)
     assert type(model) is (pearl.PEARL if own == "encoder" else pearl.MetaLearner)
-    part = model.agent.encoder if own == "encoder" else model.agent
+    agent: Any = model.agent
+    part = agent.encoder if own == "encoder" else agent
     assert type(part).__module__ == module_of(own)
     policy = model.adapt(model.task_distribution.make_env(model.test_tasks[0]), 2)
     assert policy.trial.n_transitions == 40
@@ -222,4 +228,4 @@ def test_one_task_of_the_agents_does_not_change_another(encoder):
 
 def test_a_users_encoder_learns_from_what_its_trials_show_no_more_surely_than_in_training(encoder):
     model = small_model(encoder={"kind": "range"})
-    assert model.agent.encoder.evidence_limit == max(model.config.training.max_context, 2 * model.horizon)
+    assert model.agent.encoder.evidence_limit == max(model.config.training.context.max_length, 2 * model.horizon)

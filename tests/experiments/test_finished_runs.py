@@ -2,9 +2,10 @@
 
 import shutil
 
+import adapt
+import evaluate
 import pytest
 
-from experiments import adapt, evaluate
 from tests.support.runs.script_runs import assert_one_error_names, script_of
 
 

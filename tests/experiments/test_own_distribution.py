@@ -2,9 +2,10 @@
 
 import json
 
+import adapt
+import evaluate
 import pytest
-
-from experiments import adapt, evaluate, train
+import train
 
 MODULE = """
 import gymnasium as gym
@@ -23,7 +24,7 @@ TINY = {
     "--training.n-train-tasks": 2,
     "--training.meta-batch": 2,
     "--training.batch-size": 4,
-    "--training.max-context": 20,
+    "--training.context.max-length": 20,
     "--evaluation.n-test-tasks": 2,
     "--wandb": "disabled",
 }

@@ -4,14 +4,17 @@ import dataclasses
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import publish
 import pytest
+import reproduce
+import specialists
 from stable_baselines3 import PPO
 
 import pearl
-from experiments import publish, reproduce, specialists
-from pearl import PEARLConfig, TrainingConfig
+from pearl import ContextConfig, PEARLConfig, TrainingConfig
 from pearl.config.reading import ConfigError
 from pearl.config.run import EvaluationConfig
 from pearl.runs.run import RunError
@@ -25,7 +28,7 @@ SMALL = PEARLConfig(
         n_train_tasks=2,
         meta_batch=2,
         batch_size=8,
-        max_context=16,
+        context=ContextConfig(max_length=16),
         episodes_per_trial=1,
         total_steps=400,
         gradient_steps_per_env_step=0.01,
@@ -69,7 +72,8 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
 
 
 def test_specialists_that_were_stopped_go_on_and_others_are_not_overwritten(saved, tmp_path, monkeypatch):
-    out, trained = tmp_path / "specialists.json", []
+    out = tmp_path / "specialists.json"
+    trained: list[Any] = []
 
     def train(distribution, task, *, seed, **settings):
         if len(trained) == 1:

@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
+import study
+from pages import with_table
 
-from experiments import study
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, load_preset
 from tests.support.processes import ROOT
@@ -157,11 +158,11 @@ def test_all_of_a_familys_files_are_found_the_plain_one_first_then_the_best_on_t
 
 def test_a_table_takes_its_place_on_a_page_and_leaves_the_rest():
     text = "a\n<!-- x -->\nold\n<!-- / -->\nb\n<!-- y -->\n<!-- / -->\n"
-    assert study.with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
+    assert with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
     with pytest.raises(ConfigError, match="no place for z's table"):
-        study.with_table(text, "z", "| new |")
+        with_table(text, "z", "| new |")
     with pytest.raises(ConfigError, match="no place for x's table"):
-        study.with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
+        with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
 
 
 PUBLISHED = sorted(path for path in (ROOT / "results" / "what-helps").iterdir() if path.is_dir())
@@ -170,13 +171,13 @@ PUBLISHED = sorted(path for path in (ROOT / "results" / "what-helps").iterdir() 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_the_page_has_the_figures_of_the_results(folder):
     page = (ROOT / "docs" / "what-helps.md").read_text()
-    assert study.with_table(page, folder.name, study.table(study.all_runs(folder))) == page
+    assert with_table(page, folder.name, study.table(study.all_runs(folder))) == page
     assert f"../results/what-helps/{folder.name}.png" in page
 
 
 def test_the_published_study_reads():
     """Every variant of the file in the repository differs from its family's preset."""
-    path = study.Path(study.__file__).parent / "configs" / "what-helps.yaml"
+    path = ROOT / "experiments" / "configs" / "what-helps.yaml"
     assert {"point-robot", "sparse-point-robot", "varying-pendulum", "varying-cartpole"} <= {
         family.name for family in study.read_study(path)
     }

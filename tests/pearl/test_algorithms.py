@@ -1,10 +1,13 @@
 """Every algorithm is trained, evaluated, saved, resumed and adapted by the same code, and keeps the same promises."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import pearl
 from agents import (
+    ObservationsConfig,
     RL2AgentConfig,
 )
 from encoders import EncoderConfig
@@ -97,14 +100,8 @@ def test_a_run_of_one_algorithm_does_not_go_on_as_another(model, tmp_path):
 
 def test_more_steps_may_be_asked_of_a_resumed_run_and_nothing_else(model, tmp_path):
     model.learn(80).save(tmp_path / "checkpoint")
-    training = type(model.config.training)
-    longer = {**to_mapping(model.config.training), "total_steps": 999}
-    config = type(model.config)(
-        **{
-            **{name: getattr(model.config, name) for name in to_mapping(model.config)},
-            "training": training(**longer),
-        }
-    )
+    training = dataclasses.replace(model.config.training, total_steps=999)
+    config = dataclasses.replace(model.config, training=training)
     assert resume(tmp_path, config=config, distribution=Counting()).config == config
 
 
@@ -195,7 +192,9 @@ def test_other_algorithms_are_trained_on_pearls_tasks_and_judged_by_its_protocol
 
 def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
     """Before the first gradient step moves a weight, the probabilities of what was sampled are those noted."""
-    agent = RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, epochs=1, minibatches=1)
+    agent = RL2AgentConfig(
+        memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), epochs=1, minibatches=1
+    )
     model = made(RL2Config(agent=agent, training=COLLECTION, evaluation=PROTOCOL))
     for _ in range(2):
         assert model.training.iterate()["ratio_change"] < 1e-5
@@ -241,10 +240,11 @@ def test_a_reference_that_infers_nothing_has_pearls_settings_apart_from_inferenc
     reference, usual = preset(kind, family), load_preset(family)
     assert reference.evaluation == usual.evaluation
     assert reference.encoder.kind == "blind"
-    assert (reference.agent.kl_weight, reference.agent.sweep, reference.training.relabel_candidates) == (0, 0, 0)
+    assert (reference.agent.kl_weight, reference.agent.exploration.sweep) == (0, 0)
+    assert reference.training.relabelling.candidates == 0
     for section, inference in (
-        ("agent", {"sweep", "kl_weight", "early_kl_weight", "contrastive_weight", "reconstruction_weight"}),
-        ("training", {"max_context", "random_context_length", "recent_context", "relabel_candidates"}),
+        ("agent", {"kl_weight", "exploration", "auxiliary"}),
+        ("training", {"context", "relabelling"}),
     ):
         found, expected = (to_mapping(getattr(config, section)) for config in (reference, usual))
         assert {name for name in found if found[name] != expected[name]} <= inference

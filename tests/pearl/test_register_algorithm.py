@@ -13,7 +13,7 @@ from agents.base import NetworkAgent
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
 from pearl.algorithms import ALGORITHMS, find_algorithm
 from pearl.training.learner import make_learner
-from tests.pearl.small import Counting, differences, everything_learnt, small_config
+from tests.support.small import Counting, differences, everything_learnt, small_config
 
 
 @dataclass(frozen=True, kw_only=True)

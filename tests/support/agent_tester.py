@@ -35,6 +35,7 @@ from agents import (
 from agents.spaces import discrete_actions, is_discrete
 from encoders import Context, EncoderConfig
 from encoders.config import ENCODERS
+from pearl.config.reading import from_mapping
 
 OBSERVATION_DIM, ACTION_DIM = 3, 2
 LOW, HIGH = np.array([-0.5, 2.0], np.float32), np.array([0.1, 7.0], np.float32)
@@ -62,7 +63,7 @@ def pearl_agent(
         head_sizes=(8,),
         window=4,
     )
-    config = PEARLAgentConfig(**{"hidden_sizes": (16, 16), **settings})
+    config = from_mapping(PEARLAgentConfig, {"hidden_sizes": (16, 16), **settings})
     return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))
 
 
@@ -71,7 +72,7 @@ def pearl_with(**settings: Any) -> MakeAgent:
 
 
 def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any) -> RL2Agent:
-    config = RL2AgentConfig(**{"memory_width": 6, "hidden_sizes": (8,), **settings})
+    config = from_mapping(RL2AgentConfig, {"memory_width": 6, "hidden_sizes": (8,), **settings})
     return RL2Agent(OBSERVATION_SPACE, action_space, config, generator(seed))
 
 
@@ -82,7 +83,7 @@ def rl2_with(**settings: Any) -> MakeAgent:
 def recurrent_sac_agent(
     seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
 ) -> RecurrentSACAgent:
-    config = RecurrentSACAgentConfig(**{"memory_width": 6, "hidden_sizes": (16,), **settings})
+    config = from_mapping(RecurrentSACAgentConfig, {"memory_width": 6, "hidden_sizes": (16,), **settings})
     return RecurrentSACAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
 
 
@@ -93,7 +94,9 @@ def recurrent_sac_with(**settings: Any) -> MakeAgent:
 def transformer_agent(
     seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
 ) -> TransformerAgent:
-    config = TransformerAgentConfig(**{"width": 8, "heads": 2, "window": 5, "hidden_sizes": (8,), **settings})
+    config = from_mapping(
+        TransformerAgentConfig, {"width": 8, "heads": 2, "window": 5, "hidden_sizes": (8,), **settings}
+    )
     return TransformerAgent(OBSERVATION_SPACE, action_space, config, generator(seed))
 
 
@@ -105,14 +108,14 @@ def maml_with(kind: type[MAMLAgent] = MAMLAgent, **settings: Any) -> MakeAgent:
     def make(seed: int) -> MAMLAgent:
         space = settings.get("action_space", ACTION_SPACE)
         chosen = {name: value for name, value in settings.items() if name != "action_space"}
-        config = MAMLAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **chosen})
+        config = from_mapping(MAMLAgentConfig, {"hidden_sizes": (8,), "inner_episodes": 1, **chosen})
         return kind(OBSERVATION_SPACE, space, config, generator(seed))
 
     return make
 
 
 def reptile_with(**settings: Any) -> MakeAgent:
-    config = GradientAgentConfig(**{"hidden_sizes": (8,), "inner_episodes": 1, **settings})
+    config = from_mapping(GradientAgentConfig, {"hidden_sizes": (8,), "inner_episodes": 1, **settings})
     return lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed))
 
 
@@ -121,21 +124,23 @@ LEARNERS: dict[str, MakeAgent] = {
     "pearl-discrete": pearl_with(action_space=DISCRETE),
     "pearl-multi-discrete": pearl_with(action_space=MULTI_DISCRETE),
     "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
-    "pearl-normalised": pearl_with(normalise_observations=True, critic_layer_norm=True),
-    "pearl-ignoring": pearl_with(ignored_observations=(1,)),
-    "pearl-reconstructing": pearl_with(reconstruction_weight=1.0, reconstructed=("reward", "next_observation")),
+    "pearl-normalised": pearl_with(observations={"normalise": True}, critic_layer_norm=True),
+    "pearl-ignoring": pearl_with(observations={"ignored": (1,)}),
+    "pearl-reconstructing": pearl_with(
+        auxiliary={"reconstruction_weight": 1.0, "reconstructed": ("reward", "next_observation")}
+    ),
 }
 KEPT_TRIAL_LEARNERS: dict[str, MakeAgent] = {
     "recurrent-sac": recurrent_sac_with(),
     "recurrent-sac-discrete": recurrent_sac_with(action_space=DISCRETE),
     "recurrent-sac-multi-discrete": recurrent_sac_with(action_space=MULTI_DISCRETE),
-    "recurrent-sac-normalised": recurrent_sac_with(normalise_observations=True, critic_layer_norm=True),
+    "recurrent-sac-normalised": recurrent_sac_with(observations={"normalise": True}, critic_layer_norm=True),
 }
 MEMORY_LEARNERS: dict[str, MakeAgent] = {
     "rl2": rl2_with(),
     "rl2-discrete": rl2_with(action_space=DISCRETE),
     "rl2-multi-discrete": rl2_with(action_space=MULTI_DISCRETE),
-    "rl2-normalised": rl2_with(normalise_observations=True),
+    "rl2-normalised": rl2_with(observations={"normalise": True}),
     "transformer": transformer_with(),
     "transformer-window": transformer_with(window=3),
     "transformer-discrete": transformer_with(action_space=DISCRETE),
@@ -143,7 +148,7 @@ MEMORY_LEARNERS: dict[str, MakeAgent] = {
 GRADIENT_LEARNERS: dict[str, MakeAgent] = {
     "maml": maml_with(),
     "maml-twice": maml_with(adaptations=2, inner_steps=2, inner_objective="clipped"),
-    "maml-discrete": maml_with(action_space=DISCRETE, normalise_observations=True),
+    "maml-discrete": maml_with(action_space=DISCRETE, observations={"normalise": True}),
     "maml-step-sizes": maml_with(learned_step_sizes=True),
     "fomaml": maml_with(FOMAMLAgent),
     "reptile": reptile_with(inner_steps=3),

@@ -5,6 +5,7 @@ from typing import Any
 from agents import (
     GradientAgentConfig,
     MAMLAgentConfig,
+    ObservationsConfig,
     RecurrentSACAgentConfig,
     RL2AgentConfig,
     TransformerAgentConfig,
@@ -25,14 +26,20 @@ from tests.support.small import Counting, small_config
 
 COLLECTION = CollectionConfig(total_steps=160, n_train_tasks=4)
 PROTOCOL = small_config().evaluation
-ADAPTING = {"hidden_sizes": (8,), "inner_episodes": 1, "normalise_observations": True}
-CONFIGS = {
+ADAPTING: dict[str, Any] = {
+    "hidden_sizes": (8,),
+    "inner_episodes": 1,
+    "observations": ObservationsConfig(normalise=True),
+}
+CONFIGS: dict[str, Any] = {
     "pearl": small_config(),
     "maml": MAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "fomaml": FOMAMLConfig(agent=MAMLAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "reptile": ReptileConfig(agent=GradientAgentConfig(**ADAPTING), training=COLLECTION, evaluation=PROTOCOL),
     "rl2": RL2Config(
-        agent=RL2AgentConfig(memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4),
+        agent=RL2AgentConfig(
+            memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), final_learning_rate=1e-4
+        ),
         training=COLLECTION,
         evaluation=PROTOCOL,
     ),
@@ -45,7 +52,7 @@ CONFIGS = {
     "oracle_sac": OracleSACConfig.matching(small_config()),
     "recurrent_sac": RecurrentSACConfig(
         agent=RecurrentSACAgentConfig(
-            memory_width=6, hidden_sizes=(8,), normalise_observations=True, final_learning_rate=1e-4
+            memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), final_learning_rate=1e-4
         ),
         training=TrialReplayConfig(
             total_steps=160,

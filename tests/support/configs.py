@@ -1,8 +1,13 @@
 """The settings that there are: of whole runs, and of their sections."""
 
+from typing import Any
+
 from agents import (
+    AuxiliaryConfig,
+    ExplorationConfig,
     GradientAgentConfig,
     MAMLAgentConfig,
+    ObservationsConfig,
     PEARLAgentConfig,
     RecurrentSACAgentConfig,
     RL2AgentConfig,
@@ -20,9 +25,9 @@ from pearl.config.run import (
     RL2Config,
     TransformerConfig,
 )
-from pearl.config.training import CollectionConfig, TrialReplayConfig
+from pearl.config.training import CollectionConfig, ContextConfig, RelabellingConfig, TrialReplayConfig
 
-RUNS = {
+RUNS: dict[Any, set[str]] = {
     PEARLConfig: {"config", "model"},
     MultitaskSACConfig: {"config", "model"},
     OracleSACConfig: {"config", "model"},
@@ -46,5 +51,17 @@ SECTIONS = {
     TransformerAgentConfig: (TransformerConfig, "agent"),
     RecurrentSACAgentConfig: (RecurrentSACConfig, "agent"),
     TrialReplayConfig: (RecurrentSACConfig, "training"),
+    ObservationsConfig: (PEARLConfig, "agent.observations"),
+    ExplorationConfig: (PEARLConfig, "agent.exploration"),
+    AuxiliaryConfig: (PEARLConfig, "agent.auxiliary"),
+    ContextConfig: (PEARLConfig, "training.context"),
+    RelabellingConfig: (PEARLConfig, "training.relabelling"),
 }
-"""Each section's config, a run's that has one, and its name there"""
+"""Each section's config, a run's that has one, and its dotted name there"""
+
+
+def nested(section: str, settings: dict[str, object]) -> dict[str, object]:
+    """Settings of a section, given by its dotted name, as a run's plain data."""
+    for part in reversed(section.split(".")):
+        settings = {part: settings}
+    return settings

@@ -20,7 +20,7 @@ OBSERVATION_DIM, ACTION_DIM, LATENT_DIM = 3, 2, 4
 WINDOW = 16
 MIN_STDDEV = 1e-3
 # Single precision sums in another order differ by this much.
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def build_encoder(kind: str, *, seed: int = 0, **settings: Any) -> ContextEncoder[Any]:

@@ -27,5 +27,5 @@ def goals_on_half_circle(n_tasks: int) -> np.ndarray:
 
 
 def walk(rng: np.random.Generator, target: np.ndarray, steps: int = 20) -> np.ndarray:
-    straight = np.linspace(0, 1, steps + 1)[:, None] * target
+    straight: np.ndarray = np.linspace(0, 1, steps + 1)[:, None] * target
     return straight + 0.02 * rng.normal(size=(steps + 1, 2))

@@ -1,5 +1,7 @@
 """Replays of known content: trials whose transitions tell where they come from."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from pearl.collection.rollout import Trajectories
@@ -8,7 +10,7 @@ from pearl.replay.transitions import TaskReplay
 TRAINING_OFFSET = 1000.0
 
 
-def trials(lengths, *, number=0, ids=None):
+def trials(lengths: Sequence[int], *, number: int = 0, ids: Iterable[int] | None = None) -> Trajectories:
     """One trial of each task, its transitions told apart by task, trial number and step; the padding is rubbish."""
     ids = range(len(lengths)) if ids is None else ids
     width = max(1, *lengths) + 1
@@ -32,7 +34,7 @@ def trials(lengths, *, number=0, ids=None):
     )
 
 
-def filled(lengths_of_trials, *, capacity, n_tasks=1):
+def filled(lengths_of_trials: Iterable[int], *, capacity: int, n_tasks: int = 1) -> TaskReplay:
     """A replay after several trials of every task, each of the length that is given."""
     replay = TaskReplay(n_tasks, capacity, 3, 2, budget_mb=1)
     for number, length in enumerate(lengths_of_trials):

@@ -1,5 +1,7 @@
 """Environments that tell where a transition comes from, and models that meta-train in a fraction of a second."""
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
 
 import pearl
-from agents import PEARLAgentConfig
-from encoders import EncoderConfig
-from pearl import PEARL, EvaluationConfig, MetaLearner, PEARLConfig, Task, TaskDistribution, TrainingConfig
+from pearl import PEARL, MetaLearner, PEARLConfig, Task, TaskDistribution
 from pearl.checkpoint.optimizer_state import optimizer_tensors
+from pearl.config.reading import from_mapping
 from pearl.training.off_policy import OffPolicyTraining
 
 LENGTH = 4
@@ -23,7 +25,11 @@ ITERATION = 4 * 2 * LENGTH
 """Environment steps of an iteration of a small model: two episodes of each of 4 tasks"""
 
 
-class CountingEnv(gym.Env):
+Broken = tuple[str, int, float]
+"""What breaks, "reward" or "observation", at which step of the environment's life (from 1), and the value then"""
+
+
+class CountingEnv(gym.Env[Any, Any]):
     """Observes (number, episode, step); the reward is ``number + step / 10`` whatever the action.
 
     The episode counts from 0 at a seeded reset, so that a seed fixes everything.
@@ -39,20 +45,28 @@ class CountingEnv(gym.Env):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
 
-    def __init__(self, number=0.0, length=LENGTH, *, ending="truncated", training_reward=(), broken=None):
+    def __init__(
+        self,
+        number: float = 0.0,
+        length: int = LENGTH,
+        *,
+        ending: str = "truncated",
+        training_reward: Collection[int] = (),
+        broken: Broken | None = None,
+    ) -> None:
         self.number, self.length, self.ending = number, length, ending
         self.training_reward = training_reward
         self.broken = broken
         self.life = self.episode = self.steps = 0
         self.closed = False
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.episode = 0 if seed is not None else self.episode + 1
         self.steps = 0
         return self._observation(), {}
 
-    def step(self, action):
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self.life += 1
         self.steps += 1
         reward, observation = self.number + self.steps / 10, self._observation()
@@ -65,10 +79,10 @@ class CountingEnv(gym.Env):
         info = {"training_reward": float(-self.steps)} if self.steps in self.training_reward else {}
         return observation, reward, ended and self.ending == "terminated", ended and self.ending == "truncated", info
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
-    def _observation(self):
+    def _observation(self) -> NDArray[np.float32]:
         return np.array([self.number, self.episode, self.steps], np.float32)
 
 
@@ -80,25 +94,29 @@ class Counting(TaskDistribution):
         broken: as `CountingEnv` takes it, of the environments of the task with the largest number.
     """
 
-    def __init__(self, length=LENGTH, broken=None):
+    def __init__(self, length: int = LENGTH, broken: Broken | None = None) -> None:
         self.length = length
         self.broken = broken
         self._largest = -np.inf
 
-    def sample(self, n, rng):
+    def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         tasks = [Task({"number": number}) for number in rng.uniform(-1, 1, n).tolist()]
         self._largest = max(task.params["number"] for task in tasks)
         return tasks
 
-    def make_env(self, task, *, render_mode=None):
+    def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
         number = task.params["number"]
         broken = self.broken if number == self._largest else None
         return gym.wrappers.TimeLimit(CountingEnv(number, self.length, broken=broken), HORIZON)
 
 
+def _same_env(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return env
+
+
 def together(*envs: gym.Env[Any, Any], **options: Any) -> SyncVectorEnv:
     """Step environments together as task distributions do."""
-    return SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.DISABLED, **options)
+    return SyncVectorEnv([partial(_same_env, env) for env in envs], autoreset_mode=AutoresetMode.DISABLED, **options)
 
 
 def small_config(
@@ -119,17 +137,14 @@ def small_config(
         "gradient_steps_per_env_step": 0.125,
         "meta_batch": 3,
         "batch_size": 8,
-        "max_context": 6,
-        "recent_context": None,
+        "context": {"max_length": 6},
         "replay_capacity": 50,
     }
     protocol: dict[str, Any] = {"n_test_tasks": 3, "exploration_episodes": 1, "episodes": 2, "interval": 1_000}
-    return PEARLConfig(
-        encoder=EncoderConfig(**widths | (encoder or {})),
-        agent=PEARLAgentConfig(**{"hidden_sizes": (8,)} | (agent or {})),
-        training=TrainingConfig(**collection | (training or {})),
-        evaluation=EvaluationConfig(**protocol | (evaluation or {})),
-    )
+    small = {"encoder": widths, "agent": {"hidden_sizes": (8,)}, "training": collection, "evaluation": protocol}
+    chosen = {"encoder": encoder, "agent": agent, "training": training, "evaluation": evaluation}
+    base = from_mapping(PEARLConfig, small)
+    return from_mapping(PEARLConfig, {name: settings or {} for name, settings in chosen.items()}, base)
 
 
 def small_model(family: str | TaskDistribution | None = None, *, seed: int = 0, **sections: Any) -> PEARL:

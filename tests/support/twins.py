@@ -9,7 +9,6 @@ from torch.utils._pytree import tree_leaves
 
 from pearl import PEARL
 from pearl.replay.sampling import MetaSampler
-from pearl.training.base import MetaTraining
 from pearl.training.learner import TwinLearner
 from tests.support.small import small_model
 
@@ -18,32 +17,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "product, decoder, early": {
         "encoder": {"kind": "product_of_gaussians", "context_fields": ("reward", "next_observation")},
         "agent": {
-            "early_kl_weight": 0.1,
-            "reconstruction_weight": 1.0,
-            "reconstructed": ("reward", "next_observation"),
+            "auxiliary": {
+                "early_kl_weight": 0.1,
+                "reconstruction_weight": 1.0,
+                "reconstructed": ("reward", "next_observation"),
+            },
         },
     },
     "pooled, normalised, recent": {
         "encoder": {"kind": "pooled_features"},
-        "agent": {"normalise_observations": True, "ignored_observations": (1,), "critic_layer_norm": True},
-        "training": {"recent_context": 4, "random_context_length": True},
+        "agent": {"observations": {"normalise": True, "ignored": (1,)}, "critic_layer_norm": True},
+        "training": {"context": {"recent_transitions": 4, "random_length": True}},
     },
     "maximum, contrastive, schedule": {
         "encoder": {"kind": "max_pooled_features"},
-        "agent": {"final_learning_rate": 1e-5, "temperature": 0.1, "contrastive_weight": 1.0},
+        "agent": {"final_learning_rate": 1e-5, "temperature": 0.1, "auxiliary": {"contrastive_weight": 1.0}},
     },
     "mean, temperature learnt": {"encoder": {"kind": "mean"}, "agent": {"target_entropy": -1.0}},
     "GRU, early, random lengths": {
         "encoder": {"kind": "gru"},
-        "agent": {"early_kl_weight": 0.1},
-        "training": {"random_context_length": True},
+        "agent": {"auxiliary": {"early_kl_weight": 0.1}},
+        "training": {"context": {"random_length": True}},
     },
     "attention, contrastive": {
         "encoder": {"kind": "attention", "window": 4},
-        "agent": {"contrastive_weight": 1.0},
+        "agent": {"auxiliary": {"contrastive_weight": 1.0}},
     },
     "blind, discrete actions": {"family": "varying-cartpole", "encoder": {"kind": "blind"}},
-    "images": {"family": "image-point-robot", "training": {"batch_size": 2, "max_context": 2}},
+    "images": {"family": "image-point-robot", "training": {"batch_size": 2, "context": {"max_length": 2}}},
 }
 
 UNCAPTURABLE = ("linalg_", "_linalg", "nonzero", "_local_scalar_dense", "masked_select", "is_nonzero", "unique")
@@ -61,7 +62,7 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
         return small_model(sections.pop("family", None), **sections)
 
 
-def own_sampler(training: MetaTraining[Any, Any], rng: torch.Generator, replay: Any = None) -> MetaSampler:
+def own_sampler(training: Any, rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
     early = training.agent.reads_early_context
@@ -72,7 +73,7 @@ class OneDevice(TorchDispatchMode):
     """Within it no operation reads tensors of two devices, and none on ``device`` is one that a graph cannot hold."""
 
     def __init__(self, device: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
         self.seen: set[str] = set()
 

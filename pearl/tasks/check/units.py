@@ -117,7 +117,7 @@ def _of_observations(space: gym.Space[Any], extents: Sequence[Extent]) -> list[s
     if (far & ~lost).any():
         found.append(
             f"Observations reach {magnitude[far & ~lost].max():.3g} ({_entries(far & ~lost)}). Networks learn badly "
-            f"from numbers beyond about {FAR:g}. Set agent.normalise_observations to true, or scale them in make_env "
+            f"from numbers beyond about {FAR:g}. Set agent.observations.normalise to true, or scale them in make_env "
             "with gymnasium.wrappers.TransformObservation."
         )
     if not far.any() and 0 < spread.max() < 1 / FAR:

@@ -7,7 +7,7 @@ from tests.support.agent_tester import assert_identical, generator, gradients, p
 
 
 def test_the_views_are_every_other_transition():
-    agent, batch = pearl_agent(contrastive_weight=1.0, learning_rate=1e-9), random_batch()
+    agent, batch = pearl_agent(auxiliary={"contrastive_weight": 1.0}, learning_rate=1e-9), random_batch()
     views = [Context(*(field[:, start::2] for field in batch.context)) for start in (0, 1)]
     with torch.no_grad():
         first, second = (agent.encoder.posterior(agent.infer(view)).mean for view in views)
@@ -16,7 +16,7 @@ def test_the_views_are_every_other_transition():
 
 
 def test_a_context_of_one_transition_has_no_second_view():
-    agent, batch = pearl_agent(contrastive_weight=1.0), random_batch()
+    agent, batch = pearl_agent(auxiliary={"contrastive_weight": 1.0}), random_batch()
     lone = torch.zeros_like(batch.context.mask)
     lone[:, 0] = True
     report = agent.update(batch._replace(context=batch.context._replace(mask=lone)), generator(0))
@@ -24,7 +24,7 @@ def test_a_context_of_one_transition_has_no_second_view():
 
 
 def test_it_teaches_the_encoder_and_nobody_else():
-    with_it, without = pearl_agent(contrastive_weight=1.0), pearl_agent()
+    with_it, without = pearl_agent(auxiliary={"contrastive_weight": 1.0}), pearl_agent()
     for agent in (with_it, without):
         agent.update(random_batch(), generator(0))
     for part in ("actor", "critics"):
@@ -40,7 +40,7 @@ def test_without_a_weight_it_is_not_computed():
 
 def test_it_makes_beliefs_of_different_tasks_different():
     """Task k gives the reward k, so that contexts tell tasks apart; the critics see no reward at all."""
-    agent = pearl_agent(contrastive_weight=1.0, kl_weight=0.0, learning_rate=3e-3)
+    agent = pearl_agent(auxiliary={"contrastive_weight": 1.0}, kl_weight=0.0, learning_rate=3e-3)
     batch = random_batch()
     n_tasks, steps = batch.context.mask.shape
     context = batch.context._replace(

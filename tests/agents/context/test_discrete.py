@@ -222,7 +222,7 @@ def test_each_parts_gradient_is_that_of_its_own_losses_and_of_no_other() -> None
 def test_the_encoder_and_critics_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
     agents = [pearl_agent(action_space=DISCRETE, discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
-    nn.init.normal_(agents[1].actor.network[-1].bias)  # type: ignore[arg-type]
+    nn.init.normal_(agents[1].actor.network[-1].bias)
     batch = random_batch(action_space=DISCRETE)
     for agent in agents:
         agent.update(batch, generator(0))

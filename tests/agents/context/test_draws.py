@@ -47,7 +47,7 @@ def test_a_trials_draws_fill_the_space_more_evenly_than_independent_ones(latent_
         uniform = torch.special.ndtr(noise)
         apart = (uniform.unsqueeze(1) - uniform.unsqueeze(2)).abs()
         around = torch.minimum(apart, 1 - apart).norm(dim=-1) + 9.0 * torch.eye(8)
-        return around.amin((1, 2)).mean().item()
+        return float(around.amin((1, 2)).mean())
 
     assert nearest(even) > 1.2 * nearest(independent)
     # The mean of a trial's draws strays less from zero than that of as many independent ones.

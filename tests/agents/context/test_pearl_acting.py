@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
-from agents.context.pearl import READ_TOGETHER
+from agents.context.memory import READ_TOGETHER
 from agents.networks.actions import ContinuousActions, make_actions
 from encoders import Context
 from tests.support.agent_tester import (
@@ -151,7 +151,7 @@ def test_no_action_leaves_its_own_dimensions_bounds_even_by_rounding(
     agent = pearl_agent(action_space=space)
     memory = agent.begin(3, generator(0))
     for bias in (-50.0, -8.0, 0.0, 8.0, 50.0):
-        torch.nn.init.constant_(agent.actor.network[-1].bias[:2], bias)  # type: ignore[index, arg-type, union-attr]
+        torch.nn.init.constant_(agent.actor.network[-1].bias[:2], bias)
         for deterministic in (True, False):
             action = agent.act(torch.zeros(3, OBSERVATION_DIM), memory, all_of(3, deterministic), generator(1)).action
             assert all(space.contains(row) for row in action.numpy())
@@ -166,7 +166,9 @@ def test_boxes_of_any_float_type_give_single_precision_actions_that_can_be_obser
     choice = agent.act(transition.observation, memory, all_of(2, False), generator(0))
     assert choice.action.dtype == torch.float32
     later = agent.read(agent.observe(memory, transition._replace(action=choice.action), all_of(2, True)))
-    assert not torch.equal(later.belief.weighted_mean, memory.belief.weighted_mean)
+    before: Any = memory.belief
+    after: Any = later.belief
+    assert not torch.equal(after.weighted_mean, before.weighted_mean)
 
 
 def test_loading_a_state_leaves_the_action_space_given_alone() -> None:

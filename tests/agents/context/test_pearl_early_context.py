@@ -23,7 +23,7 @@ def test_a_context_split_into_early_and_later_teaches_what_the_whole_does(kind: 
 
 
 def test_the_early_kls_weight_moves_the_encoder_and_neither_critics_nor_actor() -> None:
-    without, with_kl = pearl_agent(), pearl_agent(early_kl_weight=5.0)
+    without, with_kl = pearl_agent(), pearl_agent(auxiliary={"early_kl_weight": 5.0})
     reports = [agent.update(with_early_context(random_batch()), generator(0)) for agent in (without, with_kl)]
     assert "early_kl" not in reports[0]
     pairs = zip(part(with_kl, "encoder"), part(without, "encoder"), strict=True)
@@ -33,7 +33,7 @@ def test_the_early_kls_weight_moves_the_encoder_and_neither_critics_nor_actor() 
 
 
 def test_the_early_kl_reported_is_that_of_the_batch() -> None:
-    agent = pearl_agent(early_kl_weight=1.0)
+    agent = pearl_agent(auxiliary={"early_kl_weight": 1.0})
     batch = random_batch()
     split = with_early_context(batch)
     assert split.early_context is not None
@@ -44,4 +44,4 @@ def test_the_early_kl_reported_is_that_of_the_batch() -> None:
 
 
 def test_without_an_early_context_there_is_no_kl_to_one() -> None:
-    assert "early_kl" not in pearl_agent(early_kl_weight=1.0).update(random_batch(), generator(0))
+    assert "early_kl" not in pearl_agent(auxiliary={"early_kl_weight": 1.0}).update(random_batch(), generator(0))

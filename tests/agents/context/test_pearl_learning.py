@@ -126,7 +126,7 @@ def test_the_encoder_and_critics_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
     plain = updated(discount=0.0)
     other = pearl_agent(discount=0.0, initial_temperature=5.0)
-    nn.init.constant_(other.actor.network[-1].bias, 0.7)  # type: ignore[arg-type]
+    nn.init.constant_(other.actor.network[-1].bias, 0.7)
     other.update(random_batch(), generator(0))
     assert not same(part(other, "actor"), part(plain, "actor"))
     assert_identical(part(other, "encoder"), part(plain, "encoder"))

@@ -7,7 +7,7 @@ from tests.support.agent_tester import KINDS, all_of, at_step, generator, pearl_
 
 
 def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> None:
-    agent, transitions = pearl_agent(sweep=0.25), random_transitions(3, 4)
+    agent, transitions = pearl_agent(exploration={"sweep": 0.25}), random_transitions(3, 4)
     memory = agent.begin(3, generator(0))
     for step in range(4):
         memory = agent.observe(memory, at_step(transitions, step), all_of(3, True))
@@ -19,7 +19,7 @@ def test_a_sweeping_z_is_read_in_each_step_from_the_posterior_as_it_stands() -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_z_that_follows_is_the_episodes_draw_from_the_posterior_as_it_stands(kind: str) -> None:
-    agent, transitions = pearl_agent(kind=kind, z_follows_posterior=True), random_transitions(3, 6)
+    agent, transitions = pearl_agent(kind=kind, exploration={"z_follows_posterior": True}), random_transitions(3, 6)
     memory = agent.begin(3, generator(0))
     for step in range(6):
         before = memory
@@ -36,7 +36,7 @@ def test_a_z_that_follows_is_the_episodes_draw_from_the_posterior_as_it_stands(k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sweep_keeps_no_graph_of_how_it_came_about(kind: str) -> None:
-    agent, transitions = pearl_agent(kind=kind, sweep=0.25), random_transitions(3, 2)
+    agent, transitions = pearl_agent(kind=kind, exploration={"sweep": 0.25}), random_transitions(3, 2)
     memory = agent.begin(3, generator(0))
     for step in range(2):
         memory = agent.observe(memory, at_step(transitions, step), all_of(3, True))
@@ -44,7 +44,7 @@ def test_a_sweep_keeps_no_graph_of_how_it_came_about(kind: str) -> None:
 
 
 def test_a_sweep_through_a_whole_episode_ends_where_the_next_begins() -> None:
-    agent, transitions = pearl_agent(sweep=0.25), random_transitions(3, 4)
+    agent, transitions = pearl_agent(exploration={"sweep": 0.25}), random_transitions(3, 4)
     memory = agent.begin(3, generator(0))
     for step in range(4):
         memory = agent.observe(memory, at_step(transitions, step), all_of(3, True))
@@ -52,7 +52,7 @@ def test_a_sweep_through_a_whole_episode_ends_where_the_next_begins() -> None:
 
 
 def test_an_idle_task_does_not_sweep_while_another_plays_on() -> None:
-    agent, transitions = pearl_agent(sweep=0.25), random_transitions(2, 1)
+    agent, transitions = pearl_agent(exploration={"sweep": 0.25}), random_transitions(2, 1)
     begun = agent.begin(2, generator(0))
     memory = agent.observe(begun, at_step(transitions, 0), torch.tensor([True, False]))
     assert torch.equal(memory.z[1], begun.z[1])
@@ -60,7 +60,7 @@ def test_an_idle_task_does_not_sweep_while_another_plays_on() -> None:
 
 
 def test_the_episodes_end_starts_the_way_anew_for_that_task_only() -> None:
-    agent, transitions = pearl_agent(sweep=0.25), random_transitions(2, 3)
+    agent, transitions = pearl_agent(exploration={"sweep": 0.25}), random_transitions(2, 3)
     memory = agent.begin(2, generator(0))
     for step in range(3):
         memory = agent.observe(memory, at_step(transitions, step), all_of(2, True))

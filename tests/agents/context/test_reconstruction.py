@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import MetaBatch, PEARLAgent, PEARLAgentConfig
+from agents import AuxiliaryConfig, MetaBatch, ObservationsConfig, PEARLAgent, PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from encoders import EncoderConfig
 from tests.support.agent_tester import (
@@ -29,12 +29,15 @@ BOTH = ("reward", "next_observation")
 
 def image_agent(weight: float, reconstructed: Any) -> PEARLAgent:
     images = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    config = PEARLAgentConfig(reconstruction_weight=weight, reconstructed=reconstructed, image_channels=(4, 4, 4))
+    config = PEARLAgentConfig(
+        auxiliary=AuxiliaryConfig(reconstruction_weight=weight, reconstructed=reconstructed),
+        observations=ObservationsConfig(image_channels=(4, 4, 4)),
+    )
     return PEARLAgent(images, ACTION_SPACE, EncoderConfig(latent_dim=2), config, generator(0))
 
 
 def decoder(**settings: Any) -> TransitionDecoder:
-    config = PEARLAgentConfig(hidden_sizes=(8,), reconstruction_weight=1.0, **settings)
+    config = PEARLAgentConfig(hidden_sizes=(8,), auxiliary=AuxiliaryConfig(reconstruction_weight=1.0, **settings))
     return TransitionDecoder(OBSERVATION_SPACE, 3, 2, 4, config)
 
 
@@ -66,7 +69,9 @@ def test_the_loss_is_the_squared_error_of_what_is_predicted(reconstructed: tuple
 @pytest.mark.parametrize("reconstructed", [("reward",), ("next_observation",), BOTH])
 def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstructed: tuple[str, ...]) -> None:
     plain = updated()
-    light, heavy = (updated(reconstruction_weight=weight, reconstructed=reconstructed) for weight in (0.5, 2.0))
+    light, heavy = (
+        updated(auxiliary={"reconstruction_weight": weight, "reconstructed": reconstructed}) for weight in (0.5, 2.0)
+    )
     for part in ("actor", "critics"):
         assert_identical(gradients(light, part), gradients(plain, part))
         assert_identical(gradients(heavy, part), gradients(plain, part))
@@ -78,7 +83,9 @@ def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstru
 
 def test_where_the_critics_are_not_to_teach_the_encoder_the_decoder_and_the_kl_alone_do() -> None:
     """Their part of the encoder's gradient is what is missing; their own gradient stands."""
-    both, without = (updated(reconstruction_weight=1.0, critics_teach_encoder=teach) for teach in (True, False))
+    both, without = (
+        updated(auxiliary={"reconstruction_weight": 1.0, "critics_teach_encoder": teach}) for teach in (True, False)
+    )
     plain = updated(kl_weight=0.0)
     for part in ("actor", "critics"):
         assert_identical(gradients(without, part), gradients(both, part))
@@ -90,29 +97,31 @@ def test_where_the_critics_are_not_to_teach_the_encoder_the_decoder_and_the_kl_a
 
 def test_an_encoder_that_nothing_teaches_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing teaches the encoder"):
-        pearl_agent(critics_teach_encoder=False)
+        pearl_agent(auxiliary={"critics_teach_encoder": False})
 
 
 def test_predictions_get_better_with_learning() -> None:
-    agent, batch = pearl_agent(reconstruction_weight=1.0, reconstructed=BOTH), random_batch()
+    agent, batch = pearl_agent(auxiliary={"reconstruction_weight": 1.0, "reconstructed": BOTH}), random_batch()
     losses = [float(agent.update(batch, generator(0))["reconstruction_loss"]) for _ in range(200)]
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_the_reward_is_scaled_as_for_the_critics() -> None:
-    (one,), (other,) = (learn(pearl_agent(reconstruction_weight=1.0, reward_scale=scale), 1) for scale in (1.0, 100.0))
+    (one,), (other,) = (
+        learn(pearl_agent(auxiliary={"reconstruction_weight": 1.0}, reward_scale=scale), 1) for scale in (1.0, 100.0)
+    )
     assert float(other["reconstruction_loss"]) > 1000 * float(one["reconstruction_loss"])
 
 
 def test_without_a_weight_there_is_no_decoder() -> None:
-    agent = pearl_agent(reconstructed=BOTH)
+    agent = pearl_agent(auxiliary={"reconstructed": BOTH})
     assert not list(agent.decoder.parameters())
     assert "reconstruction_loss" not in learn(agent, 1)[0]
 
 
 def test_what_an_image_leads_to_is_not_reconstructed() -> None:
     image_agent(0.0, BOTH)
-    with pytest.raises(ValueError, match=r"agent\.reconstructed: the next_observation of an image is not"):
+    with pytest.raises(ValueError, match=r"agent\.auxiliary\.reconstructed: the next_observation of an image is not"):
         image_agent(1.0, BOTH)
 
 

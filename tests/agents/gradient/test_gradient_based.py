@@ -30,7 +30,7 @@ from tests.support.agent_tester import (
 EPISODE = 3
 
 
-@pytest.fixture(params=GRADIENT_LEARNERS.values(), ids=GRADIENT_LEARNERS.keys())
+@pytest.fixture(params=list(GRADIENT_LEARNERS.values()), ids=list(GRADIENT_LEARNERS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
@@ -229,12 +229,13 @@ def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_in
 
     def outer_loss(flat: Tensor) -> Tensor:
         ratio = (agent._policy(unflat(flat), read[0]).log_prob(sample[0]) - old[0]).exp()
-        return -(ratio * outer[0])[~before[0]].mean()
+        surrogate: Tensor = -(ratio * outer[0])[~before[0]].mean()
+        return surrogate
 
     at_adapted = grad(outer_loss)(theta - 0.5 * grad(inner_loss)(theta))
     through = at_adapted - 0.5 * jacrev(grad(inner_loss))(theta) @ at_adapted
     for each, expected in ((agent, through), (first_order, at_adapted)):
-        found = torch.cat([parameter.grad.flatten() for parameter in each.policy.parameters()])  # type: ignore[union-attr]
+        found = torch.cat([parameter.grad.flatten() for parameter in each.policy.parameters()])
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
     assert (through - at_adapted).abs().max() > 1e-3 * at_adapted.abs().max()
 
@@ -256,7 +257,7 @@ def test_reptile_goes_the_way_that_the_tasks_went_on_average() -> None:
 def test_learning_changes_every_weight_and_reports_its_gradient_steps(agent: GradientAgent) -> None:
     trials, _ = played(agent)
     before = state(agent)
-    metrics = agent.update(trials, generator(1))  # type: ignore[attr-defined]
+    metrics = agent.update(trials, generator(1))
     passes = agent.config.epochs * agent.config.minibatches
     assert metrics["gradient_steps"].item() == passes + isinstance(agent, ReptileAgent)
     moved = {name for name, value in agent.state_dict().items() if not torch.equal(value, before[name])}
@@ -295,7 +296,7 @@ def test_trials_that_were_cut_short_are_learnt_from_without_harm(agent: Gradient
         trials.mask[:, :steps],
         {name: extra[:, :steps] for name, extra in trials.extras.items()},
     )
-    metrics = agent.update(short, generator(0))  # type: ignore[attr-defined]
+    metrics = agent.update(short, generator(0))
     assert all(value.isfinite() for value in metrics.values())
     assert all(parameter.isfinite().all() for parameter in agent.parameters())
 

@@ -14,9 +14,9 @@ OBSERVATION = 3.0 * torch.randn(6, OBSERVATION_DIM, generator=generator(0))
 KINDS: list[dict[str, Any]] = [
     {},
     {"hidden_sizes": (7, 5, 3)},
-    {"normalise_observations": True},
-    {"ignored_observations": (1,)},
-    {"normalise_observations": True, "ignored_observations": (0,)},
+    {"observations": {"normalise": True}},
+    {"observations": {"ignored": (1,)}},
+    {"observations": {"normalise": True, "ignored": (0,)}},
     {"action_space": DISCRETE},
 ]
 
@@ -34,7 +34,7 @@ def in_numpy(agent: PEARLAgent, flags: Tensor | None, seed: int) -> Tensor:
 
 
 def seen(agent: PEARLAgent) -> PEARLAgent:
-    if agent.config.normalise_observations:
+    if agent.config.observations.normalise:
         agent.features.see(torch.tensor([1.0, -2.0, 0.1]) * torch.randn(50, OBSERVATION_DIM, generator=generator(9)))
     return agent
 
@@ -51,7 +51,7 @@ def test_actions_are_those_that_pytorch_chooses(settings: dict[str, Any], flags:
 
 
 def test_far_observations_are_clipped_and_wide_policies_bounded() -> None:
-    agent = seen(pearl_agent(normalise_observations=True))
+    agent = seen(pearl_agent(observations={"normalise": True}))
     with torch.no_grad():
         agent.actor.network[-1].weight.mul_(1e3)
         agent.actor.network[-1].bias.copy_(torch.tensor([0.0, 0.0, 50.0, -50.0]))

@@ -1,6 +1,7 @@
 """RL² and transformer memory: what is remembered within a trial, and how it is learnt from."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from tests.support.agent_tester import (
     transformer_with,
 )
 
-MODELS: dict[str, SequenceModel] = {
+MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
     "embedded-gru": EmbeddedGRU(4, 6),
     "transformer": CausalTransformer(4, width=8, layers=2, heads=2, window=20),
@@ -35,13 +36,13 @@ MODELS: dict[str, SequenceModel] = {
 }
 
 
-@pytest.fixture(params=MEMORY_LEARNERS.values(), ids=MEMORY_LEARNERS.keys())
+@pytest.fixture(params=list(MEMORY_LEARNERS.values()), ids=list(MEMORY_LEARNERS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
-def model(request: pytest.FixtureRequest) -> SequenceModel:
+@pytest.fixture(params=list(MODELS.values()), ids=list(MODELS))
+def model(request: pytest.FixtureRequest) -> SequenceModel[Any]:
     return request.param  # type: ignore[no-any-return]
 
 
@@ -50,7 +51,7 @@ def played(agent: MemoryAgent, seed: int = 0, *, tasks: int = 4) -> Trials:
     return agent_tester.played(agent, seed, lambda action: action[:, 0], tasks=tasks, steps=9, episode=3)[0]
 
 
-def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel) -> None:
+def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel[Any]) -> None:
     transitions = torch.randn(2, 11, 4, generator=generator(0))
     with torch.no_grad():
         at_once, kept = model(transitions), model.begin(2)
@@ -61,7 +62,7 @@ def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel
     torch.testing.assert_close(torch.stack(stepped, 1), at_once, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_said_of_a_step_depends_on_what_came_before_it_alone(model: SequenceModel) -> None:
+def test_what_is_said_of_a_step_depends_on_what_came_before_it_alone(model: SequenceModel[Any]) -> None:
     transitions = torch.randn(1, 8, 4, generator=generator(0))
     changed = transitions.clone()
     changed[:, 5] += 1.0
@@ -174,7 +175,7 @@ def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
 
     def noted(trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         seen.append(returns)
-        return sum(parameter.sum() for parameter in agent.parameters()), {}  # type: ignore[return-value]
+        return sum(parameter.sum() for parameter in agent.parameters()), {}
 
     monkeypatch.setattr(agent, "_loss", noted)
     monkeypatch.setattr(agent, "config", replace(agent.config, epochs=1, minibatches=1))
@@ -199,7 +200,7 @@ def most(agent: MemoryAgent) -> float:
     """The largest reward that ``played`` gives: an action's first number."""
     if agent.action_space is ACTION_SPACE:
         return float(ACTION_SPACE.high[0])
-    table: Tensor = agent.actions.table  # type: ignore[assignment]
+    table: Tensor = agent.actions.table
     return table[:, 0].max().item()
 
 

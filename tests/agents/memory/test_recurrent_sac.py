@@ -29,7 +29,7 @@ CRITIC_PARTS = ("critic_memory", "critics")
 ACTOR_PARTS = ("memory", "actor")
 
 
-@pytest.fixture(params=KEPT_TRIAL_LEARNERS.values(), ids=KEPT_TRIAL_LEARNERS.keys())
+@pytest.fixture(params=list(KEPT_TRIAL_LEARNERS.values()), ids=list(KEPT_TRIAL_LEARNERS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
 

@@ -49,7 +49,7 @@ def test_the_gradient_of_the_likelihood_is_that_of_the_expectation() -> None:
     log_stddev = torch.tensor(-0.7)
     many = ClippedGaussian(mean.expand(400_000, 1), log_stddev.expand(400_000, 1))
     action = many.sample(generator(0)).detach()
-    (action.squeeze(-1) * many.log_prob(action)).mean().backward()  # type: ignore[no-untyped-call]
+    (action.squeeze(-1) * many.log_prob(action)).mean().backward()
     low, high = ((bound - 0.6) / math.exp(-0.7) for bound in (-1.0, 1.0))
     inside = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
     assert mean.grad is not None
@@ -62,7 +62,7 @@ def test_second_derivatives_are_finite_however_far_the_mean_is_out(mean: float, 
     def log_prob(parameters: Tensor) -> Tensor:
         return ClippedGaussian(parameters[:1], parameters[1:]).log_prob(torch.tensor([action]))
 
-    second = torch.autograd.functional.hessian(log_prob, torch.tensor([mean, -1.0]))  # type: ignore[no-untyped-call]
+    second = torch.autograd.functional.hessian(log_prob, torch.tensor([mean, -1.0]))
     assert second.isfinite().all()
 
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from agents import MetaBatch, ObservationsConfig, PEARLAgent, PEARLAgentConfig, Transitions
 from agents.losses import critic_loss
 from agents.networks.features import CLIP, ImageFeatures, NormalisedFeatures, VectorFeatures, make_features
 from encoders import Context, EncoderConfig, kl_to_unit_gaussian
+from pearl.config.reading import from_mapping
 from tests.support.agent_tester import (
     OBSERVATION_DIM,
     OBSERVATION_SPACE,
@@ -94,7 +95,7 @@ ROWS = torch.tensor([3.0, -20.0, 0.5]) + torch.randn(100, 3, generator=generator
 
 
 def test_acting_inferring_and_updating_leave_the_statistics_as_they_are() -> None:
-    agent = observed(pearl_agent(normalise_observations=True), ROWS)
+    agent = observed(pearl_agent(observations={"normalise": True}), ROWS)
     before = {name: value for name, value in state(agent).items() if name.startswith("features")}
     assert set(before) == {"features.count", "features.mean", "features.variance"}
     play(agent, agent.begin(2, generator(0)), random_transitions(2, 9))
@@ -104,7 +105,7 @@ def test_acting_inferring_and_updating_leave_the_statistics_as_they_are() -> Non
 
 
 def test_a_normalising_agent_does_what_a_plain_one_does_on_normalised_observations() -> None:
-    agent, plain = observed(pearl_agent(normalise_observations=True), ROWS), pearl_agent()
+    agent, plain = observed(pearl_agent(observations={"normalise": True}), ROWS), pearl_agent()
 
     def normalised(observation: Tensor) -> Tensor:
         return ((observation - ROWS.mean(0)) / ROWS.std(0, correction=0)).clamp(-10, 10)
@@ -127,8 +128,8 @@ def test_a_normalising_agent_does_what_a_plain_one_does_on_normalised_observatio
 
 def test_a_loaded_agent_normalises_as_the_saved_one() -> None:
     agent, loaded = (
-        observed(pearl_agent(normalise_observations=True), ROWS),
-        pearl_agent(1, normalise_observations=True),
+        observed(pearl_agent(observations={"normalise": True}), ROWS),
+        pearl_agent(1, observations={"normalise": True}),
     )
     loaded.load_state_dict(agent.state_dict())
     assert torch.equal(loaded.features(ROWS), agent.features(ROWS))
@@ -147,8 +148,8 @@ def test_an_agent_that_does_not_normalise_has_nothing_to_learn_from_what_it_sees
 
 
 def test_images_are_not_normalised() -> None:
-    with pytest.raises(ValueError, match=r"agent\.normalise_observations is for vectors; images"):
-        make_features(IMAGES, PEARLAgentConfig(normalise_observations=True))
+    with pytest.raises(ValueError, match=r"agent\.observations\.normalise is for vectors; images"):
+        make_features(IMAGES, PEARLAgentConfig(observations=ObservationsConfig(normalise=True)))
 
 
 def image_agent(
@@ -159,9 +160,12 @@ def image_agent(
         hidden_sizes=(16,),
         feature_dim=8,
         head_sizes=(8,),
-        context_fields=fields,  # type: ignore[arg-type]
+        context_fields=fields,
     )
-    config = PEARLAgentConfig(**{"hidden_sizes": (16,), "image_channels": (4, 5), "image_features": 6, **settings})
+    config = from_mapping(
+        PEARLAgentConfig,
+        {"hidden_sizes": (16,), "observations": {"image_channels": (4, 5), "image_features": 6}} | settings,
+    )
     return PEARLAgent(IMAGES, gym.spaces.Discrete(5, start=-2), encoder, config, generator(seed))
 
 
@@ -220,7 +224,7 @@ def test_every_network_reads_the_features_in_place_of_the_image() -> None:
     agent = image_agent(fields=("observation", "action", "reward", "next_observation"))
     assert (agent.observation_dim, agent.features.dim) == (PIXELS, 6)
     assert agent.encoder.input_dim == 6 + 5 + 1 + 6
-    assert agent.critics.weights[0].shape == (2, 6 + 3, 16)  # type: ignore[union-attr, index]
+    assert agent.critics.weights[0].shape == (2, 6 + 3, 16)
     memory = agent.begin(3, generator(0))
     action = agent.act(images(3), memory, all_of(3, True), generator(0)).action
     logits = agent.actor(agent.features(images(3)), memory.z_mean).log_probs
@@ -255,7 +259,7 @@ def test_the_features_gradient_is_that_of_the_critics_loss_and_the_kl_and_of_no_
 def test_the_convolutions_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
     agents = [image_agent(discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
-    nn.init.normal_(agents[1].actor.network[-1].bias)  # type: ignore[arg-type]
+    nn.init.normal_(agents[1].actor.network[-1].bias)
     for agent in agents:
         agent.update(image_batch(), generator(0))
     first, second = map(state, agents)
@@ -306,5 +310,7 @@ def test_the_agents_vectors_are_as_wide_as_the_space() -> None:
 
 
 def test_an_image_too_small_for_so_many_convolutions_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ValueError, match=r"of 17 x 21 pixels are too small for 4 .*agent\.image_channels fewer"):
-        image_agent(image_channels=(4, 4, 4, 4))
+    with pytest.raises(
+        ValueError, match=r"of 17 x 21 pixels are too small for 4 .*agent\.observations\.image_channels fewer"
+    ):
+        image_agent(observations={"image_channels": (4, 4, 4, 4)})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import MetaBatch, PEARLAgentConfig
+from agents import MetaBatch, ObservationsConfig, PEARLAgentConfig
 from agents.networks.features import NormalisedFeatures, VectorFeatures, make_features
 from tests.support.agent_tester import (
     as_context,
@@ -20,7 +20,10 @@ from tests.support.agent_tester import (
     state,
 )
 
-IGNORING = [{"ignored_observations": (0, 2)}, {"ignored_observations": (0, 2), "normalise_observations": True}]
+IGNORING: list[dict[str, Any]] = [
+    {"observations": {"ignored": (0, 2)}},
+    {"observations": {"ignored": (0, 2), "normalise": True}},
+]
 
 
 @pytest.mark.parametrize("settings", IGNORING, ids=["plain", "normalised"])
@@ -34,7 +37,7 @@ def test_ignored_entries_change_nothing_that_the_agent_does(settings: dict[str, 
             observation=observed_in.observation, next_observation=observed_in.next_observation
         )
         agent = pearl_agent(**settings)
-        if "normalise_observations" in settings:
+        if "normalise" in settings["observations"]:
             agent.features.see(transitions.observation.flatten(0, 1))
         actions, memory = play(agent, agent.begin(2, generator(0)), transitions)
         believed = agent.read(memory)
@@ -52,14 +55,20 @@ def test_what_is_not_ignored_is_read_in_its_order() -> None:
     assert not features.state_dict()
 
 
-@pytest.mark.parametrize("ignored", [(5,), (-1,), (1, 1), (0, 1, 2, 3, 4)])
-def test_entries_that_cannot_be_ignored_are_refused(ignored: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("ignored", "rule"),
+    [
+        ((5,), "name different entries of the observation, from 0 to 4, and leave at least one; got"),
+        ((0, 1, 2, 3, 4), "name different entries of the observation, from 0 to 4, and leave at least one; got"),
+        ((-1,), "be different numbers from 0, got"),
+        ((1, 1), "be different numbers from 0, got"),
+    ],
+)
+def test_entries_that_cannot_be_ignored_are_refused(ignored: tuple[int, ...], rule: str) -> None:
     space = gym.spaces.Box(-1, 1, (5,))
-    message = (
-        r"agent\.ignored_observations must (name different entries of .*, from 0 to 4|be different numbers).* got "
-    )
+    message = rf"agent\.observations\.ignored must {rule} "
     with pytest.raises(ValueError, match=message + re.escape(f"{ignored}.")):
-        make_features(space, PEARLAgentConfig(ignored_observations=ignored))
+        make_features(space, PEARLAgentConfig(observations=ObservationsConfig(ignored=ignored)))
 
 
 def test_an_observation_may_have_no_entries_at_all() -> None:
@@ -67,5 +76,8 @@ def test_an_observation_may_have_no_entries_at_all() -> None:
 
 
 def test_images_are_read_whole() -> None:
-    with pytest.raises(ValueError, match=r"agent\.ignored_observations is for vectors; images are read whole"):
-        make_features(gym.spaces.Box(0, 255, (64, 64, 3), np.uint8), PEARLAgentConfig(ignored_observations=(0,)))
+    with pytest.raises(ValueError, match=r"agent\.observations\.ignored is for vectors; images are read whole"):
+        make_features(
+            gym.spaces.Box(0, 255, (64, 64, 3), np.uint8),
+            PEARLAgentConfig(observations=ObservationsConfig(ignored=(0,))),
+        )

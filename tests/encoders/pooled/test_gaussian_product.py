@@ -12,7 +12,7 @@ def softplus(value: float) -> float:
 
 def test_the_product_of_gaussians_equals_the_factors_multiplied_by_hand() -> None:
     encoder = ProductOfGaussians(1, 1, 1, hidden_sizes=(), min_stddev=0.1)
-    encoder.network = Readout((2.0, 0.0), (1.0, 0.0))  # type: ignore[assignment]
+    encoder.network = Readout((2.0, 0.0), (1.0, 0.0))
     posterior = posterior_after(encoder, context_of_rewards([1.0, -0.5], [3.0]))
     variances = [softplus(1.0) + 0.01, softplus(-0.5) + 0.01, softplus(3.0) + 0.01]
     first = 1.0 + 1.0 / variances[0] + 1.0 / variances[1]
@@ -24,7 +24,7 @@ def test_the_product_of_gaussians_equals_the_factors_multiplied_by_hand() -> Non
 
 def test_the_product_of_gaussians_density_is_proportional_to_the_product_of_its_factors_and_the_prior() -> None:
     encoder = ProductOfGaussians(1, 1, 1, hidden_sizes=(), min_stddev=0.1)
-    encoder.network = Readout((2.0, 0.5), (1.0, -1.0))  # type: ignore[assignment]
+    encoder.network = Readout((2.0, 0.5), (1.0, -1.0))
     context = context_of_rewards([1.0, -0.5, 0.3])
     precision, weighted_mean = encoder.factors(context)
     factors = torch.distributions.Normal(weighted_mean / precision, precision.rsqrt())
@@ -42,6 +42,6 @@ def test_no_product_of_gaussians_is_wider_than_the_prior() -> None:
 
 def test_a_factors_stddev_is_floored() -> None:
     encoder = ProductOfGaussians(1, 1, 1, hidden_sizes=(), min_stddev=0.1)
-    encoder.network = Readout((0.0, 1.0), (0.0, -1e4))  # type: ignore[assignment]
+    encoder.network = Readout((0.0, 1.0), (0.0, -1e4))
     precision, _ = encoder.factors(context_of_rewards([1.0]))
     torch.testing.assert_close(precision, torch.full((1, 1, 1), 100.0))

@@ -24,7 +24,7 @@ def measurements(encoder: LinearGaussian, context: Context) -> NDArray[np.float6
     """Each transition's direction and value, (task, step, latent_dim + 1), in double precision."""
     joined = torch.cat([context.observation, context.action, context.reward.unsqueeze(-1)], dim=-1)
     with torch.no_grad():
-        return encoder.network(joined).double().numpy()
+        return np.asarray(encoder.network(joined).double())
 
 
 def regression(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -152,7 +152,8 @@ def attended(layer: Any, asking: Tensor, asked: Tensor, n_heads: int) -> Tensor:
     parts = (rows.chunk(n_heads, dim=-1) for rows in (layer.queries(asking), keys, values))
     for query, key, value in zip(*parts, strict=True):
         found.append((query @ key.T / query.shape[-1] ** 0.5).softmax(-1) @ value)
-    return layer.output(torch.cat(found, dim=-1))
+    output: Tensor = layer.output(torch.cat(found, dim=-1))
+    return output
 
 
 def test_gradients_reach_the_newest_transitions_also_from_the_belief_before_and_none_that_are_older() -> None:

@@ -12,9 +12,9 @@ import sys
 import time
 
 import pytest
+import train
 
 import pearl
-from experiments import train
 from pearl.runs.run import Run
 from tests.support.processes import ROOT
 from tests.support.runs.script_runs import (

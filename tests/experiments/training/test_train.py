@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import train
 from PIL import Image
 
 import pearl
-from experiments import train
 from pearl.config.reading import to_mapping
 from pearl.config.run import load_preset
 from tests.support.runs.script_runs import SHORT, checkpoints, rows

@@ -99,7 +99,7 @@ def test_resuming_without_a_checkpoint_says_to_start_anew(capsys, own_working_di
     [
         ([*SHORT, "--agent.discount", "0.5"], "agent.discount: 0.9, now 0.5"),
         ([*SHORT, "--evaluation.interval", "50"], "evaluation.interval: 300, now 50"),
-        ([*SHORT, "--config", "changed.yaml"], "training.max_context: 60, now 30"),
+        ([*SHORT, "--config", "changed.yaml"], "training.context.max_length: 60, now 30"),
         ([*SHORT, "--seed", "1"], "has seed 0, not 1"),
         (["sparse-point-robot"], "is of the family 'point-robot', not 'sparse-point-robot'"),
     ],
@@ -107,7 +107,7 @@ def test_resuming_without_a_checkpoint_says_to_start_anew(capsys, own_working_di
 def test_resuming_as_another_run_names_what_differs_and_changes_nothing(
     capsys, finished, own_working_directory, argv, message
 ):
-    (own_working_directory / "changed.yaml").write_text("training: {max_context: 30}\n")
+    (own_working_directory / "changed.yaml").write_text("training: {context: {max_length: 30}}\n")
     before = contents(finished.folder)
     code, printed = printed_by(capsys, *argv, "--run-dir", finished.folder, "--resume")
     assert code == 2
@@ -161,10 +161,10 @@ def test_training_that_ends_before_its_first_checkpoint_claims_none(capsys, regi
 
 def test_a_setting_that_the_family_cannot_serve_is_refused_with_the_remedy(capsys, registered, own_working_directory):
     registered("counting", Counting())
-    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--training.relabel-candidates", "2")
+    code, printed = printed_by(capsys, "counting", *SHORTEST[1:], *COUNTING, "--training.relabelling.candidates", "2")
     assert code == 2
     assert list(own_working_directory.iterdir()) == []
-    assert "training.relabel_candidates needs a family that can compute its rewards" in printed
+    assert "training.relabelling.candidates needs a family that can compute its rewards" in printed
 
 
 def test_a_family_that_repeats_its_tasks_is_refused(capsys, registered, own_working_directory):

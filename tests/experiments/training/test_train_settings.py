@@ -1,12 +1,15 @@
 """Where the settings of the training script come from: presets, YAML, flags, and the run that is resumed."""
 
+from typing import Any
+
 import pytest
+import train
 import yaml
 
 import pearl
-from experiments import train
+from pearl.config.documentation import ESSENTIAL, documented
 from pearl.config.reading import ConfigError, to_mapping
-from pearl.config.run import load_preset
+from pearl.config.run import PEARLConfig, load_preset
 from tests.support.runs.script_runs import printed_by
 
 
@@ -15,6 +18,7 @@ def test_settings_come_from_the_preset_then_yaml_then_flags(tmp_path):
     path.write_text("agent: {learning_rate: 1e-2, discount: 0.7}\ntraining: {meta_batch: 7}\n")
     _, _, config = train.parse(["point-robot", "--config", str(path), "--agent.discount", "0.6"])
     preset = load_preset("point-robot")
+    assert isinstance(config, PEARLConfig)
     assert (config.agent.learning_rate, config.agent.discount, config.training.meta_batch) == (1e-2, 0.6, 7)
     assert config.encoder == preset.encoder
     assert config.agent.temperature == preset.agent.temperature
@@ -33,13 +37,14 @@ def test_total_steps_is_short_for_the_training_setting():
 
 def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
-        agent = train.parse(["point-robot", *flags])[2].agent
-        return agent.critics_teach_encoder, agent.reconstruction_weight, agent.reconstructed
+        agent: Any = train.parse(["point-robot", *flags])[2].agent
+        auxiliary = agent.auxiliary
+        return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
     both = ("reward", "next_observation")
     assert teachers() == teachers("--objective", "critics") == (True, 0.0, ("reward",))
     assert teachers("--objective", "both") == (True, 1.0, both)
-    assert teachers("--objective", "both", "--agent.reconstruction-weight", "0.3") == (True, 0.3, both)
+    assert teachers("--objective", "both", "--agent.auxiliary.reconstruction-weight", "0.3") == (True, 0.3, both)
     assert teachers("--objective", "reconstruction") == (False, 1.0, both)
     with pytest.raises(ConfigError, match="--objective is for PEARL's encoder; rl2 has none"):
         teachers("--algorithm", "rl2", "--objective", "both")
@@ -72,13 +77,52 @@ def test_a_run_resumes_with_its_own_settings_where_none_are_given(finished):
     assert train.parse([*argv, "--total-steps", "4000"])[2].training.total_steps == 4000
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["point-robot", "--help"]])
-def test_help_shows_every_setting_with_its_preset(capsys, argv):
+FLAGS = ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--agent.kl-weight")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["point-robot", "--help"], ["point-robot", "-h"]])
+def test_help_shows_the_settings_to_know_first_with_their_preset(capsys, argv):
     code, printed = printed_by(capsys, *argv)
     assert code == 0
-    for flag in ("--seed", "--total-steps", "--resume", "--encoder.kind", "--agent.discount", "--evaluation.interval"):
+    for flag in (*FLAGS, *(f"--{name.replace('_', '-')}" for name in ESSENTIAL), "--help-all"):
         assert flag in printed
+    for flag in ("--evaluation.interval", "--agent.exploration.sweep"):
+        assert flag not in printed
     assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
+
+
+@pytest.mark.parametrize("argv", [["--help-all"], ["point-robot", "--help-all"]])
+def test_the_whole_help_shows_every_setting_with_its_preset(capsys, argv):
+    code, printed = printed_by(capsys, *argv)
+    assert code == 0
+    for flag in (*FLAGS, *(f"--{setting.name.replace('_', '-')}" for setting in documented(PEARLConfig()))):
+        assert flag in printed.replace("no-", "")
+    assert ("(default: 0.9)" in printed) == ("point-robot" in argv)
+
+
+def test_help_of_an_algorithm_shows_its_own_settings(capsys):
+    _, printed = printed_by(capsys, "point-robot", "--algorithm", "rl2", "--help")
+    assert "--agent.learning-rate" in printed
+    assert "--encoder" not in printed
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sparse-point-robot"],
+        ["ml1-reach-v3", "--agent.kl-weight", "3e-5", "--training.context.recent-transitions", "50"],
+        ["cheetah-vel", "--algorithm", "maml"],
+        ["varying-cartpole", "--algorithm", "recurrent_sac", "--agent.observations.ignored", "0", "2"],
+    ],
+)
+def test_a_printed_config_is_read_back_to_the_same_settings_and_nothing_is_trained(capsys, own_working_directory, argv):
+    assert train.main([*argv, "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert list(own_working_directory.iterdir()) == []
+    (own_working_directory / "printed.yaml").write_text(printed)
+    algorithm = argv[1:3] if "--algorithm" in argv else []
+    read = train.parse(["point-robot", *algorithm, "--config", "printed.yaml"])[2]
+    assert read == train.parse(argv)[2]
 
 
 def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
@@ -86,4 +130,5 @@ def test_a_tilde_in_a_path_is_the_home(monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text("agent: {discount: 0.5}\n")
     distribution, arguments, config = train.parse(["point-robot", "--run-dir=~/runs/x", "--config", "~/mine.yaml"])
     assert train.folder_of(distribution, arguments, config.algorithm) == tmp_path / "runs" / "x"
+    assert isinstance(config, PEARLConfig)
     assert config.agent.discount == 0.5

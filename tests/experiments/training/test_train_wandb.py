@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import train
 
-from experiments import train
 from tests.support.runs.script_runs import SHORTEST, environment, rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.context.pearl import READ_TOGETHER
+from agents.context.memory import READ_TOGETHER
 from pearl import Task
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.support.sessions import (

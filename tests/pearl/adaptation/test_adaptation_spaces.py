@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import pearl
+from agents import ObservationsConfig
 from agents.spaces import is_image
 from pearl import Task, check_task_distribution, task_observed
 from pearl.model.meta_learner import learner_of
@@ -250,17 +252,18 @@ def test_pictures_of_every_layout_are_kept_as_bytes(name):
 
 @pytest.mark.parametrize("algorithm", sorted(CONFIGS.keys() - {"pearl", "oracle_sac"}))  # which tells, and has no room
 def test_every_algorithm_learns_from_stacks_of_frames(algorithm):
-    reading = {"normalise_observations": False, "image_channels": (3,), "image_features": 4}
-    config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, **reading))
+    reading = ObservationsConfig(normalise=False, image_channels=(3,), image_features=4)
+    config = replace(CONFIGS[algorithm], agent=replace(CONFIGS[algorithm].agent, observations=reading))
     model = learner_of(config)(Samplers(OBSERVATIONS["stack of frames"], ACTIONS["matrix"]), config, seed=0)
     assert model.learn(60).training.gradient_steps > 0
-    assert model.agent.features.network[0].in_channels == 2 * 3
+    agent: Any = model.agent
+    assert agent.features.network[0].in_channels == 2 * 3
     assert np.isfinite(model.evaluate().returns).all()
 
 
 def test_a_family_of_small_grids_may_be_normalised_and_told():
     family = Samplers(OBSERVATIONS["grid of bytes"], ACTIONS["discrete"])
-    model = small_model(family, agent={"hidden_sizes": (8,), "normalise_observations": True}).learn(60)
+    model = small_model(family, agent={"hidden_sizes": (8,), "observations": {"normalise": True}}).learn(60)
     assert model.agent.features.dim == 7 * 7 * 3
     assert task_observed(family).make_env(Task({"number": 0.5})).observation_space.shape == (7 * 7 * 3 + 1,)
 

@@ -22,7 +22,7 @@ ZEROS = {"observation": np.zeros(3), "action": np.zeros(2), "next_observation": 
 SETTINGS = {
     **{name: config for name, config in CONFIGS.items() if name != "oracle_sac"},
     **{f"pearl-{kind}": small_config(encoder={"kind": kind}) for kind in KINDS},
-    "pearl-following": small_config(agent={"z_follows_posterior": True}),
+    "pearl-following": small_config(agent={"exploration": {"z_follows_posterior": True}}),
 }
 
 
@@ -84,7 +84,7 @@ def test_large_values_that_networks_take_are_read_at_once_and_as_others_are():
     for number in range(3):
         values = {"reward": 1.0 + 1e12 * number, **ZEROS}
         rows, _ = together._rows(*(values[of] for of in ("observation", "action", "reward", "next_observation")))
-        transition = Transitions(*map(torch.from_numpy, rows), torch.zeros(1))
+        transition = Transitions(*(*map(torch.from_numpy, rows), torch.zeros(1)))
         together.memory = together.agent.observe(together.memory, transition, torch.ones(1, dtype=torch.bool))
     torch.testing.assert_close(session.posterior.mean, together.posterior.mean)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from pearl.checkpoint import reading as checkpoint_reading
+from pearl.checkpoint.manifest import verify_file
 from pearl.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
 from tests.support.checkpoint.checkpoints import (
     assert_holds,
@@ -159,7 +160,7 @@ def test_loaded_tensors_do_not_change_with_the_file(saved):
 
 
 def test_a_reader_follows_a_training_that_saves_meanwhile(saved, monkeypatch):
-    original, saves = checkpoint_reading.verify_file, iter([2, 3])
+    original, saves = verify_file, iter([2, 3])
 
     def save_then_verify(folder, file, *, sealed):
         with contextlib.suppress(StopIteration):

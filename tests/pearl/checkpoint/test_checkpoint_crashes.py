@@ -70,7 +70,8 @@ class WatchedDisk:
 
 @pytest.mark.parametrize("earlier", [True, False])
 def test_killed_at_any_call_the_last_or_the_new_checkpoint_reads(tmp_path, monkeypatch, earlier):
-    folder, copies = tmp_path / "run", []
+    folder = tmp_path / "run"
+    copies: list[Path] = []
     folder.mkdir()
     if earlier:
         write_checkpoint(folder, *example(1))

@@ -5,6 +5,7 @@ import math
 import re
 import resource
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ def test_whatever_stands_in_a_place_of_the_document_it_loads_or_is_refused_by_na
 WHOLE = ["x", None, True, -5, 0.5, math.nan, math.inf, 10**90, [1], MISSING]
 SECONDS = ["x", None, True, -5.0, math.nan, math.inf, [1.0], MISSING]
 GENERATOR = ["x", None, 3, {}, [], {"generator": "torch", "device": "cpu", "state": "AAAA"}, MISSING]
-FIELDS = {
+FIELDS: dict[str, list[Any]] = {
     "family": [3, None, [], MISSING],
     "version": [*WHOLE[:-1], 0, 3],
     "algorithm": [3, None, [], MISSING],
@@ -187,12 +188,14 @@ def test_so_are_those_of_other_algorithms(algorithm, setting, value, tmp_path):
 
 
 def test_so_are_those_of_images(tmp_path):
-    small_model("image-point-robot", agent={"image_channels": (4,), "image_features": 4}).save(tmp_path)
+    reading = {"image_channels": (4,), "image_features": 4}
+    small_model("image-point-robot", agent={"observations": reading}).save(tmp_path)
     for setting, value in (("image_channels", [10**6]), ("image_channels", [4, 10**9]), ("image_features", 10**9)):
-        put_state(tmp_path, changed(read_state(tmp_path), ["config", "agent", setting], value))
+        sound = read_state(tmp_path)
+        put_state(tmp_path, changed(sound, ["config", "agent", "observations", setting], value))
         with pytest.raises(CheckpointError, match="does not hold what its config describes"):
             pearl.load(tmp_path)
-        put_state(tmp_path, changed(read_state(tmp_path), ["config", "agent", setting], [4] if "ch" in setting else 4))
+        put_state(tmp_path, sound)
     assert pearl.load(tmp_path).family == "image-point-robot"
 
 

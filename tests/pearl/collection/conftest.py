@@ -8,7 +8,6 @@ import pytest
 
 from pearl import TaskDistribution
 from pearl.collection.workers import WorkerVectorEnv
-from tests.support.collection.worker_processes import TIMEOUT_S
 
 
 @pytest.fixture
@@ -17,10 +16,10 @@ def started() -> Iterator[Callable[..., tuple[WorkerVectorEnv, list[int]]]]:
     made = []
 
     def start(
-        distribution: TaskDistribution, n_tasks: int = 4, n_workers: int = 2
+        distribution: TaskDistribution, n_tasks: int = 4, n_workers: int = 2, *, timeout_s: float | None = None
     ) -> tuple[WorkerVectorEnv, list[Any]]:
         tasks = distribution.sample(n_tasks, np.random.default_rng(0))
-        envs = WorkerVectorEnv(distribution, tasks, n_workers, timeout_s=TIMEOUT_S)
+        envs = WorkerVectorEnv(distribution, tasks, n_workers, timeout_s=timeout_s)
         made.append(envs)
         return envs, [worker.process.pid for worker in envs._workers]
 

@@ -1,5 +1,7 @@
 """Rollouts in environments of every kind of space, and what they record of success."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from pearl.evaluation.protocol import Evaluation, References
 from tests.support.small import CountingEnv, together
 
 LENGTH = 3
-ACTION_SPACES = {
+ACTION_SPACES: dict[str, spaces.Space[Any]] = {
     "box": spaces.Box(np.array([-1.0, 2.0]), np.array([1.0, 4.0]), dtype=np.float64),
     "matrix": spaces.Box(-1.0, 1.0, (2, 2)),
     "discrete": spaces.Discrete(4, start=3),

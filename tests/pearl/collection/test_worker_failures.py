@@ -30,11 +30,11 @@ from tests.support.small import small_model
 pytestmark = needs_proc
 
 
-def fail(distribution, start):
+def fail(distribution, start, **options):
     """Use the environments until they fail; what was built, and the message."""
     envs, pids = None, []
     try:
-        envs, pids = start(distribution)
+        envs, pids = start(distribution, **options)
         envs.reset(seed=0)
         envs.step(envs.action_space.sample())
     except WorkerError as error:
@@ -131,11 +131,11 @@ def test_a_death_is_noticed_while_another_worker_hangs_and_that_one_is_killed(st
 
 
 @pytest.mark.parametrize("when", ["build", "reset", "step"])
-def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(when, started, monkeypatch):
+def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(when, started):
     begun = time.monotonic()
     # Building takes the start of a process, for which 10 s do everywhere.
-    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", 10 if when == "build" else 3)
-    _, pids, error = fail(FailingTasks(when, "hang"), started)
+    timeout_s = 10 if when == "build" else 3
+    _, pids, error = fail(FailingTasks(when, "hang"), started, timeout_s=timeout_s)
     assert f"Worker 1 (task 2: number=12; task 3: number=13) did not {when} within" in error
     assert "Worker 0" not in error
     assert "training.worker_timeout_s" in error
@@ -143,9 +143,8 @@ def test_a_worker_that_hangs_is_named_by_its_tasks_and_killed_after_a_timeout(wh
     assert time.monotonic() - begun < PATIENCE_S
 
 
-def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
-    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", 10)
-    envs, pids = started(FailingTasks("never"))
+def test_a_worker_that_answers_in_time_is_not_ended(started):
+    envs, pids = started(FailingTasks("never"), timeout_s=10)
     envs.reset(seed=0)
     for _ in range(3):
         envs.step(envs.action_space.sample())
@@ -155,8 +154,7 @@ def test_a_worker_that_answers_in_time_is_not_ended(started, monkeypatch):
 @pytest.mark.parametrize("timeout_s", [None, 10])
 def test_an_environment_that_hangs_when_it_is_closed_is_killed(timeout_s, started, monkeypatch):
     monkeypatch.setattr("pearl.collection.workers.GRACE_S", 0.5)
-    monkeypatch.setattr("tests.support.collection.worker_processes.TIMEOUT_S", timeout_s)
-    envs, pids = started(FailingTasks("close", "hang"))
+    envs, pids = started(FailingTasks("close", "hang"), timeout_s=timeout_s)
     envs.close()
     assert ended(pids)
 

@@ -3,17 +3,27 @@
 import ast
 import dataclasses
 import typing
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+import yaml
 
-from agents import PEARLAgentConfig, RecurrentSACAgentConfig, RL2AgentConfig, TransformerAgentConfig
+from agents import (
+    AuxiliaryConfig,
+    ExplorationConfig,
+    ObservationsConfig,
+    PEARLAgentConfig,
+    RecurrentSACAgentConfig,
+    RL2AgentConfig,
+    TransformerAgentConfig,
+)
 from encoders import EncoderConfig
 from pearl import ConfigError, EvaluationConfig, PEARLConfig, TrainingConfig
-from pearl.config.reading import from_mapping, read_yaml
+from pearl.config.reading import from_mapping, read_yaml, to_yaml
 from pearl.config.run import RecurrentSACConfig, RL2Config, TransformerConfig
-from pearl.config.training import CollectionConfig, TrialReplayConfig
-from tests.support.configs import RUNS, SECTIONS
+from pearl.config.training import CollectionConfig, ContextConfig, RelabellingConfig, TrialReplayConfig
+from tests.support.configs import RUNS, SECTIONS, nested
 from tests.support.processes import ROOT
 
 CONFIGS = {
@@ -27,6 +37,11 @@ CONFIGS = {
     TransformerAgentConfig: {"config", "agent"},
     RecurrentSACAgentConfig: {"config", "agent"},
     TrialReplayConfig: {"config", "training", "settings"},
+    ObservationsConfig: {"observations"},
+    ExplorationConfig: {"exploration"},
+    AuxiliaryConfig: {"auxiliary"},
+    ContextConfig: {"context"},
+    RelabellingConfig: {"relabelling"},
 }
 """Each config and the names of variables and attributes that hold one"""
 FIELDS = [(config, field.name) for config in CONFIGS for field in dataclasses.fields(config)]
@@ -73,6 +88,7 @@ def test_every_field_has_a_line_of_documentation(config, field):
     place = next(i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == field)
     line = body[place + 1]
     assert isinstance(line, ast.Expr)
+    assert isinstance(line.value, ast.Constant)
     assert line.value.value.endswith(".")
 
 
@@ -95,7 +111,7 @@ def test_an_unknown_setting_like_no_other_is_answered_with_all():
     with pytest.raises(ConfigError, match=r"Unknown setting 'evaluation\.zzz'\. Settings here: n_test_tasks, "):
         from_mapping(PEARLConfig, {"evaluation": {"zzz": 1}})
     with pytest.raises(ConfigError, match="Unknown setting '3'"):
-        from_mapping(PEARLConfig, {3: 1})
+        from_mapping(PEARLConfig, {3: 1})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
@@ -130,18 +146,18 @@ FLAGS = [(config, field.name) for config in SECTIONS for field in dataclasses.fi
 
 def test_there_are_settings_that_are_true_or_false():
     assert (PEARLAgentConfig, "critic_layer_norm") in FLAGS
-    assert (PEARLAgentConfig, "normalise_observations") in FLAGS
+    assert (ObservationsConfig, "normalise") in FLAGS
 
 
 @pytest.mark.parametrize(("config", "field"), FLAGS)
 def test_a_flag_is_true_or_false_and_nothing_else(config, field):
     run, section = SECTIONS[config]
     for text, value in (("true", True), ("false", False)):
-        read = getattr(read_yaml(f"{section}: {{{field}: {text}}}", "text", run()), section)
-        assert getattr(read, field) is value
+        read = from_mapping(run, nested(section, {field: yaml.safe_load(text)}), run())
+        assert attrgetter(f"{section}.{field}")(read_yaml(to_yaml(read), "text", run())) is value
     for wrong in (0, 1, 1.0, "true", "yes", None, [True]):
         with pytest.raises(ConfigError, match=rf"^{section}\.{field} must be true or false, got "):
-            from_mapping(run, {section: {field: wrong}})
+            from_mapping(run, nested(section, {field: wrong}))
 
 
 @pytest.mark.parametrize(("config", "field"), NUMBERS)
@@ -191,8 +207,8 @@ def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, messa
         ("agent", "reward_scale", 0),
         ("agent", "temperature", -1),
         ("agent", "initial_temperature", 0),
-        ("agent", "image_channels", []),
-        ("agent", "image_channels", [16, 0]),
+        ("agent.observations", "image_channels", []),
+        ("agent.observations", "image_channels", [16, 0]),
         ("agent", "kl_weight", -1),
         ("training", "total_steps", 0),
         ("training", "n_train_tasks", -1),
@@ -202,8 +218,10 @@ def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, messa
         ("training", "gradient_steps_per_env_step", -0.1),
         ("training", "meta_batch", -16),
         ("training", "batch_size", 0),
-        ("training", "max_context", 0),
-        ("training", "recent_context", 0),
+        ("training.context", "max_length", 0),
+        ("training.context", "recent_transitions", 0),
+        ("training.relabelling", "candidates", -1),
+        ("training.relabelling", "rewarded_context", 0),
         ("training", "replay_capacity", -1),
         ("training", "replay_budget_mb", 0),
         ("evaluation", "n_test_tasks", 0),
@@ -214,7 +232,7 @@ def test_a_wrong_choice_is_answered_with_the_choices_and_the_nearest(data, messa
 )
 def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
     with pytest.raises(ConfigError, match=rf"{section}\.{field} must"):
-        from_mapping(PEARLConfig, {section: {field: value}})
+        from_mapping(PEARLConfig, nested(section, {field: value}))
 
 
 @pytest.mark.parametrize(
@@ -228,8 +246,8 @@ def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
         ),
         (
             "training",
-            {"random_context_length": True, "relabel_candidates": 16},
-            r"random_context_length has no effect on relabelled contexts.*relabel_candidates to 0",
+            {"context": {"random_length": True}, "relabelling": {"candidates": 16}},
+            r"context\.random_length has no effect on relabelled contexts.*relabelling\.candidates to 0",
         ),
         ("evaluation", {"exploration_episodes": 3, "episodes": 3}, r"episodes \(3\) must exceed .*\(3\)"),
     ],
@@ -283,6 +301,6 @@ def test_an_optional_setting_is_reset_by_none():
 
 
 def test_a_config_cannot_be_changed_in_place():
-    for config in (*(run() for run in RUNS), *(getattr(run(), name) for run, name in SECTIONS.values())):
+    for config in (*(run() for run in RUNS), *(attrgetter(name)(run()) for run, name in SECTIONS.values())):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, dataclasses.fields(config)[0].name, 1)

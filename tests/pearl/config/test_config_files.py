@@ -2,6 +2,7 @@
 
 import dataclasses
 from importlib import resources
+from typing import Any
 
 import pytest
 import yaml
@@ -39,7 +40,7 @@ def all_changed(run=PEARLConfig):
     """A config of which hardly a number, flag or list has its default."""
 
     def changed(config):
-        values = {}
+        values: dict[str, Any] = {}
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
             if type(value) is bool:
@@ -52,7 +53,9 @@ def all_changed(run=PEARLConfig):
                 values[field.name] = 1
             elif isinstance(value, tuple):
                 values[field.name] = value[:1]
-        values.pop("relabel_candidates", None)  # excludes random_context_length
+            elif dataclasses.is_dataclass(value):
+                values[field.name] = changed(value)
+        values.pop("candidates", None)  # excludes context.random_length
         values.pop("heads", None)  # divides the width
         return dataclasses.replace(config, **values)
 

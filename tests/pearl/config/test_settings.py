@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import PEARLAgentConfig, RL2AgentConfig
+from agents import ObservationsConfig, PEARLAgentConfig, RL2AgentConfig
 from encoders import ConfigError, EncoderConfig, Settings
 from encoders.abbreviation import abbreviated
 from encoders.settings import setting_types
@@ -26,6 +26,7 @@ FIELDS = [
     (config, name, hint, f"{section}.{name}")
     for config, (_, section) in SECTIONS.items()
     for name, hint in setting_types(config).items()
+    if not dataclasses.is_dataclass(hint)
 ]
 IDS = [f"{config.__name__}.{name}" for config, name, _, _ in FIELDS]
 UNBOUNDED = {"target_entropy"}
@@ -161,7 +162,10 @@ def test_replacing_a_setting_converts_and_checks_it_too():
             lambda: EncoderConfig(context_fields=["reward"] * 2),
             r"encoder\.context_fields must be one or more parts",
         ),
-        (lambda: PEARLAgentConfig(ignored_observations=[1, 1]), r"agent\.ignored_observations must be different"),
+        (
+            lambda: PEARLAgentConfig(observations=ObservationsConfig(ignored=[1, 1])),
+            r"agent\.observations\.ignored must be different",
+        ),
         (
             lambda: PEARLAgentConfig(learning_rate=10**400),
             r"agent\.learning_rate must be a finite number, got <a whole number of",

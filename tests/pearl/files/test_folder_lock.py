@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,9 @@ if __name__ == "__main__":
 @pytest.fixture
 def holder(tmp_path):
     """Start a process that holds the folder's lock, with children; return all their process ids."""
-    folder, started, ids = tmp_path / "run", [], []
+    folder = tmp_path / "run"
+    started: list[Any] = []
+    ids: list[Any] = []
     folder.mkdir()
     (tmp_path / "holder.py").write_text(HOLDER)
 

@@ -1,6 +1,7 @@
 """JSON from a stranger is read strictly, and refused in few words."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,7 @@ def test_what_python_writes_is_read_back(value):
 
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_depth_is_counted_in_objects_and_lists(kind):
-    value = 1
+    value: Any = 1
     for _ in range(MOST_LEVELS // 2):
         value = {"a": kind([value])}
     check_depth(value)

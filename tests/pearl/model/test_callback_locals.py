@@ -1,6 +1,7 @@
 """Callbacks read what stable-baselines3 gives them: an info of each environment, with its episodes' statistics."""
 
 import csv
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -68,7 +69,8 @@ def finished_episodes(model):
     ids=["plain", "RecordEpisodeStatistics", "Monitor"],
 )
 def test_the_usual_loop_over_infos_counts_every_finished_episode(wrap, training):
-    episodes, done = [], []
+    episodes: list[Any] = []
+    done: list[Any] = []
 
     def callback(local, _):
         episodes.extend(info["episode"] for info in local["infos"] if "episode" in info)
@@ -117,7 +119,7 @@ def test_infos_tell_time_limits_from_terminations():
 
 
 def test_what_environments_tell_reaches_the_info_of_their_own_task():
-    numbers = {}
+    numbers: dict[int, Any] = {}
 
     def callback(local, _):
         for row, info in enumerate(local["infos"]):

@@ -68,7 +68,8 @@ def test_predictions_are_equal_after_loading(model, saved):
 @pytest.mark.parametrize("follows", [None, False, True])
 def test_z_follows_the_posterior_in_a_loaded_model_where_that_is_asked_for(model, saved, follows):
     loaded = pearl.load(saved, distribution=Counting(), z_follows_posterior=follows)
-    assert loaded.agent.config.z_follows_posterior == bool(follows)
+    assert isinstance(loaded, PEARL)
+    assert loaded.agent.config.exploration.z_follows_posterior == bool(follows)
     assert loaded.config.agent == loaded.agent.config
     assert differences(everything_learnt(model), everything_learnt(loaded)) == []
 
@@ -128,6 +129,7 @@ def test_weights_alone_load_predict_equally_and_can_go_on_learning(model, tmp_pa
     one, other = (each.session(seed=3).act(observation) for each in (model, loaded))
     assert np.array_equal(one, other)
     assert loaded.num_timesteps == model.num_timesteps
+    assert isinstance(loaded, PEARL)
     assert loaded.training.replay.size().tolist() == [0] * 4
     before = loaded.training.gradient_steps
     loaded.learn(INITIAL + ITERATION)

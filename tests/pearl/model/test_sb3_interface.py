@@ -192,7 +192,7 @@ def test_a_class_loads_what_pearl_load_loads(tmp_path):
     for kind in (PEARL, MetaLearner):
         loaded = kind.load(tmp_path, distribution=Counting(), z_follows_posterior=True)
         assert type(loaded) is PEARL
-        assert loaded.config.agent.z_follows_posterior
+        assert loaded.config.agent.exploration.z_follows_posterior
         assert differences(everything_learnt(model), everything_learnt(loaded)) == []
 
 

@@ -91,8 +91,11 @@ def test_paths_are_printed_as_they_are(monkeypatch):
 
 
 def test_a_failure_of_what_only_adds_is_one_line_on_stderr(capsys):
-    with warn_on_failure("the picture was not drawn"):
+    def fail():
         raise ValueError("a font\n  is missing")
+
+    with warn_on_failure("the picture was not drawn"):
+        fail()
     assert capsys.readouterr() == ("", "Warning: the picture was not drawn (ValueError: a font is missing).\n")
     with pytest.raises(KeyboardInterrupt), warn_on_failure("the picture was not drawn"):
         raise KeyboardInterrupt

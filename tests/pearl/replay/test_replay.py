@@ -1,5 +1,7 @@
 """The replay holds each task's newest transitions, and its contexts are what an agent had seen of one trial."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -158,7 +160,7 @@ lengths_of_two_tasks = st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(an
 )
 def test_a_ring_gives_what_a_list_of_the_newest_would(capacity, added, max_context, recent):
     replay = TaskReplay(2, capacity, 3, 2, budget_mb=1)
-    lists = [[], []]
+    lists: list[list[Any]] = [[], []]
     for number, lengths in enumerate(added):
         replay.add([0, 1], trials(lengths, number=number))
         for task, length in enumerate(lengths):

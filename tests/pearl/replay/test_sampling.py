@@ -25,8 +25,8 @@ def rows_without_padding(contexts):
 
 @pytest.mark.parametrize("random_length", [False, True])
 def test_a_tasks_own_contexts_early_and_later_are_in_time_order_without_gaps(random_length):
-    training = {"random_context_length": random_length, "replay_capacity": 30, "max_context": 7}
-    model = small_model(agent={"early_kl_weight": 0.1}, training=training).learn(200)
+    training = {"context": {"random_length": random_length, "max_length": 7}, "replay_capacity": 30}
+    model = small_model(agent={"auxiliary": {"early_kl_weight": 0.1}}, training=training).learn(200)
     assert (model.training.replay.n_added > 30).all()
     lengths = set()
     for observation, _ in rows_without_padding(sampled(model)):
@@ -38,8 +38,14 @@ def test_a_tasks_own_contexts_early_and_later_are_in_time_order_without_gaps(ran
 
 
 def test_relabelled_contexts_early_and_later_are_in_time_order_without_gaps():
-    training = {"relabel_candidates": 3, "episodes_per_trial": 1, "max_context": 7, "rewarded_context": 5}
-    model = small_model("sparse-point-robot", agent={"early_kl_weight": 0.1}, training=training).learn(200)
+    training = {
+        "relabelling": {"candidates": 3, "rewarded_context": 5},
+        "episodes_per_trial": 1,
+        "context": {"max_length": 7},
+    }
+    model = small_model("sparse-point-robot", agent={"auxiliary": {"early_kl_weight": 0.1}}, training=training).learn(
+        200
+    )
     rows = list(rows_without_padding(sampled(model)))
     assert {len(observation) for observation, _ in rows} == set(range(1, 8))
     for observation, next_observation in rows:
@@ -47,6 +53,6 @@ def test_relabelled_contexts_early_and_later_are_in_time_order_without_gaps():
 
 
 def test_padding_follows_what_is_there():
-    for context in sampled(small_model(agent={"early_kl_weight": 0.1}).learn(80)):
+    for context in sampled(small_model(agent={"auxiliary": {"early_kl_weight": 0.1}}).learn(80)):
         assert (context.mask[:, 1:] <= context.mask[:, :-1]).all()
         assert context.mask[:, 0].all()

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,7 +241,7 @@ def test_the_table_has_a_row_per_episode_and_one_per_reference():
 def test_the_printed_and_the_drawn_interval_of_an_evaluation_are_the_same_numbers(tmp_path, monkeypatch):
     returns = np.random.default_rng(0).normal(size=(20, 3)) * 100
     outcome = evaluation_of(returns, oracle=100.0)
-    drawn = []
+    drawn: list[Any] = []
     monkeypatch.setattr(
         Axes, "errorbar", lambda axes, x, middle, half, **look: drawn.extend(zip(middle, half, strict=True))
     )

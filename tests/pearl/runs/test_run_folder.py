@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_folder_of_wandbs_that_is_a_link_is_refused_but_its_own_links_are_not(
 
 
 def test_what_links_lead_to_is_not_uploaded_with_a_checkpoint(strange):
-    logged = []
+    logged: list[Any] = []
     run = SimpleNamespace(
         offline=True,
         dir=strange.folder / "wandb" / "files",

@@ -11,7 +11,9 @@ from pearl.runs.wandb_writer import WandbWriter, has_wandb_key
 from tests.support.runs.trackers import (
     FakeRun,
     local_tracker,
+    log_row,
     read_rows,
+    tracking,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_working_directory")
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, capsys):
     run = FakeRun()
-    writer = WandbWriter(run, tmp_path)  # type: ignore[arg-type]
+    writer = WandbWriter(run, tmp_path)
     run.alive = False
     for step in range(3):
         writer.write({"test/score": 1.0}, {"test/score": ("",)}, step=step)
@@ -29,11 +31,10 @@ def test_a_wandb_process_that_dies_costs_one_warning_and_no_training(tmp_path, c
     assert "wandb sync" in warning
 
 
-def test_a_run_that_raises_ends_as_failed(tmp_path, monkeypatch):
+def test_a_run_that_failed_ends_as_failed(tmp_path, monkeypatch):
     run = FakeRun()
-    monkeypatch.setattr("pearl.runs.tracker.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))  # type: ignore[arg-type]
-    with pytest.raises(KeyboardInterrupt), local_tracker(tmp_path):
-        raise KeyboardInterrupt
+    monkeypatch.setattr("pearl.runs.tracker.start_wandb", lambda run_dir, **_: WandbWriter(run, run_dir))
+    local_tracker(tmp_path).close(exit_code=1)
     assert run.exit_codes == [1]
 
 
@@ -66,9 +67,9 @@ BROKEN = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_in_auto_mode_a_wandb_that_cannot_start_costs_one_line(tmp_path, monkeypatch, capfd, how):
     break_wandb(how, monkeypatch, tmp_path)
-    with local_tracker(tmp_path / "run", wandb_mode="auto") as tracker:
-        tracker.log(1, {"test/score": 1.0})
-        assert tracker.wandb_mode == "disabled"
+    with tracking(tmp_path / "run", wandb_mode="auto") as tracker:
+        log_row(tracker, 1, {"test/score": 1.0})
+        assert tracker._wandb is None
     assert read_rows(tmp_path / "run")[0]["test/score"] == "1.0"
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("W&B cannot start (")
@@ -96,12 +97,12 @@ def test_a_netrc_file_that_is_no_text_is_one_line_and_no_key(tmp_path, monkeypat
 @pytest.mark.parametrize("error", [RuntimeError("no loop"), AssertionError(), TypeError("x"), BrokenPipeError()])
 def test_whatever_wandb_raises_after_its_start_costs_one_warning(tmp_path, capsys, error):
     run = FakeRun()
-    writer = WandbWriter(run, tmp_path)  # type: ignore[arg-type]
+    writer = WandbWriter(run, tmp_path)
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    run.log = run.finish = fail  # type: ignore[method-assign]
+    run.log = run.finish = fail
     writer.image("plots/curve", tmp_path / "curve.png", 1)
     writer.write({"test/score": 1.0}, {"test/score": ("",)}, step=2)
     writer.table("a", ["b"], [[1]])

@@ -21,7 +21,8 @@ from tests.support.processes import ROOT
 from tests.support.runs.trackers import (
     CONFIG,
     clean_environment,
-    local_tracker,
+    log_row,
+    tracking,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_working_directory")
@@ -55,7 +56,7 @@ def test_auto_is_online_only_with_a_key():
 
 def test_unknown_modes_are_refused():
     with pytest.raises(ValueError, match=r"wandb_mode is 'of'"):
-        resolve_wandb_mode("of", {}, no_key)  # type: ignore[arg-type]
+        resolve_wandb_mode("of", {}, no_key)
     with pytest.raises(ValueError, match=r"WANDB_MODE is 'maybe'"):
         resolve_wandb_mode("auto", {"WANDB_MODE": "maybe"}, no_key)
 
@@ -84,17 +85,17 @@ def offline_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     Image.new("RGB", (6, 4), "red").save(run_dir / "curve.png")
     (run_dir / "checkpoint").mkdir()
     (run_dir / "checkpoint" / "weights.bin").write_bytes(b"weights")
-    with local_tracker(run_dir, wandb_mode="offline") as tracker:
-        assert tracker.wandb_mode == "offline"
-        tracker.log(1000, {"test/score": -5.0, "train/kl": math.nan})
+    with tracking(run_dir, wandb_mode="offline") as tracker:
+        assert tracker.sync_command is not None
+        log_row(tracker, 1000, {"test/score": -5.0, "train/kl": math.nan})
         tracker.logger.record("hparam", HParam({"optimizer": "Adam"}, {"test/score": 0.0}), exclude=("csv",))
-        tracker.log(2000, {"test/score": -2.5})
+        log_row(tracker, 2000, {"test/score": -2.5})
         tracker.image("plots/curve", run_dir / "curve.png", 2000)
         tracker.table("test/final", ["velocity", "return"], [[0.5, -10.0], [1.5, -20.0]])
         tracker.artifact(run_dir / "checkpoint", "cheetah vel/0", "model")
         first = tracker.sync_command
-    with local_tracker(run_dir, wandb_mode="offline", resume_env_steps=1000) as tracker:
-        tracker.log(3000, {"test/score": -1.0})
+    with tracking(run_dir, wandb_mode="offline", resume_env_steps=1000) as tracker:
+        log_row(tracker, 3000, {"test/score": -1.0})
         second = tracker.sync_command
     assert first is not None
     assert second is not None
@@ -166,14 +167,18 @@ import json, pathlib, sys, time
 from pearl.runs.tracker import Tracker
 run_dir = pathlib.Path(sys.argv[1])
 facts = {"imported by pearl.runs.tracker": "wandb" in sys.modules}
-with Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False) as tracker:
-    tracker.log(1, {"test/score": 1.0})
+tracker = Tracker(run_dir / "none", config={}, name="a run", wandb_mode="disabled", console=False)
+tracker.logger.record("test/score", 1.0)
+tracker.logger.dump(1)
+tracker.close()
 facts["imported where disabled"] = "wandb" in sys.modules
 start = time.monotonic()
-with Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False) as tracker:
-    facts["seconds"] = time.monotonic() - start
-    tracker.log(1, {"test/score": 1.0})
-    facts.update(mode=tracker.wandb_mode, sync_command=tracker.sync_command)
+tracker = Tracker(run_dir / "key", config={"seed": 0}, name="a run", console=False)
+facts["seconds"] = time.monotonic() - start
+tracker.logger.record("test/score", 1.0)
+tracker.logger.dump(1)
+facts["sync_command"] = tracker.sync_command
+tracker.close()
 print(json.dumps(facts))
 """
 
@@ -223,7 +228,7 @@ def test_wandb_is_imported_only_where_a_run_starts(unreachable):
 
 def test_a_key_without_network_starts_offline_within_15_seconds(unreachable):
     assert unreachable.facts["seconds"] < 15
-    assert unreachable.facts["mode"] == "offline"
+    assert unreachable.facts["sync_command"] is not None
 
 
 def test_a_key_without_network_prints_one_line_that_says_how_to_sync(unreachable):
@@ -238,7 +243,7 @@ def test_a_key_without_network_prints_one_line_that_says_how_to_sync(unreachable
 def test_a_server_that_never_answers_is_given_up_within_15_seconds(tmp_path, silent_port):
     start = start_without_network(tmp_path / "run", Path.cwd(), silent_port)
     assert wandb_writer.START_BUDGET_S - 1 < start.facts["seconds"] < 15
-    assert start.facts["mode"] == "offline"
+    assert start.facts["sync_command"] is not None
     (warning,) = start.stderr
     assert f"wandb sync --id {start.run_id} " in warning
 
@@ -253,8 +258,8 @@ def test_a_start_that_fails_online_goes_on_offline_and_syncs_to_the_same_run(tmp
 
     monkeypatch.setattr(wandb_writer, "_init", fail_online)
     monkeypatch.setattr(wandb_writer, "_why_not_online", lambda: "")
-    with local_tracker(tmp_path, wandb_mode="online") as tracker:
-        assert tracker.wandb_mode == "offline"
+    with tracking(tmp_path, wandb_mode="online") as tracker:
+        assert tracker.sync_command is not None
     (warning,) = capsys.readouterr().err.splitlines()
     assert "TimeoutError: no answer" in warning
     assert f"wandb sync --id {(tmp_path / 'wandb_id.txt').read_text().strip()} " in warning
@@ -262,8 +267,8 @@ def test_a_start_that_fails_online_goes_on_offline_and_syncs_to_the_same_run(tmp
 
 def test_online_without_a_key_does_not_ask_but_starts_offline(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(wandb_writer, "has_wandb_key", no_key)
-    with local_tracker(tmp_path, wandb_mode="online") as tracker:
-        assert tracker.wandb_mode == "offline"
+    with tracking(tmp_path, wandb_mode="online") as tracker:
+        assert tracker.sync_command is not None
     (warning,) = capsys.readouterr().err.splitlines()
     assert "wandb login" in warning
     assert "wandb sync" in warning
@@ -277,7 +282,7 @@ def test_what_wandb_reads_from_the_environment_is_heeded(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setenv("WANDB_TAGS", "a,b")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
-    with local_tracker(tmp_path / "run", wandb_mode="offline") as tracker:
+    with tracking(tmp_path / "run", wandb_mode="offline") as tracker:
         writer = tracker._wandb
         assert writer is not None
         run = writer._run
@@ -287,7 +292,7 @@ def test_what_wandb_reads_from_the_environment_is_heeded(tmp_path, monkeypatch):
         assert writer.folder.is_relative_to(tmp_path / "elsewhere")
         assert tracker.sync_command == f"wandb sync {writer.folder}"
     monkeypatch.delenv("WANDB_RUN_ID")
-    with local_tracker(tmp_path / "run", wandb_mode="offline", resume_env_steps=0) as tracker:
+    with tracking(tmp_path / "run", wandb_mode="offline", resume_env_steps=0) as tracker:
         assert tracker._wandb is not None
         assert tracker._wandb._run is not None
         assert tracker._wandb._run.id == "abc123"

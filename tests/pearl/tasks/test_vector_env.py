@@ -1,6 +1,7 @@
 """Environments that are stepped together in this process: errors name tasks, and each task has one of its own."""
 
 from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -111,7 +112,7 @@ class ReturningTasks(FailingTasks):
         self.returned = returned
 
     def make_env(self, task, *, render_mode=None):
-        usual = np.zeros(1, np.float32), 0.0, False, False, {}
+        usual: tuple[Any, ...] = np.zeros(1, np.float32), 0.0, False, False, {}
         return Returning(self.returned if task.params["number"] == 11 else usual)
 
 
@@ -140,7 +141,7 @@ def test_a_task_of_other_spaces_is_named(workers):
 
 
 def test_environments_that_were_built_are_closed_where_a_later_one_fails():
-    opened = []
+    opened: list[Any] = []
 
     class Half(Counting):
         def make_env(self, task, *, render_mode=None):

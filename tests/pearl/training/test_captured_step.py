@@ -3,6 +3,7 @@
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,10 +172,11 @@ def test_n_steps_saved_and_loaded_and_n_more_are_2n_on_the_gpu(tmp_path):
 def test_tasks_that_hold_nothing_yet_are_left_out_on_the_gpu_too():
     training = {"device": "cuda", "initial_episodes": 0, "tasks_per_iteration": 1}
     model = small_model(training=training).learn(2 * LENGTH)
-    assert model.training.learner._captured_step._graph is None
+    learner: Any = model.training.learner
+    assert learner._captured_step._graph is None
     model.learn(20 * 2 * LENGTH)
     assert model.training.replay.every_task_holds_some
-    assert model.training.learner._captured_step._graph is not None
+    assert learner._captured_step._graph is not None
 
 
 @needs_gpu

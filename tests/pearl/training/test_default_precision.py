@@ -13,7 +13,10 @@ from tests.support.algorithms import CONFIGS
 from tests.support.sampled_spaces import env_of, model_of
 from tests.support.small import Counting, differences, everything_learnt, small_config
 
-EVERYTHING = {"sweep": 0.1, "contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1}
+EVERYTHING = {
+    "exploration": {"sweep": 0.1},
+    "auxiliary": {"contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1},
+}
 SETTINGS = {
     **CONFIGS,
     **{f"pearl-{kind}": small_config(encoder={"kind": kind}, agent=EVERYTHING) for kind in KINDS},

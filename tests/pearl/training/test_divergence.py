@@ -49,10 +49,10 @@ def test_far_observations_are_named_with_normalising_which_helps():
     family = Scaled(observation=1e20)
     said = advice(small_model(family))
     assert said.startswith("Observations reach ")
-    assert "agent.normalise_observations to true" in said
+    assert "agent.observations.normalise to true" in said
     assert "learning_rate" not in said
     assert "Rewards" not in said
-    model = small_model(family, agent={"normalise_observations": True}).learn(STEPS)
+    model = small_model(family, agent={"observations": {"normalise": True}}).learn(STEPS)
     assert np.isfinite(model.evaluate().returns).all()
 
 

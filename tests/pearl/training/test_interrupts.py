@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,8 @@ def test_a_trial_with_a_value_that_is_not_finite_is_not_counted(what):
 def test_a_trial_in_which_a_worker_died_is_not_counted_and_its_workers_are_ended(tasks_per_iteration, monkeypatch):
     sections = {"training": {"workers": 2, "tasks_per_iteration": tasks_per_iteration}}
     model, unbroken = small_model(**sections), small_model(**sections)
-    made, make_envs = [], model.training._make_envs
+    made: list[Any] = []
+    make_envs = model.training._make_envs
     monkeypatch.setattr(model.training, "_make_envs", lambda tasks: made.append(make_envs(tasks)) or made[-1])
     begun = everything_learnt(model.learn(INITIAL))
 
@@ -129,7 +131,8 @@ def test_the_environments_of_a_trial_that_is_dropped_are_closed(workers, monkeyp
 @pytest.mark.parametrize("twin", [False, True])
 def test_gradient_steps_that_an_interrupt_cut_short_are_taken_later(twin, monkeypatch):
     model = (twin_model(monkeypatch) if twin else small_model()).learn(INITIAL)
-    learning = model.training.learner._twin if twin else model.agent
+    learner: Any = model.training.learner
+    learning = learner._twin if twin else model.agent
     update, calls = learning.update, []
 
     def interrupted(batch, rng):
@@ -161,7 +164,8 @@ def test_a_checkpoint_saved_in_the_middle_of_a_trial_goes_on_from_its_beginning(
 
 
 def test_an_evaluation_that_is_interrupted_is_made_when_training_goes_on():
-    model, seen = small_model(evaluation={"interval": INITIAL, "n_test_tasks": 3}), []
+    model = small_model(evaluation={"interval": INITIAL, "n_test_tasks": 3})
+    seen: list[Any] = []
 
     def evaluated(evaluation, values):
         if values["env_steps"] == INITIAL and not seen:

@@ -1,6 +1,7 @@
 """A twin on another device learns what the agent itself would have learnt, and asks its device nothing meanwhile."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import pearl
 from agents import PEARLAgent
 from agents.spaces import is_image
 from encoders import static_shapes
-from pearl import ConfigError
+from pearl import ConfigError, PEARLConfig
 from pearl.checkpoint.store import read_checkpoint
 from pearl.model.document import read_document
 from pearl.model.loading import _restore
@@ -81,11 +82,12 @@ def steps_of(model):
 
 
 def test_the_agent_acts_with_what_its_twin_learnt_from_the_statistics_that_it_collected(monkeypatch):
-    model = twin_model(monkeypatch, agent={"normalise_observations": True})
+    model = twin_model(monkeypatch, agent={"observations": {"normalise": True}})
     before = {name: tensor.clone() for name, tensor in model.agent.named_parameters()}
     model.learn(2 * ITERATION)
     assert [name for name, now in model.agent.named_parameters() if torch.equal(before[name], now)] == []
-    twin = model.training.learner._twin
+    learner: Any = model.training.learner
+    twin = learner._twin
     assert twin is not model.agent
     assert twin.features.count == model.num_timesteps
     shared = {tensor.data_ptr() for tensor in model.agent.state_dict().values() if tensor.numel()}
@@ -190,8 +192,10 @@ def test_cuda_without_a_gpu_is_refused_with_what_to_do(monkeypatch):
 
 
 def test_relabelling_needs_the_cpu():
-    with pytest.raises(ConfigError, match=r"relabel_candidates computes rewards on the CPU.*Set training\.device to"):
-        small_config(training={"device": "cuda", "relabel_candidates": 2})
+    with pytest.raises(
+        ConfigError, match=r"relabelling\.candidates computes rewards on the CPU.*Set training\.device to"
+    ):
+        small_config(training={"device": "cuda", "relabelling": {"candidates": 2}})
 
 
 def test_a_model_of_a_gpu_loads_to_act_where_there_is_none(monkeypatch, tmp_path):
@@ -213,6 +217,7 @@ def test_a_run_goes_on_without_the_gpu_that_it_began_on(monkeypatch, tmp_path):
     model.save(tmp_path / "checkpoint")
     assert saved_config(tmp_path) == model.config
     resumed = resume(tmp_path, config=small_config(), distribution=Counting())
+    assert isinstance(resumed.config, PEARLConfig)
     assert resumed.config.training.device == "cpu"
     with pytest.raises(ConfigError, match="finds no NVIDIA GPU"):
         resume(tmp_path, config=model.config, distribution=Counting())

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import pearl
+from pearl import PEARL
 from tests.support.small import Counting, CountingEnv, differences, small_config, small_model
 
 
 @pytest.fixture
 def model():
     """A model that has seen two iterations: random episodes, then its own."""
-    model = small_model(agent={"normalise_observations": True})
+    model = small_model(agent={"observations": {"normalise": True}})
     model.learn(20)
     return model
 
@@ -79,7 +80,8 @@ def test_what_the_agent_reads_in_adaptation_is_normalised(model):
 def test_a_loaded_model_normalises_and_goes_on_bit_for_bit_as_the_saved_one(model, tmp_path):
     model.save(tmp_path / "saved")
     loaded = pearl.load(tmp_path / "saved", distribution=Counting())
-    assert loaded.config.agent.normalise_observations
+    assert isinstance(loaded, PEARL)
+    assert loaded.config.agent.observations.normalise
     assert differences(statistics(loaded), statistics(model)) == []
     for each in (model, loaded):
         each.training.iterate()
@@ -104,5 +106,5 @@ def test_a_family_of_images_is_not_normalised():
             space = gym.spaces.Box(0, 255, (16, 16, 1), np.uint8)
             return gym.wrappers.TransformObservation(env, lambda _: np.zeros(space.shape, np.uint8), space)
 
-    with pytest.raises(ValueError, match=r"agent\.normalise_observations is for vectors"):
-        pearl.PEARL(Pictures(), small_config(agent={"normalise_observations": True}))
+    with pytest.raises(ValueError, match=r"agent\.observations\.normalise is for vectors"):
+        pearl.PEARL(Pictures(), small_config(agent={"observations": {"normalise": True}}))

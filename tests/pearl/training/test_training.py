@@ -33,7 +33,7 @@ def reloaded(model, folder, **options):
         {},
         {"training": {"tasks_per_iteration": 2}},
         {"training": {"tasks_per_iteration": 1, "initial_episodes": 0, "replay_capacity": 12}},
-        {"training": {"recent_context": 4}, "encoder": {"kind": "pooled_features"}},
+        {"training": {"context": {"recent_transitions": 4}}, "encoder": {"kind": "pooled_features"}},
         {"agent": {"final_learning_rate": 1e-4, "temperature": 0.1}, "encoder": {"kind": "mean"}},
         {"training": {"gradient_steps_per_env_step": 0.1}, "encoder": {"kind": "product_of_gaussians"}},
     ],
@@ -287,7 +287,7 @@ def rows_of_gradient_steps(model, n):
 
 @pytest.mark.parametrize("initial_episodes", [0, 1])
 def test_relabelled_rows_have_the_rewards_of_one_training_task(initial_episodes):
-    training = {"relabel_candidates": 3, "initial_episodes": initial_episodes, "tasks_per_iteration": 1}
+    training = {"relabelling": {"candidates": 3}, "initial_episodes": initial_episodes, "tasks_per_iteration": 1}
     model = small_model("sparse-point-robot", training=training)
     batches = rows_of_gradient_steps(model, 160)
     assert len(batches) >= 15
@@ -308,8 +308,8 @@ def test_relabelled_rows_have_the_rewards_of_one_training_task(initial_episodes)
 
 
 def test_relabelling_needs_a_family_that_computes_its_rewards():
-    with pytest.raises(ConfigError, match=r"training\.relabel_candidates needs a family"):
-        small_model(training={"relabel_candidates": 2}).learn(INITIAL)
+    with pytest.raises(ConfigError, match=r"training\.relabelling\.candidates needs a family"):
+        small_model(training={"relabelling": {"candidates": 2}}).learn(INITIAL)
 
 
 @pytest.mark.parametrize("policy", ["random", "steady"])
@@ -325,7 +325,12 @@ def test_training_improves_a_task_that_needs_no_adaptation():
     """The end of the line: rewards reach the critics, the critics reach the actor, the actor acts."""
     config = small_config(
         agent={"hidden_sizes": (32, 32), "learning_rate": 3e-3, "discount": 0.8, "temperature": 0.02},
-        training={"gradient_steps_per_env_step": 0.25, "batch_size": 32, "replay_capacity": 2000, "max_context": 20},
+        training={
+            "gradient_steps_per_env_step": 0.25,
+            "batch_size": 32,
+            "replay_capacity": 2000,
+            "context": {"max_length": 20},
+        },
     )
     goals = [pearl.Task({"goal": [0.0, k / 100]}) for k in range(7)]
     model = PEARL("point-robot", config, tasks=(goals[:4], goals[4:]))

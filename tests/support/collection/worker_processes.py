@@ -1,23 +1,22 @@
-"""What the tests of worker processes share: starting workers that a test's end closes, and waiting for their end."""
+"""What the tests of worker processes share: looking for processes, and waiting for their end."""
 
 import multiprocessing
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 PATIENCE_S = 30.0
-TIMEOUT_S = None
-"""How long started workers are waited for"""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
-def alive(pid):
+def alive(pid: int) -> bool:
     """Whether a process runs; a zombie counts, which somebody should have waited for."""
     return Path(f"/proc/{pid}").exists()
 
 
-def eventually(condition):
+def eventually(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -26,5 +25,5 @@ def eventually(condition):
     return True
 
 
-def ended(pids):
+def ended(pids: Iterable[int]) -> bool:
     return eventually(lambda: not multiprocessing.active_children() and not any(map(alive, pids)))

@@ -2,6 +2,8 @@
 
 import csv
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,20 @@ def clean_environment() -> dict[str, str]:
 def local_tracker(run_dir: Path, **options: Any) -> Tracker:
     settings: dict[str, Any] = {"wandb_mode": "disabled", "console": False, "tensorboard": False, **options}
     return Tracker(run_dir, config=CONFIG, name="a run", **settings)
+
+
+@contextmanager
+def tracking(run_dir: Path, **options: Any) -> Iterator[Tracker]:
+    tracker = local_tracker(run_dir, **options)
+    yield tracker
+    tracker.close()
+
+
+def log_row(tracker: Tracker, env_steps: int, metrics: Mapping[str, Any]) -> None:
+    """Log a row as a model does."""
+    for key, value in {"env_steps": float(env_steps), **metrics}.items():
+        tracker.logger.record(key, value)
+    tracker.logger.dump(env_steps)
 
 
 def read_rows(run_dir: Path) -> list[dict[str, str]]:

@@ -1,22 +1,24 @@
 """Made-up steps of the form in which Metaworld reports them to an agent."""
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 WIDTH, ACTIONS = 3, 2
 
 
 class Timestep(NamedTuple):
-    observation: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    aux_policy_outputs: dict
+    observation: NDArray[Any]
+    action: NDArray[Any]
+    reward: NDArray[Any]
+    terminated: NDArray[Any]
+    truncated: NDArray[Any]
+    aux_policy_outputs: dict[str, Any]
 
 
-def timesteps(n_environments, n=4, *, seed=0, ends=()):
+def timesteps(n_environments: int, n: int = 4, *, seed: int = 0, ends: Collection[int] = ()) -> list[Timestep]:
     """Made-up steps of several environments, an episode of each truncated at the steps in ``ends``."""
     rng = np.random.default_rng(seed)
     return [

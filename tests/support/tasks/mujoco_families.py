@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.families.mujoco import (
     AntDir,
     AntForwardBackward,
@@ -28,5 +29,5 @@ RAND_PARAMS = [WalkerRandParams, HopperRandParams]
 every_family = pytest.mark.parametrize("family", list(SPACES), ids=lambda family: family.name)
 
 
-def tasks_of(family, n=3, seed=0):
-    return family().sample(n, np.random.default_rng(seed))
+def tasks_of(family: type[TaskDistribution], n: int = 3, seed: int = 0) -> list[Task]:
+    return list(family().sample(n, np.random.default_rng(seed)))

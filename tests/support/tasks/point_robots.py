@@ -1,21 +1,22 @@
 """What the tests of the point robots share: both families, a task for a goal, actions row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.families.point_robot import PointRobot, SparsePointRobot
 
-FAMILIES = [PointRobot, SparsePointRobot]
+FAMILIES: list[Callable[[], TaskDistribution]] = [PointRobot, SparsePointRobot]
 
 
-def task_at(x, y):
+def task_at(x: float, y: float) -> Task:
     return Task({"goal": [x, y]})
 
 
-def actions_of(*rows):
+def actions_of(*rows: Sequence[float]) -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
@@ -29,7 +30,9 @@ def step_together_and_alone(
     tasks = family.sample(5, np.random.default_rng(0))
     envs, singles = family.make_vec_env(tasks), [family.make_env(task) for task in tasks]
     rng = np.random.default_rng(1)
-    for seeds in ([11, 12, 13, 14, 15], [None] * 5):
+    # A seed for each, or none: Gymnasium's annotation allows one for all alone.
+    several: tuple[Any, ...] = ([11, 12, 13, 14, 15], [None] * 5)
+    for seeds in several:
         observation, infos = envs.reset(seed=seeds)
         resets = [env.reset(seed=seed) for env, seed in zip(singles, seeds, strict=True)]
         assert np.array_equal(observation, [observation for observation, _ in resets])

@@ -71,11 +71,11 @@ def test_methods_without_the_base_class_are_found():
 
 def test_a_wrong_signature_is_found():
     class NoGenerator(Walks):
-        def sample(self, n):
+        def sample(self, n):  # type: ignore[override]
             return []
 
     class NoRenderMode(Walks):
-        def make_env(self, task):
+        def make_env(self, task):  # type: ignore[override]
             return Walk(0.0)
 
     assert_found(NoGenerator(), "NoGenerator.sample(n) cannot be called as sample(self, n, rng)")

@@ -1,5 +1,7 @@
 """The checker of task distributions plays episodes: what it says of their resets, steps, ends and differences."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -96,7 +98,7 @@ def test_a_broken_step_is_found(changed, message):
 def test_the_old_step_of_four_values_is_found():
     class Old(Walks):
         def make_env(self, task, *, render_mode=None):
-            env = Walk(task.params["goal"])
+            env: Any = Walk(task.params["goal"])
             env.step = lambda action: (np.zeros(1, np.float32), 0.0, False, {})
             env.spec = gym.envs.registration.EnvSpec("test/Walk-v0", max_episode_steps=HORIZON)
             return env

@@ -66,7 +66,7 @@ def test_observations_far_from_one_are_named_with_normalising(factor, offset):
     (message,) = warned(scaled(factor, offset))
     assert message.startswith("Observations reach ")
     assert "(entries 0)" in message
-    assert "agent.normalise_observations to true" in message
+    assert "agent.observations.normalise to true" in message
     assert "TransformObservation" in message
 
 
@@ -103,7 +103,7 @@ def test_changes_that_float32_cannot_tell_are_named(space):
     assert "change by less than float32, which agents use, can resolve (entries 0)" in message
     assert "entry 0 is about 1.75e+09 and changes by 5" in message
     assert "time since the reset" in message
-    assert "agent.normalise_observations" not in message
+    assert "agent.observations.normalise" not in message
 
 
 def test_rounding_errors_of_a_simulator_are_no_changes():

@@ -83,7 +83,7 @@ def test_all_of_ml1_but_reach_share_a_preset_and_the_benchmarks_have_their_own()
     assert load_preset("ml1-push-v3") == load_preset("ml1-door-open-v3") != PEARLConfig()
     reach = load_preset("ml1-reach-v3")
     assert reach not in (PEARLConfig(), load_preset("ml1-push-v3"))
-    assert set(range(39)) - set(reach.agent.ignored_observations) == {0, 1, 2, 3, 18, 19, 20, 21}
+    assert set(range(39)) - set(reach.agent.observations.ignored) == {0, 1, 2, 3, 18, 19, 20, 21}
     assert load_preset("ml1-reech-v3") == PEARLConfig()
     n_environments = {"ml1-reach-v3": (1, 1), "ml10": (10, 5), "ml45": (45, 5)}
     for name, (n_train, n_test) in n_environments.items():

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -79,7 +80,7 @@ def test_every_mirror_image_is_an_action_and_its_own_image_is_the_action(name):
     outer = MirroredActions(Recorder(space))
     assert outer.action_space == space
     for _ in range(50):
-        action = space.sample()
+        action: Any = space.sample()
         assert space.contains(outer.action(action))
         np.testing.assert_allclose(outer.action(outer.action(action)), action, atol=1e-6)
 

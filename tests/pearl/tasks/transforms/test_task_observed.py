@@ -162,10 +162,8 @@ def test_tasks_are_the_familys_own():
             family.sample(5, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
         )
         assert own == others
-        own, others = (
-            family.split(5, 3, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())
-        )
-        assert own == others
+        both = [family.split(5, 3, np.random.default_rng(seed)) for family in (task_observed(Counting()), Counting())]
+        assert both[0] == both[1]
 
 
 def test_what_else_a_family_says_of_itself_is_kept():
@@ -199,10 +197,10 @@ def test_worker_processes_step_told_environments_alike():
 
 
 def test_a_told_transition_is_not_relabelled_since_it_would_still_tell_its_own_task():
-    with pytest.raises(ConfigError, match=r"training\.relabel_candidates needs a family"):
-        pearl.PEARL(task_observed(make("sparse-point-robot")), small_config(training={"relabel_candidates": 2})).learn(
-            80
-        )
+    with pytest.raises(ConfigError, match=r"training\.relabelling\.candidates needs a family"):
+        pearl.PEARL(
+            task_observed(make("sparse-point-robot")), small_config(training={"relabelling": {"candidates": 2}})
+        ).learn(80)
 
 
 def test_images_are_refused():

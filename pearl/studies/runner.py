@@ -1,0 +1,122 @@
+"""Training of the runs that a study lacks, each stored as soon as it is finished."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pearl.config.run import Config
+from pearl.evaluation.protocol import Evaluation
+from pearl.model.meta_learner import MetaLearner, learner_of, load
+from pearl.runs.folder import RunError, read_json, read_progress
+from pearl.studies.results import FloatArray, RunRecord, Setting, check_settings, read_results, settings_of, store_run
+
+DIGITS = 4
+"""Decimals of a task's returns and references in the results"""
+
+
+def train_missing(
+    folder: Path,
+    family: str,
+    wanted: Mapping[Setting, Config],
+    seeds: Sequence[int],
+    *,
+    commit: str,
+    trial_episodes: int | None = None,
+    announce: Callable[[str], None],
+) -> None:
+    """Train the runs that a family's results lack, seed after seed, and store each as soon as it is finished.
+
+    Args:
+        folder: the family's results.
+        family: its name.
+        wanted: the config of each setting.
+        seeds: one run each of every setting.
+        commit: the commit that is checked out.
+        trial_episodes: episodes of a longer trial at the end of each run, as for ``train``.
+        announce: takes a line about each run before it begins.
+
+    Raises:
+        ConfigError: the folder holds runs of a setting with another config; nothing is trained then.
+        RunError: the results cannot be read.
+    """
+    for setting, config in wanted.items():
+        check_settings(folder, setting, config)
+    for seed in seeds:
+        for setting, config in wanted.items():
+            if seed in read_results(folder).runs.get(setting, {}):
+                continue
+            shown = setting.algorithm if setting.study == "comparison" else setting.name
+            announce(f"{family}, {shown}, seed {seed}")
+            record = train(family, config, seed, commit=commit, trial_episodes=trial_episodes)
+            store_run(folder, setting, config, seed, record)
+
+
+def train(family: str, config: Config, seed: int, *, commit: str, trial_episodes: int | None = None) -> RunRecord:
+    """Train one run and return its results.
+
+    Args:
+        family: the family's name.
+        config: the run's settings.
+        seed: of the run.
+        commit: the commit that is checked out.
+        trial_episodes: episodes of a longer trial of the test tasks, with the protocol's exploration episodes; the
+            protocol's episodes where they are more. None plays no such trial.
+    """
+    model = learner_of(config)(family, config, seed=seed)
+    logged: list[tuple[Evaluation, dict[str, float]]] = []
+    model.learn(on_evaluation=lambda evaluation, metrics: logged.append((evaluation, metrics)))
+    names = dict.fromkeys(name for _, metrics in logged for name in metrics)
+    curve = {name: np.array([metrics.get(name, np.nan) for _, metrics in logged], np.float64) for name in names}
+    return _record(model, curve, logged[-1][0], commit, trial_episodes)
+
+
+def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, RunRecord]:
+    """Load a finished run and return its model, and the results that ``train`` would have returned.
+
+    Args:
+        folder: the run's.
+        trial_episodes: episodes of the longer trial, as for ``train``.
+
+    Raises:
+        CheckpointError: there is no checkpoint in it, or a damaged one.
+        RunError: the run is not through.
+    """
+    model = load(folder)
+    if not (folder / "result.json").is_file():
+        raise RunError(f"The run in {folder} is not through. Continue it with train.py --resume.")
+    commit = read_json(folder / "result.json").get("commit", "unknown")
+    return model, _record(model, read_progress(folder), model.evaluate(), commit, trial_episodes)
+
+
+def measurements(model: MetaLearner, last: Evaluation, trial_episodes: int | None = None) -> dict[str, Any]:
+    """Return the measurements of a trained model that every study keeps.
+
+    Args:
+        model: the trained model.
+        last: its evaluation at the end of training.
+        trial_episodes: as for ``train``.
+    """
+    references = last.references
+    found = {
+        "test_tasks": [task.to_json() for task in model.test_tasks],
+        "references": {
+            "random": [round(end, DIGITS) for end in references.random_by_task],
+            "oracle": [round(end, DIGITS) for end in references.oracle_by_task] or None,
+        },
+        "returns": last.returns.round(DIGITS).tolist(),
+        "gradient_steps_at_test": model.agent.gradient_steps_per_trial,
+        "wall_s": round(model.wall_s, 1),
+    }
+    if trial_episodes is not None:
+        trial = model.evaluate(episodes=max(trial_episodes, model.config.evaluation.episodes))
+        found["trial_returns"] = trial.returns.round(DIGITS).tolist()
+    return found
+
+
+def _record(
+    model: MetaLearner, curve: Mapping[str, FloatArray], last: Evaluation, commit: str, trial_episodes: int | None
+) -> RunRecord:
+    measured = measurements(model, last, trial_episodes)
+    return RunRecord(commit=commit, config=settings_of(model.config), curve=curve, measured=measured)

@@ -1,0 +1,106 @@
+"""Settings that moved into nested sections: old documents load, old names in files are answered with the new ones."""
+
+import dataclasses
+import json
+
+import pytest
+
+import pearl
+from encoders.settings import setting_types
+from pearl.config.migration import MOVED, migrated_settings
+from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml, to_mapping
+from pearl.config.run import MAMLConfig, PEARLConfig, RL2Config, load_preset
+from pearl.model.migration import VERSION, migrated
+from tests.support.processes import ROOT
+
+PUBLISHED = sorted((ROOT / "pretrained").iterdir())
+
+
+def flat(settings):
+    """Settings as version 1 of documents had them."""
+    parts = {name: dict(part) for name, part in settings.items()}
+    for former, present in MOVED.items():
+        section, old = former.split(".")
+        _, nested, new = present.split(".")
+        parts[section][old] = parts[section][nested][new]
+    for section, nested in {tuple(present.split(".")[:2]) for present in MOVED.values()}:
+        del parts[section][nested]
+    return parts
+
+
+def test_every_moved_setting_has_a_place_where_it_is_now_and_none_where_it_was():
+    for former, present in MOVED.items():
+        kind = PEARLConfig
+        *sections, last = present.split(".")
+        for section in sections:
+            kind = setting_types(kind)[section]
+        assert last in setting_types(kind)
+        section, old = former.split(".")
+        assert old not in setting_types(setting_types(PEARLConfig)[section])
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_a_published_agents_document_is_of_version_1_and_keeps_every_setting(folder):
+    (path,) = folder.glob("state-*.json")
+    document = json.loads(path.read_text())
+    assert "version" not in document
+    read = migrated(document)
+    now = flat(to_mapping(from_mapping(PEARLConfig, read["config"])))
+    for section, settings in document["config"].items():  # It lacks settings that are younger than the agent.
+        assert {name: now[section][name] for name in settings} == settings
+
+
+def test_a_published_agent_loads_with_its_settings_in_their_sections():
+    config = pearl.load(PUBLISHED[0].parent / "sparse-point-robot").config
+    assert config.agent.exploration.sweep == 0.05
+    assert config.training.relabelling.candidates == 512
+    assert config.training.context.max_length == 120
+
+
+def test_a_document_of_this_version_is_not_migrated():
+    document = {"version": VERSION, "config": {"agent": {"sweep": 0.1}}}
+    assert migrated(document)["config"] == {"agent": {"sweep": 0.1}}
+
+
+@pytest.mark.parametrize("family", ["sparse-point-robot", "ml1-reach-v3", "varying-pendulum"])
+def test_settings_of_any_time_migrate_to_the_same_and_once_is_enough(family):
+    settings = to_mapping(load_preset(family))
+    assert migrated_settings(flat(settings)) == migrated_settings(settings) == settings
+
+
+@pytest.mark.parametrize("settings", [{}, {"agent": 3}, {"agent": {"sweep": 0.1, "exploration": 3}}, {"x": {"y": 1}}])
+def test_settings_of_another_form_pass_as_they_are(settings):
+    assert migrated_settings(settings) == settings
+
+
+def test_settings_that_are_migrated_stay_as_they_were():
+    settings = {"agent": {"sweep": 0.1, "exploration": {}}}
+    migrated_settings(settings)
+    assert settings == {"agent": {"sweep": 0.1, "exploration": {}}}
+
+
+def test_a_setting_under_both_names_is_refused():
+    both = migrated_settings({"agent": {"sweep": 0.1, "exploration": {"sweep": 0.2}}})
+    with pytest.raises(ConfigError, match=r"agent\.sweep is now agent\.exploration\.sweep"):
+        from_mapping(PEARLConfig, both)
+
+
+@pytest.mark.parametrize(("former", "present"), MOVED.items())
+def test_a_former_name_in_a_file_is_answered_with_the_present_one(former, present):
+    section, name = former.split(".")
+    with pytest.raises(ConfigError, match=rf"In mine\.yaml: .*{former} is now {present}\."):
+        read_yaml(f"{section}: {{{name}: 0}}", "mine.yaml", PEARLConfig())
+
+
+def test_an_algorithm_without_the_section_answers_as_for_any_unknown_setting():
+    assert not hasattr(RL2Config().agent, "exploration")
+    with pytest.raises(ConfigError, match=r"Unknown setting 'agent\.sweep'\. .*Settings here: "):
+        from_mapping(RL2Config, {"agent": {"sweep": 0.1}})
+
+
+@pytest.mark.parametrize("run", [PEARLConfig, RL2Config, MAMLConfig])
+def test_what_differs_from_the_defaults_is_named_down_to_the_setting(run):
+    config = from_mapping(run, {"agent": {"observations": {"normalise": True}, "discount": 0.5}})
+    assert beyond_defaults(config) == {"agent": {"observations": {"normalise": True}, "discount": 0.5}}
+    assert beyond_defaults(run()) == {}
+    assert dataclasses.replace(from_mapping(run, beyond_defaults(config))) == config
