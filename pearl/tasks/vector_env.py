@@ -212,11 +212,11 @@ def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
 
 
 def checked_reset_mask(options: dict[str, Any] | None, n_envs: int) -> NDArray[np.bool_]:
-    """Return which environments a reset with such options resets, (env,): those of ``"reset_mask"``, else all.
+    """Return the mask of environments to reset, (env,): ``options["reset_mask"]`` if given, else all True.
 
     Raises:
         TypeError: the mask is not a numpy array of bool.
-        ValueError: the mask has another length than there are environments, or is all False.
+        ValueError: the mask's length is not the number of environments, or the mask is all False.
     """
     if options is None or "reset_mask" not in options:
         return np.ones(n_envs, np.bool_)
