@@ -1,1 +1,1 @@
-"""Checkpoints: a folder of safetensors and JSON files, replaced as a whole or not at all."""
+"""Checkpoints: folders of safetensors and JSON files that are replaced atomically."""

@@ -1,4 +1,4 @@
-"""Fields of a document from a stranger, each read and checked as a given type."""
+"""Checked access to the fields of an untrusted document."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from encoders.settings import INTEGERS
 
 
 class FieldError(ValueError):
-    """A field is missing, or is something else than it has to be; the message names it."""
+    """A field is missing or invalid; the message names it."""
 
     def __init__(self, name: str, value: object, wanted: str) -> None:
-        super().__init__(f"{name} is {abbreviated(value)}, where {wanted} belongs")
+        super().__init__(f"{name} is {abbreviated(value)}, expected {wanted}")
 
 
 class MissingFieldError(FieldError):
@@ -26,13 +26,13 @@ def whole_number(document: Mapping[str, Any], name: str, within: str = "", *, le
     """Return ``document[name]``, a whole number of 64 bits.
 
     Args:
-        document: holds the field.
-        name: the field's.
-        within: names the document in errors, with a dot; empty for the outermost.
-        least: the smallest number that the field may be.
+        document: the mapping that holds the field.
+        name: the field's name.
+        within: the document's name and a dot, for errors; empty for the outermost document.
+        least: smallest valid number.
 
     Raises:
-        FieldError: it is missing or no such number.
+        FieldError: the field is missing or not such a number.
     """
     value = _field(document, name, within)
     if type(value) is not int or not least <= value < INTEGERS:
@@ -44,7 +44,7 @@ def finite_number(document: Mapping[str, Any], name: str, within: str = "", *, m
     """Return ``document[name]``, a finite number from 0 to ``most``; arguments as for ``whole_number``.
 
     Raises:
-        FieldError: it is missing or no such number.
+        FieldError: the field is missing or not such a number.
     """
     value = _field(document, name, within)
     limits = "from 0" if most == math.inf else f"from 0 to {most:g}"
@@ -57,7 +57,7 @@ def text(document: Mapping[str, Any], name: str, within: str = "") -> str:
     """Return ``document[name]``, a text; arguments as for ``whole_number``.
 
     Raises:
-        FieldError: it is missing or no text.
+        FieldError: the field is missing or not a text.
     """
     found: str = _of_kind(str, "a text", document, name, within)
     return found
@@ -67,7 +67,7 @@ def mapping(document: Mapping[str, Any], name: str, within: str = "") -> Mapping
     """Return ``document[name]``, a mapping; arguments as for ``whole_number``.
 
     Raises:
-        FieldError: it is missing or no mapping.
+        FieldError: the field is missing or not a mapping.
     """
     found: Mapping[str, Any] = _of_kind(Mapping, "a mapping", document, name, within)
     return found
@@ -77,7 +77,7 @@ def sequence(document: Mapping[str, Any], name: str, within: str = "") -> list[A
     """Return ``document[name]``, a list; arguments as for ``whole_number``.
 
     Raises:
-        FieldError: it is missing or no list.
+        FieldError: the field is missing or not a list.
     """
     found: list[Any] = _of_kind(list, "a list", document, name, within)
     return found

@@ -1,4 +1,4 @@
-"""A checkpoint's numbers are finite, when it is written and when it is read."""
+"""Check that a checkpoint's tensors are finite, before writing and after reading."""
 
 import math
 from collections.abc import Mapping
@@ -15,19 +15,20 @@ class Fault(NamedTuple):
     group: str
     tensor: str
     n_bad: int
-    """Numbers that are NaN or infinite"""
+    """Count of NaN and infinite numbers"""
     n: int
+    """Count of all numbers"""
 
     def __str__(self) -> str:
         return f"{self.tensor!r} of the {self.group} holds {self.n_bad} NaN or infinite numbers of {self.n}"
 
 
 def first_fault(groups: Mapping[str, Mapping[str, Tensor]], *, without_temperature: bool = False) -> Fault | None:
-    """Return the first tensor that is not finite; None where all are.
+    """Return the first tensor that is not finite; None if all are finite.
 
     Args:
-        groups: tensors by group and name, as a checkpoint has them.
-        without_temperature: whether soft actor-critic's temperature is fixed to 0, whose logarithm is not finite.
+        groups: tensors by group and name, as in a checkpoint.
+        without_temperature: whether soft actor-critic's temperature is fixed to 0, whose logarithm is -inf.
     """
     for group, tensors in groups.items():
         for name, tensor in tensors.items():

@@ -1,8 +1,8 @@
-"""Contents of a checkpoint's folder: the names of its files, and the manifest that says which of them count.
+"""Contents of a checkpoint's folder: the names of its files, and the manifest that lists the valid ones.
 
-A manifest is data from a stranger. What it lists is taken for true only after `verify_file` has compared it with the
-disk, and a name in it never leads out of the folder. It carries a checksum of its own, so that where it and a file
-disagree, the error names the one that changed; manifests of old carry none.
+A manifest is untrusted data. Its entries are trusted only after `verify_file` has compared them with the disk, and its
+file names never lead out of the folder. It contains its own checksum, so that an error can name what changed, the
+manifest or a file. Older manifests lack this checksum.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ class DataFile(NamedTuple):
 
     Attributes:
         name: its name in the folder.
-        size: in bytes.
-        sha256: of its bytes, in hexadecimal digits.
-        tensors: the names of the tensors in it, in the order in which they were given.
+        size: its size in bytes.
+        sha256: SHA-256 of its bytes, in hexadecimal digits.
+        tensors: names of its tensors, in the order in which they were given.
     """
 
     name: str
@@ -52,12 +52,12 @@ class DataFile(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """Which write to the folder counts, and its files by group.
+    """The valid generation of a checkpoint's folder, and its files.
 
     Attributes:
-        generation: which write to the folder counts.
-        files: its files by group.
-        sealed: whether the manifest carries a checksum of its own.
+        generation: number of the write to the folder, from 1.
+        files: the generation's files by group.
+        sealed: whether the manifest contains its own checksum.
     """
 
     generation: int
@@ -66,20 +66,20 @@ class Manifest(NamedTuple):
 
 
 def is_group_name(name: str) -> bool:
-    """Whether tensors may be grouped under this name: it becomes part of a file's name on any system."""
+    """Return whether a group of tensors may have this name: it must be valid in a file name on any system."""
     return _GROUP.fullmatch(name) is not None and name != STATE
 
 
 def file_name(group: str, generation: int) -> str:
-    """The one name that a group's file of this generation has."""
+    """Return the file name of a group in a generation."""
     return f"{group}-{generation:06d}.{'json' if group == STATE else 'safetensors'}"
 
 
 def data_files(folder: Path) -> list[tuple[Path, str, int]]:
-    """The folder's files that are named as a checkpoint names them, listed by its manifest or not.
+    """Return the files in the folder that have a checkpoint's file names, listed in the manifest or not.
 
     Returns:
-        (path, group, generation) of each.
+        (path, group, generation) of each file.
     """
     found = []
     for path in folder.iterdir():
@@ -90,12 +90,12 @@ def data_files(folder: Path) -> list[tuple[Path, str, int]]:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a manifest stands in the folder; a damaged one counts, so that a run never starts anew over it."""
+    """Return whether the folder has a manifest, even a damaged one, so that a new run never overwrites it."""
     return os.path.lexists(folder / MANIFEST)
 
 
 def manifest_text(manifest: Manifest, pearl_version: str) -> bytes:
-    """The manifest as `read_manifest` reads it."""
+    """Return the manifest in the format of `read_manifest`."""
     files = {
         group: {"name": file.name, "bytes": file.size, "sha256": file.sha256, "tensors": file.tensors}
         for group, file in manifest.files.items()
@@ -106,16 +106,16 @@ def manifest_text(manifest: Manifest, pearl_version: str) -> bytes:
 
 
 def own_checksum(content: Mapping[str, Any]) -> str:
-    """The SHA-256, in hexadecimal digits, of what a manifest says beside its own checksum."""
+    """Return the SHA-256, in hexadecimal digits, of a manifest's content except its own checksum."""
     rest = {key: value for key, value in content.items() if key != _SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check the folder's manifest, without a look at the files that it lists.
+    """Read and check the folder's manifest, but not the files that it lists.
 
     Raises:
-        CheckpointError: there is none, or it is damaged, foreign or newer than this version of pearl understands.
+        CheckpointError: the manifest is missing, damaged, foreign or of a newer format version.
     """
     path = folder / MANIFEST
     try:
@@ -123,7 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise CheckpointError(_no_checkpoint(folder))
         content = read_bytes(path, MOST_BYTES)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error}. Mend the cause and load again.") from error
+        raise CheckpointError(f"cannot read {path}: {error}. Fix the cause and load again.") from error
     try:
         raw = parse_json(content)
     except ValueError as error:
@@ -135,7 +135,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         given = raw.get("format") if isinstance(raw, dict) else None
         raise CheckpointError(
-            f"{path} belongs to something else: its format is {abbreviated(given)}, and a checkpoint's is {FORMAT!r}. "
+            f"{path} belongs to something else: its format is {abbreviated(given)}, a checkpoint's is {FORMAT!r}. "
             "Choose another folder."
         )
     version = raw.get("format_version")
@@ -146,11 +146,11 @@ def read_manifest(folder: Path) -> Manifest:
             f"{FORMAT_VERSION}. Upgrade: pip install --upgrade pearl-metarl"
         )
     if type(version) is not int or version < 1:
-        _damaged(path, f"format_version is {abbreviated(version)}, where a whole number from 1 belongs")
+        _damaged(path, f"format_version is {abbreviated(version)}, expected a whole number from 1")
     _check_seal(path, raw)
     generation, files = raw.get("generation"), raw.get("files")
     if type(generation) is not int or not 1 <= generation < _GENERATIONS:
-        _damaged(path, f"generation is {abbreviated(generation)}, where a whole number from 1 belongs")
+        _damaged(path, f"generation is {abbreviated(generation)}, expected a whole number from 1")
     if not isinstance(files, dict) or STATE not in files:
         _damaged(path, f"its files lack {STATE!r}")
     listed = {group: _data_file(path, group, entry, generation) for group, entry in files.items()}
@@ -158,20 +158,20 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify_file(folder: Path, file: DataFile, *, sealed: bool = True) -> Path:
-    """Compare a file with what the manifest lists, and hand out its path.
+    """Compare a file with its entry in the manifest, and return its path.
 
     Args:
-        folder: the checkpoint's.
-        file: as the manifest lists it.
-        sealed: whether the manifest carries a checksum of its own; if not, either may have changed.
+        folder: the checkpoint's folder.
+        file: the file's entry in the manifest.
+        sealed: whether the manifest contains its own checksum; without it, either may have changed.
 
     Raises:
-        CheckpointError: it is missing, truncated, altered, or a pickle in disguise. The message names it.
+        CheckpointError: the file is missing, truncated, altered, or a disguised pickle. The message names it.
     """
     path = folder / file.name
     restore = "Restore the checkpoint from a copy or an earlier run."
     if not sealed:
-        restore = f"Or {folder / MANIFEST} is altered, which is of a time when it had no checksum of its own. {restore}"
+        restore = f"Or {folder / MANIFEST} is altered: it is an older one, without a checksum of its own. {restore}"
     if not path.exists():
         raise CheckpointError(f"{path} is missing, though the manifest lists it. {restore}")
     try:
@@ -181,15 +181,15 @@ def verify_file(folder: Path, file: DataFile, *, sealed: bool = True) -> Path:
             if size != file.size:
                 change = "truncated" if size < file.size else "altered: it has grown"
                 raise CheckpointError(
-                    f"{path} is {change}: {size:,} bytes, where the manifest lists {file.size:,}. {restore}"
+                    f"{path} is {change}: {size:,} bytes, while the manifest lists {file.size:,}. {restore}"
                 )
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error}. Mend the cause and load again.") from error
+        raise CheckpointError(f"cannot read {path}: {error}. Fix the cause and load again.") from error
     if digest != file.sha256:
         raise CheckpointError(
-            f"{path} is altered: its size is right, but its SHA-256 is {digest}, where the manifest lists "
+            f"{path} is altered: its size is right, but its SHA-256 is {digest}, while the manifest lists "
             f"{abbreviated(file.sha256)}. {restore}"
         )
     return path
@@ -198,7 +198,7 @@ def verify_file(folder: Path, file: DataFile, *, sealed: bool = True) -> Path:
 def _check_seal(path: Path, raw: Mapping[str, Any]) -> None:
     unknown = sorted(set(raw) - _KEYS)
     if _SEAL in raw and raw[_SEAL] != own_checksum(raw):
-        _damaged(path, f"its own SHA-256 is {own_checksum(raw)}, where it says {abbreviated(raw[_SEAL])}")
+        _damaged(path, f"its own SHA-256 is {own_checksum(raw)}, but it says {abbreviated(raw[_SEAL])}")
     if _SEAL not in raw and unknown:
         _damaged(path, f"it lacks its own SHA-256 and has the unknown {abbreviated(unknown)}")
 
@@ -207,14 +207,14 @@ def _data_file(manifest: Path, group: str, entry: Any, generation: int) -> DataF
     if not isinstance(entry, dict):
         _damaged(
             manifest,
-            f"the file of {abbreviated(group)} is {abbreviated(entry)}, where name, bytes, sha256 and tensors belong",
+            f"the file of {abbreviated(group)} is {abbreviated(entry)}, expected name, bytes, sha256 and tensors",
         )
     name, size, sha256, tensors = (entry.get(key) for key in ("name", "bytes", "sha256", "tensors"))
     if not (is_group_name(group) or group == STATE) or name != file_name(group, generation):
         _damaged(
             manifest,
             f"for {abbreviated(group)} of generation {generation} it lists the file {abbreviated(name)}; a "
-            "checkpoint's files have one name each and lie in its own folder",
+            "checkpoint's files have fixed names and lie in its own folder",
         )
     if type(size) is not int or not 0 <= size < INTEGERS or not isinstance(sha256, str):
         _damaged(manifest, f"the file {name!r} lacks its size or its SHA-256")
@@ -231,10 +231,10 @@ def _damaged(manifest: Path, finding: str) -> NoReturn:
 
 
 def _refuse_pickle(path: Path, start: bytes) -> None:
-    """Say so when a file is a pickle or an archive that may carry one, whatever its name and hash.
+    """Raise an error if a file is a pickle or an archive that may contain one, whatever its name and hash.
 
-    A safetensors file whose header is 640 bytes long begins like a pickle of protocol 2, too; it goes on with the rest
-    of that length, four zero bytes and a brace.
+    A safetensors file with a header of 640 bytes begins like a pickle of protocol 2, but continues with the rest of
+    that length, four zero bytes, and a brace.
     """
     is_pickle = len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5 and start[4:9] != b"\0\0\0\0{"
     if is_pickle or start.startswith(b"PK\x03\x04"):

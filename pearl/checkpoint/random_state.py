@@ -1,4 +1,4 @@
-"""Random generators as JSON, so that a resumed run draws the numbers that an unbroken one would have drawn."""
+"""Random generators as JSON, so that a resumed run draws the same numbers as an uninterrupted one."""
 
 import base64
 import binascii
@@ -11,31 +11,31 @@ from encoders.abbreviation import abbreviated, shortened
 
 
 def random_state_to_json(generator: torch.Generator) -> dict[str, Any]:
-    """Describe where a generator stands, as plain JSON."""
+    """Return a generator's state as plain JSON."""
     state = base64.b64encode(generator.get_state().numpy().tobytes()).decode()
     return {"generator": "torch", "device": generator.device.type, "state": state}
 
 
 def restore_random_state(generator: torch.Generator, state: Mapping[str, Any], name: str = "the random state") -> None:
-    """Bring a generator to where the described one stood.
+    """Restore a generator's state.
 
     Args:
-        generator: is brought there.
-        state: what ``random_state_to_json`` made; it may be a stranger's.
-        name: names the state in errors.
+        generator: the generator to change.
+        state: the result of ``random_state_to_json``; it may be untrusted.
+        name: name of the state, for errors.
 
     Raises:
-        ValueError: the description is damaged, or one of another kind or device; the generator is unchanged.
+        ValueError: the state is damaged, or of another kind of generator or device; the generator is unchanged.
     """
     if not isinstance(state, Mapping) or state.get("generator") != "torch":
         given = state.get("generator") if isinstance(state, Mapping) else state
         raise ValueError(
-            f"{name} describes {abbreviated(given)}, where one of a torch generator belongs. "
-            "Give what random_state_to_json made of the same generator."
+            f"{name} describes {abbreviated(given)}, expected a torch generator. "
+            "Give the result of random_state_to_json for the same generator."
         )
     if state.get("device") != generator.device.type:
         raise ValueError(
-            f"{name} is one of a generator on {abbreviated(state.get('device'))}; this one is on "
+            f"{name} is of a generator on {abbreviated(state.get('device'))}; this one is on "
             f"{generator.device.type!r}, which draws other numbers. Resume on the device that the run began on."
         )
     try:
@@ -43,13 +43,13 @@ def restore_random_state(generator: torch.Generator, state: Mapping[str, Any], n
         tried = torch.Generator(generator.device)
         tried.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         restored = tried.get_state()
-        # A state may hold the second number of a pair that was drawn: in either precision the first draw tells.
+        # A state may hold the second number of a drawn pair; the first draw of either precision reveals a bad one.
         for dtype in (torch.float32, torch.float64):
             tried.set_state(restored)
             if not bool(torch.randn(1, generator=tried, dtype=dtype, device=generator.device).abs() < 40):
-                raise ValueError("it draws a number that no standard normal distribution gives")
+                raise ValueError("it draws a number that is impossible for a standard normal distribution")
         generator.set_state(restored)
     except (KeyError, TypeError, ValueError, RuntimeError, binascii.Error) as error:
         raise ValueError(
-            f"{name} is damaged: {shortened(str(error), 200)}. Give what random_state_to_json made, unchanged."
+            f"{name} is damaged: {shortened(str(error), 200)}. Give the unchanged result of random_state_to_json."
         ) from error

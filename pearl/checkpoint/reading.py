@@ -1,4 +1,4 @@
-"""Reading a checkpoint: nothing is handed out unless all that was asked for is sound."""
+"""Reading a checkpoint: the result is returned only if all requested parts are sound."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from pearl.checkpoint.safetensors_header import Form, read_header
 from pearl.files.json_reading import read_json_file
 
 REMEDY = "Load a checkpoint that pearl wrote."
-"""Ends the error of a file that is none of ours"""
+"""Remedy in the error about a file that pearl did not write"""
 
 
 class Outline(NamedTuple):
@@ -21,8 +21,8 @@ class Outline(NamedTuple):
 
     Attributes:
         document: the JSON document.
-        forms: each tensor's form by group and name.
-        paths: each group's file, and under "state" the document's.
+        forms: dtypes and shapes of the tensors, by group and name.
+        paths: files by group; the document's is under "state".
     """
 
     document: dict[str, Any]
@@ -35,9 +35,9 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         groups: tensors by group and name, in the order in which they were written.
-        document: the JSON document written beside them.
-        generation: which write to the folder this is, from 1.
-        paths: each group's file, and under "state" the document's.
+        document: the JSON document.
+        generation: number of the write to the folder, from 1.
+        paths: files by group; the document's is under "state".
     """
 
     groups: dict[str, dict[str, torch.Tensor]]
@@ -52,23 +52,23 @@ def read_checkpoint(
     device: str | torch.device = "cpu",
     check: Callable[[Outline], None] | None = None,
 ) -> Checkpoint:
-    """Verify and load the folder's checkpoint; nothing is handed out unless all that was asked for is sound.
+    """Verify and load the folder's checkpoint; return only if all requested parts are sound.
 
     Args:
-        folder: one that `write_checkpoint` wrote, possibly still being written to by a running training.
-        groups: which groups to verify and load; all of them by default. The others may even be missing.
-        device: where the tensors shall be.
-        check: called before any tensor is read; raises a CheckpointError where the outline is not as it should be.
+        folder: a folder of `write_checkpoint`; a running training may still write to it.
+        groups: groups to verify and load, all by default. Files of the other groups may be missing.
+        device: device of the tensors.
+        check: called before any tensor is read; raises a CheckpointError if the outline is invalid.
 
     Raises:
-        CheckpointError: no checkpoint, a foreign, newer, damaged or pickle-carrying one, or a group it lacks.
+        CheckpointError: the checkpoint is missing, foreign, newer, damaged, contains a pickle, or lacks a group.
     """
     manifest = read_manifest(folder)
     while True:
         try:
             return _read_generation(folder, manifest, groups, device, check)
         except CheckpointError:
-            # A training that saves meanwhile removes the generation being read: the newer one is as good.
+            # A training that saves meanwhile removes the generation being read: read the newer one instead.
             newer = read_manifest(folder)
             if newer.generation == manifest.generation:
                 raise
@@ -117,7 +117,7 @@ def _load_forms(path: Path, names: list[str]) -> dict[str, Form]:
         raise CheckpointError(f"{path} is not a safetensors file ({error}). {REMEDY}") from error
     if sorted(forms) != sorted(names):
         raise CheckpointError(
-            f"{path} holds the tensors {abbreviated(sorted(forms), 300)}, where the manifest lists "
+            f"{path} holds the tensors {abbreviated(sorted(forms), 300)}, while the manifest lists "
             f"{abbreviated(sorted(names), 300)}. {REMEDY}"
         )
     return forms
@@ -126,7 +126,7 @@ def _load_forms(path: Path, names: list[str]) -> dict[str, Form]:
 def _load_tensors(path: Path, names: list[str], device: str | torch.device) -> dict[str, torch.Tensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            # safetensors hands out views of the mapped file, which would change if the file did: hence the copy.
+            # safetensors returns views of the mapped file, which would change with the file: hence the copy.
             return {name: file.get_tensor(name).to(device, copy=True) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a safetensors file ({error}). {REMEDY}") from error

@@ -1,4 +1,4 @@
-"""The head of a safetensors file: which tensors lie in it, read and checked before any of them takes memory."""
+"""The header of a safetensors file, read and checked before any tensor takes memory."""
 
 import math
 import os
@@ -24,17 +24,17 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""The kinds of numbers that a checkpoint holds, by safetensors' names"""
+"""The dtypes that a checkpoint can hold, with safetensors' names"""
 
 _SIZES = {name: torch.empty((), dtype=dtype).element_size() for dtype, name in DTYPES.items()}
 _METADATA = "__metadata__"
 
 
 class Form(NamedTuple):
-    """Kind of numbers and shape of a tensor."""
+    """Dtype and shape of a tensor."""
 
     dtype: str
-    """By safetensors' names, for example F32"""
+    """safetensors' name of the dtype, for example F32"""
     shape: tuple[int, ...]
 
     @classmethod
@@ -52,18 +52,18 @@ class Form(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, Form]:
-    """Read the forms of a file's tensors, by name.
+    """Read the dtypes and shapes of a file's tensors, by name.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file does not begin as safetensors files do, or its tensors are not side by side and fill it.
+        ValueError: the header is invalid, or the tensors do not fill the rest of the file without gaps.
     """
     with open_to_read(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or not 2 <= length <= min(size - 8, MOST_BYTES):
-            raise ValueError(f"it gives its header {length:,} bytes, and has {size:,}")
+            raise ValueError(f"its header would take {length:,} bytes, and the file has {size:,}")
         header = parse_json(file.read(length))
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
@@ -71,10 +71,10 @@ def read_header(path: Path) -> dict[str, Form]:
     end = 0
     for name, (_, (begin, stop)) in sorted(places.items(), key=lambda item: item[1][1]):
         if begin != end:
-            raise ValueError(f"{abbreviated(name)} begins at byte {abbreviated(begin)}, where {end:,} is next")
+            raise ValueError(f"{abbreviated(name)} begins at byte {abbreviated(begin)}, expected {end:,}")
         end = stop
     if end != size - 8 - length:
-        raise ValueError(f"its tensors take {abbreviated(end)} bytes, and it holds {size - 8 - length:,}")
+        raise ValueError(f"its tensors take {abbreviated(end)} bytes, but the file has {size - 8 - length:,} for them")
     return {name: form for name, (form, _) in places.items()}
 
 
@@ -82,15 +82,15 @@ def _place(name: str, entry: Any) -> tuple[Form, tuple[int, int]]:
     entry = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in _SIZES:
-        raise ValueError(f"{abbreviated(name)} has the dtype {abbreviated(dtype)}; known are {', '.join(_SIZES)}")
+        raise ValueError(f"{abbreviated(name)} has the dtype {abbreviated(dtype)}, expected one of {', '.join(_SIZES)}")
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise ValueError(
-            f"{abbreviated(name)} has the shape {abbreviated(shape)} and lies at {abbreviated(offsets)}, "
-            "where whole numbers from 0 belong"
+            f"{abbreviated(name)} has the shape {abbreviated(shape)} and the offsets {abbreviated(offsets)}, "
+            "expected whole numbers from 0"
         )
     form = Form(dtype, tuple(shape))
     if form.n_bytes != offsets[1] - offsets[0]:
-        raise ValueError(f"{abbreviated(name)} is {form}, and lies at {abbreviated(offsets)}, which is another size")
+        raise ValueError(f"{abbreviated(name)} is {form}, but its offsets {abbreviated(offsets)} give another size")
     return form, (offsets[0], offsets[1])
 
 

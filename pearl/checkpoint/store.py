@@ -1,10 +1,9 @@
-"""A checkpoint: one folder of safetensors and JSON files, replaced as a whole or not at all.
+"""Writing a checkpoint: one folder of safetensors and JSON files, replaced atomically.
 
-Nothing is ever unpickled, so a checkpoint from a stranger cannot run code. The files of one write carry its generation
-in their names (`weights-000007.safetensors`, `state-000007.json`), and `manifest.json` says which generation counts.
-Replacing the manifest is the only step that commits: whatever moment a process dies at, the manifest that is there
-names files that are complete. One process at a time may write to a folder, which a lock sees to; any number
-may read it meanwhile.
+Nothing is ever unpickled, so a checkpoint from a stranger cannot run code. The files of one write have its generation
+in their names (`weights-000007.safetensors`, `state-000007.json`), and `manifest.json` names the valid generation.
+Replacing the manifest commits the write: if a process dies at any moment, the manifest still names complete files. A
+lock lets one process at a time write to a folder; any number may read it meanwhile.
 """
 
 import contextlib
@@ -59,17 +58,17 @@ _REMEDIES = {
 def write_checkpoint(
     folder: Path, groups: Mapping[str, Mapping[str, torch.Tensor]], document: Mapping[str, Any]
 ) -> None:
-    """Replace the folder's checkpoint by this one, or leave the last good one untouched.
+    """Replace the folder's checkpoint; on failure, leave the last good one untouched.
 
     Args:
-        folder: made if it does not exist. Files in it that are no part of a checkpoint are left alone.
-        groups: tensors by group ("weights", "replay") and name, each group one file. Any device, strides and sharing.
-        document: what else belongs to the checkpoint, as JSON. Tuples come back as lists.
+        folder: made if it does not exist. Files in it that do not belong to a checkpoint are left alone.
+        groups: tensors by group ("weights", "replay") and name, one file per group. Any device, strides and sharing.
+        document: the other data of the checkpoint, as JSON. Tuples become lists.
 
     Raises:
         ValueError: a group's name, a tensor or a value of the document cannot be stored; nothing was written.
-        CheckpointError: the disk is full or not writable, another process is writing to the folder, or it holds
-            somebody else's manifest.
+        CheckpointError: the disk is full or not writable, another process is writing to the folder, or it holds a
+            foreign manifest.
     """
     contents = {group: _storage_order(group, tensors) for group, tensors in groups.items()}
     headers = {group: _safetensors_header(tensors) for group, tensors in contents.items()}
@@ -101,7 +100,7 @@ def write_checkpoint(
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
             if isinstance(error, FolderInUseError):
-                raise CheckpointError(f"{error} Save again when it has written, or save to another folder.") from error
+                raise CheckpointError(f"{error} Save again when it has finished, or save to another folder.") from error
             if isinstance(error, OSError):
                 needed = sum(sizes) + len(text)
                 raise CheckpointError(_write_failure(folder, error, needed, previous, committed)) from error
@@ -110,11 +109,11 @@ def write_checkpoint(
 
 
 def _storage_order(group: str, tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors with the widest elements first, so that each lies aligned in the file."""
+    """Return the tensors with the widest elements first, so that each is aligned in the file."""
     if not is_group_name(group):
         raise ValueError(
-            f"{group!r} cannot name a group of tensors: a name is lower-case letters, digits and underscores, begins "
-            f"with a letter and is not {STATE!r}, which the document takes. Rename the group."
+            f"{group!r} cannot name a group of tensors: a name has lower-case letters, digits and underscores, begins "
+            f"with a letter and is not {STATE!r}, the document's name. Rename the group."
         )
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_meta:
@@ -134,7 +133,7 @@ def _storage_order(group: str, tensors: Mapping[str, Any]) -> dict[str, torch.Te
 
 
 def _safetensors_header(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """The head of a safetensors file: its length as 8 bytes, then JSON that gives each tensor's place."""
+    """Return the header of a safetensors file: its length in 8 bytes, then JSON with each tensor's offsets."""
     header, offset = {}, 0
     for name, tensor in tensors.items():
         end = offset + _byte_count(tensor)
@@ -159,7 +158,7 @@ def _byte_count(tensor: torch.Tensor) -> int:
 
 
 def _check_json(value: object, path: str) -> None:
-    """Raise a ValueError that names where in the document a value stands that JSON would refuse or change."""
+    """Raise a ValueError for a value that JSON would refuse or change; the message gives its path in the document."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -178,7 +177,7 @@ def _check_json(value: object, path: str) -> None:
 
 
 def _write_file(path: Path, chunks: Iterator[bytes | memoryview], tensors: list[str], started: list[Path]) -> DataFile:
-    """Write a new file and hash it in one pass, note it in ``started``, and return once the bytes are on disk."""
+    """Write and hash a new file in one pass, add it to ``started``, and return when its bytes are on disk."""
     sha256, size = hashlib.sha256(), 0
     with create(path) as file:
         started.append(path)
@@ -192,20 +191,20 @@ def _write_file(path: Path, chunks: Iterator[bytes | memoryview], tensors: list[
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:
-    """Make a generation whose files are on disk the one that counts."""
+    """Make a generation, whose files are on disk, the valid one."""
     with replacing(folder / MANIFEST) as file:
         file.write(manifest_text(manifest, __version__))
         file.flush()
         os.fsync(file.fileno())
-        # The names of the new files must reach the disk before the manifest that mentions them, and both before any
-        # older file goes.
+        # The new file names must reach the disk before the manifest that lists them, and both before the removal of
+        # any older file.
         _sync_directory(folder)
     _sync_directory(folder)
 
 
 def _sync_directory(folder: Path) -> None:
     if os.name == "nt":
-        return  # Windows neither needs nor allows it.
+        return  # Windows neither needs nor allows this.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -220,11 +219,11 @@ def _is_committed(folder: Path, generation: int) -> bool:
     try:
         return read_manifest(folder).generation == generation
     except CheckpointError:
-        return has_checkpoint(folder)  # One that cannot be read now may be the new one: keep its files.
+        return has_checkpoint(folder)  # An unreadable manifest may be the new one: keep its files.
 
 
 def _remove_other_generations(folder: Path, generation: int, groups: Collection[str]) -> None:
-    """Remove what earlier writes left, finished or not; a file that will not go is no reason to fail a good save."""
+    """Remove the files of earlier writes, finished or not; a failed removal does not fail a good save."""
     with contextlib.suppress(OSError):
         for path, group, found in data_files(folder):
             if group in groups and found != generation:
@@ -233,7 +232,7 @@ def _remove_other_generations(folder: Path, generation: int, groups: Collection[
 
 
 def _is_hidden(path: Path) -> bool:
-    """Whether a folder on the way may not be searched, so that nobody can tell whether ``path`` is there."""
+    """Return whether missing permissions on a parent folder hide the existence of ``path``."""
     try:
         os.stat(path)
     except OSError as error:
@@ -244,10 +243,10 @@ def _is_hidden(path: Path) -> bool:
 def _write_failure(folder: Path, error: OSError, needed: int, previous: Manifest | None, committed: bool) -> str:
     if committed:
         return (
-            f"the checkpoint in {folder} is written and reads, but the system could not confirm that it would survive "
-            f"a power cut: {error}. Check the disk and save again."
+            f"the checkpoint in {folder} is written and readable, but the system could not confirm that it would "
+            f"survive a power cut: {error}. Check the disk and save again."
         )
-    # os.path, which answers where a folder may not be searched or a name is too long; Path raises there.
+    # os.path gives False for an inaccessible folder or too long a name, for which Path raises.
     existing = next((path for path in (folder, *folder.absolute().parents) if os.path.isdir(path)), None)
     free = "an unknown number of bytes"
     with contextlib.suppress(OSError):
@@ -255,10 +254,10 @@ def _write_failure(folder: Path, error: OSError, needed: int, previous: Manifest
     if previous is not None:
         standing = f"The last good checkpoint (generation {previous.generation}) stands untouched."
     elif _is_hidden(folder / MANIFEST):
-        standing = "Whether there was an earlier checkpoint cannot be seen."
+        standing = "Whether there was an earlier checkpoint is unknown."
     else:
         standing = "There was no earlier checkpoint."
-    remedy = _REMEDIES.get(error.errno or 0, "Mend the cause, or choose another folder, and save again.")
+    remedy = _REMEDIES.get(error.errno or 0, "Fix the cause, or choose another folder, and save again.")
     return (
         f"cannot write the checkpoint to {folder}: {error}. It needs {needed:,} bytes; {free} are free there. "
         f"{standing} {remedy}"

@@ -1,1 +1,1 @@
-"""Collection: rollouts, worker processes, and the policies that scores are measured against."""
+"""Collection: rollouts, worker processes, and reference policies for scores."""

@@ -1,4 +1,4 @@
-"""The two ends of the normalised score: a random policy and one that is told the task."""
+"""Reference policies: random ones, and an oracle that knows the task. They define the ends of the normalised score."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,9 +34,9 @@ class RandomAgent(MemorylessAgent):
 
 
 class SteadyAgent:
-    """A ``MetaAgent`` that draws one uniform action per episode and holds it, and so gets far from the start.
+    """A ``MetaAgent`` that repeats one uniform action throughout an episode, and so moves far from the start.
 
-    Its memory is the actions held, (task, action_dim).
+    Its memory is each task's action, (task, action_dim).
     """
 
     def __init__(self, action_space: gym.Space[Any]) -> None:
@@ -48,11 +48,11 @@ class SteadyAgent:
         return self._random.act(nothing, None, nothing, rng).action
 
     def act(self, observation: Tensor, memory: Tensor, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
-        """Return the action each task holds."""
+        """Return each task's action of the episode."""
         return ActionChoice(memory)
 
     def observe(self, memory: Tensor, transition: Transitions, active: Tensor) -> Tensor:
-        """Return the memory as it is."""
+        """Return the memory unchanged."""
         return memory
 
     def end_episode(self, memory: Tensor, ended: Tensor, rng: torch.Generator) -> Tensor:
@@ -61,14 +61,14 @@ class SteadyAgent:
 
 
 class OracleAgent(MemorylessAgent):
-    """A ``MetaAgent`` that acts by the family's ``oracle_action``, told every task."""
+    """A ``MetaAgent`` that knows each task and acts by the family's ``oracle_action``."""
 
     def __init__(self, distribution: TaskDistribution, tasks: Sequence[Task]) -> None:
         self.distribution = distribution
         self.tasks = tasks
 
     def act(self, observation: Tensor, memory: None, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
-        """Act as the policy that knows each task."""
+        """Return each task's oracle action."""
         action = self.distribution.oracle_action(self.tasks, observation.numpy())
         assert action is not None
         return ActionChoice(torch.from_numpy(np.asarray(action, np.float32).reshape(len(observation), -1)))

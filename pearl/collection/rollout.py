@@ -1,4 +1,4 @@
-"""The one code path by which agents act: collection, evaluation and deployment."""
+"""Rollouts: the one code path by which agents act in collection, evaluation and deployment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class Trajectories(NamedTuple):
-    """Whole trials of several tasks, padded to the longest; ``mask`` tells transitions from padding."""
+    """Whole trials of several tasks, padded to the longest; ``mask`` is False for padding."""
 
     observation: NDArray[Any]
     """(task, step, observation_dim), float32; uint8 where observations are images"""
@@ -31,7 +31,7 @@ class Trajectories(NamedTuple):
     reward: FloatArray
     """(task, step), the true reward"""
     training_reward: FloatArray
-    """(task, step), what the critic learns from: ``info["training_reward"]`` where the environment gives one"""
+    """(task, step), the critic's reward: ``info["training_reward"]`` if the environment gives one, else ``reward``"""
     next_observation: NDArray[Any]
     """(task, step, observation_dim)"""
     terminated: BoolArray
@@ -43,9 +43,9 @@ class Trajectories(NamedTuple):
     mask: BoolArray
     """(task, step)"""
     extras: dict[str, NDArray[Any]]
-    """What the agent's actions carried along, each (task, step, …)"""
+    """Additional outputs of the agent with each action, such as log-probabilities, each (task, step, …)"""
     success: BoolArray | None = None
-    """(task, step), what ``info["success"]`` or ``info["is_success"]`` said; None where no environment gave one"""
+    """(task, step), ``info["success"]`` or ``info["is_success"]``; None if no environment gave either"""
 
     @property
     def n_transitions(self) -> int:
@@ -53,7 +53,7 @@ class Trajectories(NamedTuple):
         return int(self.mask.sum())
 
     def episode_successes(self, episodes: int) -> BoolArray | None:
-        """Return whether each task's episodes succeeded at any step, (task, episode); None where nothing said so."""
+        """Return whether each task's episodes succeeded at any step, (task, episode); None if success is unknown."""
         if self.success is None:
             return None
         succeeded = np.zeros((len(self.mask), episodes), np.bool_)
@@ -71,16 +71,16 @@ class Trajectories(NamedTuple):
 
 @dataclass
 class StepEvent:
-    """What a step callback is told."""
+    """The argument of a step callback."""
 
     n_active: int
-    """Environment steps this step counts for"""
+    """Number of environment steps that this step counts for"""
     rewards: NDArray[np.float64]
     """(task,)"""
     dones: BoolArray
-    """(task,), an episode ended here by termination or time limit"""
+    """(task,), whether an episode ended here by termination or time limit"""
     active: BoolArray
-    """(task,), whether the task plays; one that is through idles"""
+    """(task,), whether the task still plays; a task whose trial is over idles"""
     terminated: BoolArray
     """(task,)"""
     vector_infos: dict[str, Any]
@@ -88,13 +88,13 @@ class StepEvent:
 
     @property
     def truncated(self) -> BoolArray:
-        """(task,), an episode was cut off here without having terminated."""
+        """(task,), whether an episode was truncated here without termination."""
         return self.dones & ~self.terminated
 
     @cached_property
     def infos(self) -> list[dict[str, Any]]:
         """The info of each task, (task,), empty for a task that idles."""
-        # Not at once: where nobody asks, it would take a third of a point robot's step.
+        # Computed on demand: it takes a third of the time of a point robot's step.
         return by_task(self.vector_infos, self.active)
 
 
@@ -114,27 +114,27 @@ def rollout(
 
     Args:
         envs: one environment per task, in ``AutoresetMode.DISABLED``.
-        agent: decides and remembers.
-        memory: what the agent knows at the start, one row per task.
-        episodes: per task; a task that is through idles uncounted while others play on.
-        seed: seeds the environments' first reset.
+        agent: chooses actions and updates its memory.
+        memory: the agent's memory at the start, one row per task.
+        episodes: episodes per task; a finished task idles, uncounted, while others continue.
+        seed: seed of the environments' first reset.
         rng: the source of the agent's draws.
-        deterministic_from: first episode in which the agent acts deterministically; none where None.
-        on_step: called after each step; False ends the rollout there.
-        labels: names of the tasks for error messages; their numbers where None.
+        deterministic_from: first episode in which the agent acts deterministically; None for no such episode.
+        on_step: called after each step; the rollout ends if it returns False.
+        labels: names of the tasks for error messages; their indices if None.
 
     Returns:
         The trajectories and the agent's memory after them.
 
     Raises:
-        NonFiniteError: a NaN or infinite observation, reward or action; names the task, the step and the value. Or
-            what the agent knows of a task would become so.
-        EnvError: an environment failed, or an info that is read is no number; names the task and the key.
+        NonFiniteError: an observation, reward or action is NaN or infinite; the message names the task, the step and
+            the value. Or an agent's memory of a task would become so.
+        EnvError: an environment failed, or an info value is not a number; the message names the task and the key.
     """
     deterministic_from = episodes if deterministic_from is None else deterministic_from
     space = envs.single_observation_space
     record = _Record(envs.num_envs)
-    # Copied: an environment may hand out the array that it writes the next observation into.
+    # Copied: an environment may reuse the returned array for the next observation.
     observation = torch.from_numpy(observed(space, envs.reset(seed=seed)[0], 0, labels))
     episode = np.zeros(envs.num_envs, np.int64)
     begins = True
@@ -147,7 +147,7 @@ def rollout(
         record.add(step, episode, active, choice)
         ended = step.terminated | step.truncated
         begins, dones = bool(ended.any()), ended & active
-        # Also where only idle tasks' episodes end: agents may draw for all tasks.
+        # Also if only idle tasks' episodes end: agents may draw for all tasks.
         ends = dones if begins else None
         memory = _remember(agent, memory, step.transition, active, ends, rng, record.n_steps, labels)
         observation = step.transition.next_observation
@@ -167,17 +167,17 @@ class _Step(NamedTuple):
     """A step of all tasks together."""
 
     transition: Transitions
-    """What the agent learns of it, each (task, …)"""
+    """The agent's view of the step, each (task, …)"""
     training_reward: FloatArray
     """(task,)"""
     rewards: NDArray[np.float64]
-    """(task,), as the environments gave them"""
+    """(task,), as the environments returned them"""
     terminated: BoolArray
     """(task,)"""
     truncated: BoolArray
     """(task,)"""
     success: BoolArray | None
-    """(task,); None where no environment says"""
+    """(task,); None if no environment reports success"""
     infos: dict[str, Any]
     """The vector environment's info"""
 
@@ -193,11 +193,11 @@ class _Record:
 
     @property
     def n_steps(self) -> int:
-        """Steps of the tasks together so far."""
+        """Number of vector environment steps so far."""
         return len(self._steps)
 
     def add(self, step: _Step, episode: NDArray[np.int64], active: BoolArray, choice: ActionChoice) -> None:
-        """Keep a step of the episodes (task,), of which the active tasks' counts, with what the actions carry along."""
+        """Record a step of the episodes ``episode`` (task,), with the action's extras; only ``active`` tasks count."""
         transition = step.transition
         self._steps.append(
             {
@@ -235,10 +235,10 @@ def _take_step(
     number: int,
     labels: Sequence[object] | None,
 ) -> _Step:
-    """Act in all environments, and check what they return; ``number`` is the step's within the trial."""
+    """Step all environments and check their results; ``number`` is the step's index in the trial, from 1."""
     action = choice.action.numpy(force=True)
     if not is_finite(action):
-        raise NonFiniteError(_of_agent(action, number, labels))
+        raise NonFiniteError(_action_message(action, number, labels))
     actions = env_actions(envs.single_action_space, action)
     next_observation, rewards, terminated, truncated, infos = envs.step(actions)
     reward = _float32(rewards)
@@ -267,7 +267,7 @@ def _remember(
     number: int,
     labels: Sequence[object] | None,
 ) -> MemoryT:
-    """Return the memory after a transition of each active task, and after the ``ends`` (task,) of episodes, if any."""
+    """Return the memory after a transition of each active task, and after the ends (task,) of episodes, if any."""
     try:
         memory = agent.observe(memory, transition, torch.from_numpy(active))
         return memory if ends is None else agent.end_episode(memory, torch.from_numpy(ends), rng)
@@ -280,10 +280,10 @@ def observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequen
     """Return a copy of a vector environment's observations as rows, (task, observation_dim).
 
     Args:
-        space: of one observation.
-        observations: as the environment returned them.
-        step: of the trial, for the error's message.
-        labels: names of the tasks for it; their numbers where None.
+        space: the space of one observation.
+        observations: the observations that the environment returned.
+        step: index of the step in the trial, for the error message.
+        labels: names of the tasks for the error message; their indices if None.
 
     Raises:
         NonFiniteError: a number is not finite in float32.
@@ -298,18 +298,18 @@ def observed(space: gym.Space[Any], observations: Any, step: int, labels: Sequen
 
 
 def _float32(values: NDArray[Any]) -> FloatArray:
-    """Return a copy in single precision, infinite where it overflows, which ``_check_finite`` finds."""
+    """Return a copy in single precision; overflow gives infinity, which ``_check_finite`` detects."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
 def _training_reward(infos: dict[str, Any], reward: FloatArray, labels: Sequence[object] | None) -> FloatArray:
-    """Return what the critic learns from, (task,): the reward where the environment says nothing else."""
+    """Return the critic's reward, (task,): the environment's training reward if it gives one, else ``reward``."""
     numbers = read_numbers(infos, TRAINING_REWARD, len(reward), labels) if infos else None
     return reward if numbers is None else _float32(np.where(numbers.given, numbers.values, reward))
 
 
-def _of_agent(action: FloatArray, step: int, labels: Sequence[object] | None) -> str:
+def _action_message(action: FloatArray, step: int, labels: Sequence[object] | None) -> str:
     row = int(np.nonzero(~np.isfinite(action).all(1))[0][0])
     return (
         f"The agent chose the action {action[row]} for {labelled(row, labels)} at step {step} of the trial. "

@@ -1,7 +1,7 @@
-"""Imported by the server that worker processes are forked from, before it forks.
+"""Signal set-up of the server that worker processes are forked from; the server imports this module before it forks.
 
-The server is started with SIGINT and SIGTERM held back, which its children inherit. `worker_process.work` lets them
-through once it ignores them; a process of anybody else, which the same server forks, gets them as it would expect.
+The server starts with SIGINT and SIGTERM blocked, and its children inherit this. `worker_process.work` unblocks them
+once it ignores them. In any other process that the server forks, this module unblocks them.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""One environment per task, spread over worker processes: for environments whose step costs more than a message."""
+"""One environment per task, in worker processes; for environments whose step takes longer than a message."""
 
 import multiprocessing
 import pickle
@@ -27,17 +27,17 @@ from pearl.tasks.infos import EnvError, merged
 from pearl.tasks.vector_env import checked_reset_mask, prepare
 
 GRACE_S = 5.0
-"""Seconds that workers are given to close their environments before they are killed"""
+"""Seconds that workers have to close their environments before they are killed"""
 
 
 class WorkerError(EnvError):
-    """An environment raised in a worker, a worker died or hangs, or the environments are closed; says whose."""
+    """An environment raised in a worker, a worker died or hangs, or the environments are closed; names the tasks."""
 
 
 class _Worker(NamedTuple):
     number: int
     tasks: dict[int, Task]
-    """By their rows, which are neighbours"""
+    """The tasks by their rows, which are consecutive"""
     process: BaseProcess
     connection: Connection
 
@@ -50,36 +50,36 @@ class _Worker(NamedTuple):
 
 
 _Answer = tuple[Any, list[dict[str, Any]]]
-"""Results of the environments, and the info of each, empty where it was not reset"""
+"""Results of the environments, and the info of each, empty for those not reset"""
 
 
 class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
-    """Environments stepped together in worker processes; else what ``TaskDistribution.make_vec_env`` builds by default.
+    """Like ``TaskVectorEnv``, but the environments run in worker processes.
 
-    The mode is ``AutoresetMode.DISABLED``. Infos come apart as from ``TaskVectorEnv``, without values that cannot be
-    pickled. Workers hold copies of the distribution: what ``make_env`` changes in it does not come back. They are
-    forked from a server that has only imported `pearl`: a fork of this process can deadlock in torch's threads, and a
-    fresh interpreter takes seconds to import torch. As with all of multiprocessing, a script must guard what it runs by
+    The mode is ``AutoresetMode.DISABLED``. Infos are per task as in ``TaskVectorEnv``, without values that cannot be
+    pickled. Workers have copies of the distribution: a change that ``make_env`` makes to it stays in the worker. They
+    are forked from a server that has only imported `pearl`: a fork of this process can deadlock in torch's threads, and
+    a fresh interpreter takes seconds to import torch. As always with multiprocessing, a script must guard its code by
     ``if __name__ == "__main__":``.
 
     Args:
         distribution: builds the environments; it must be picklable.
-        tasks: one environment each, in this order.
-        n_workers: processes, each with a run of neighbouring tasks; no more are started than there are tasks.
-        timeout_s: seconds after which a worker that has not answered counts as hanging, when it builds, resets or steps
-            its environments; none where None. On closing workers have ``GRACE_S`` whatever this says.
+        tasks: one environment per task, in this order.
+        n_workers: number of processes, each with consecutive tasks; at most one process per task is started.
+        timeout_s: seconds after which a worker that does not answer counts as hanging when it builds, resets or steps
+            its environments; None for no limit. Closing always has the limit ``GRACE_S``.
 
     Raises:
         ValueError: there are no tasks or no workers.
         TypeError: the distribution cannot be pickled.
-        WorkerError: an environment cannot be built or is another task's already, or the tasks' spaces differ.
+        WorkerError: an environment cannot be built, two tasks share one, or the tasks' spaces differ.
     """
 
     def __init__(
         self, distribution: TaskDistribution, tasks: Sequence[Task], n_workers: int, *, timeout_s: float | None = None
     ) -> None:
         self._workers: list[_Worker] = []
-        # Not weakref.finalize, which may come after multiprocessing at exit, when that waits for all processes.
+        # Not weakref.finalize: at exit it may run after multiprocessing, which then waits for all processes.
         self._end_workers = Finalize(self, _end, args=(self._workers,), exitpriority=10)
         self._closed_by = "close() was called"
         if n_workers < 1 or not tasks:
@@ -108,15 +108,16 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Args:
             seed: environment i is seeded with ``seed + i``, or with item i of a sequence.
-            options: given to each environment, without the mask.
+            options: options for each environment, without the mask.
 
         Returns:
             The observations of all environments, (task, …), and the infos of those that were reset.
 
         Raises:
-            TypeError: the mask is no array of bool.
-            ValueError: the mask or the seeds have another length, the mask is all False, or the first reset has one.
-            WorkerError: an environment raised, a worker died or hangs, or these are closed. All workers are ended.
+            TypeError: the mask is not an array of bool.
+            ValueError: the length of the mask or the seeds is wrong, the mask is all False, or the first reset has one.
+            WorkerError: an environment raised, a worker died or hangs, or the environments are closed. All workers are
+                ended.
         """
         self._check_open()
         if seed is None or isinstance(seed, int):
@@ -132,7 +133,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 masked = options | {"reset_mask": own} if options and "reset_mask" in options else options
                 parts[worker.number] = (list(seed[worker.rows]), masked)
             elif worker.number not in self._observations:
-                raise ValueError("The first reset must be one of all environments, without a reset_mask.")
+                raise ValueError("The first reset must reset all environments; leave reset_mask out.")
         answers = self._ask("reset", parts)
         self._ended[mask] = False
         return self._merged(answers)
@@ -147,7 +148,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Raises:
             AssertionError: an episode has ended and was not reset, as from ``SyncVectorEnv``; nothing was stepped.
-            ValueError: there are more or fewer actions than environments.
+            ValueError: the number of actions is not the number of environments.
             WorkerError: as from ``reset``.
         """
         self._check_open()
@@ -179,18 +180,18 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             here, there = context.Pipe()
             process = context.Process(target=work, args=(there,), name=f"{NAME_PREFIX}{number}")
             process.start()
-            # While this process holds that end too, the worker's death does not close it.
+            # If this process kept that end open too, the worker's death would not close the connection.
             there.close()
             self._workers.append(_Worker(number, {row: tasks[row] for row in rows.tolist()}, process, here))
 
     def _ask(self, method: str, parts: dict[int, tuple[Any, ...]]) -> dict[int, _Answer]:
-        """Send each worker its part of a call, or nothing where it has none; then await the answers."""
+        """Send each worker in ``parts`` its part of a call, then await the answers."""
         asked = [worker for worker in self._workers if worker.number in parts]
         deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
         answers: dict[int, _Answer] = {}
         with self._closing_on_error():
             for worker in asked:
-                # That a worker is dead, and of what, is told when its answer is awaited.
+                # A worker's death and its cause are reported when its answer is awaited.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     worker.connection.send((method, parts[worker.number]))
             while pending := [worker for worker in asked if worker.number not in answers]:
@@ -212,7 +213,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     def _closing_on_error(self) -> Iterator[None]:
         try:
             yield
-        # Ctrl-C too: an answer that was not read would be taken for the next one.
+        # Also on Ctrl-C: an unread answer would be taken for the next one.
         except BaseException as error:
             self._closed_by = f"{type(error).__name__} {error}"
             self.close()
@@ -228,12 +229,12 @@ class WorkerVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
 
 def _start_server() -> None:
-    """Start the server that workers are forked from, with those signals held back that ask to stop.
+    """Start the server that workers are forked from, with the stop signals blocked.
 
-    It and its workers would else die of them until they come to say that they ignore them. Where the server runs
-    already, this does nothing.
+    Otherwise these signals would kill the server and its workers before they ignore them. Does nothing if the server
+    runs already.
     """
-    # Before the signals are held back: where it starts the tracker, it lets them through again.
+    # Before the signals are blocked: starting the tracker would unblock them.
     resource_tracker.ensure_running()
     held_back = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
@@ -245,10 +246,10 @@ def _start_server() -> None:
 def make_envs(
     distribution: TaskDistribution, tasks: Sequence[Task], workers: int, worker_timeout_s: float | None = None
 ) -> VectorEnv[Any, Any, Any]:
-    """Return one environment per task, stepped together in ``workers`` processes, or in this one where 0.
+    """Return one environment per task, stepped together in ``workers`` processes, or in this process if 0.
 
     Raises:
-        EnvError: an environment cannot be built, has other spaces, or is another task's already.
+        EnvError: an environment cannot be built, its spaces differ from the others', or two tasks share it.
     """
     if workers > 0:
         return WorkerVectorEnv(distribution, tasks, workers, timeout_s=worker_timeout_s)
@@ -259,7 +260,7 @@ def make_envs(
 
 def _pickled(distribution: TaskDistribution) -> bytes:
     try:
-        # Not as multiprocessing pickles: by torch's additions to that, a tensor can be read by one process only.
+        # Not multiprocessing's pickler: torch extends it so that only one process can load a tensor.
         return pickle.dumps(distribution)
     except Exception as error:
         raise TypeError(
@@ -291,7 +292,7 @@ def _joined(space: gym.Space[Any], parts: Sequence[Any]) -> Any:
 def _received(worker: _Worker, method: str) -> _Answer:
     answer: _Answer | Failed | None = None
     with suppress(EOFError, ConnectionResetError):
-        # A dead worker's children may hold its pipe open, so that recv would wait.
+        # A dead worker's children may keep its pipe open, so that recv would wait.
         answer = worker.connection.recv() if worker.connection.poll() else None
     if isinstance(answer, Failed):
         row, text, advice = answer.args
@@ -308,10 +309,10 @@ def _received(worker: _Worker, method: str) -> _Answer:
 
 def _refuse_to_wait(pending: Sequence[_Worker], method: str, timeout_s: float | None) -> None:
     for worker in pending:
-        worker.process.kill()  # It would not end by itself within the grace period.
+        worker.process.kill()  # It would not end within the grace period.
     raise WorkerError(
         f"{'; '.join(map(str, pending))} did not {method} within {timeout_s} s (training.worker_timeout_s); all "
-        "workers were ended. Look for what hangs in these tasks' environments, or allow more time."
+        "workers were ended. Find what hangs in these tasks' environments, or allow more time."
     )
 
 

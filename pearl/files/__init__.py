@@ -1,1 +1,1 @@
-"""Files, written whole and never through a link, read within bounds; and the lock on a folder."""
+"""Atomic and link-safe writing, bounded reading, and the lock on a folder."""

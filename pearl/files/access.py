@@ -1,9 +1,9 @@
-"""Writing and reading files: whole or not at all, and never written through a link.
+"""Writing and reading files: writes are atomic and never follow a link.
 
-A run folder may come from a stranger, and a link in it may lead to any file of its user. Writing therefore goes to a
-new file with a random name, which then replaces the old one: what stood there, a link too, is never opened. Reading
-follows links, because model hubs keep files as links, but it reads regular files alone: a pipe or a device would hold
-up the reader or never end. The folder that a user names may be a link; a folder inside it may not.
+A run folder may come from a stranger, and a link in it may lead to any file of its user. A write therefore goes to a
+new file with a random name, which then replaces the old file or link without opening it. Reading follows links, because
+model hubs store files as links. It accepts regular files only: a pipe or a device could block the reader or never end.
+The folder that a user names may be a link; a folder inside it may not.
 """
 
 import os
@@ -28,21 +28,21 @@ NO_FOLLOW, NO_WAIT, NO_INHERITANCE, BINARY = (
     getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 LARGEST_DOCUMENT = 1 << 28
-"""Bytes of the largest file that is read whole, where the caller sets no limit of its own"""
-_LOCKED_BYTE = 1 << 30  # past any text in the file, which Windows would let nobody read else
+"""Size in bytes of the largest file that is read whole, unless the caller sets a limit"""
+_LOCKED_BYTE = 1 << 30  # beyond the file's text: Windows lets nobody read a locked byte
 _PARTIAL = re.compile(r"\.pearl-[0-9a-f]{32}\.partial")
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 class FileError(OSError):
-    """A file or folder is not of the kind that is read or written there; the message names it and says what to do."""
+    """A file or folder is of the wrong kind; the message names it and the remedy."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content replaces ``path`` at once when the block ends, and is dropped if the block fails.
+    """Give a stream whose content atomically replaces ``path`` at the block's end; if the block fails, it is dropped.
 
-    The folder is made where missing. What killed processes left unfinished in it is removed.
+    A missing folder is made. Unfinished files of killed processes in the folder are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(path.parent)
@@ -52,8 +52,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             if os.name != "nt":
-                os.replace(partial, path)  # Before it is closed, which ends its lock.
-        if os.name == "nt":  # Windows renames no open file.
+                os.replace(partial, path)  # Before the stream is closed, which ends its lock.
+        if os.name == "nt":  # Windows cannot rename an open file.
             os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
@@ -62,52 +62,53 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` in UTF-8; the file appears whole or not at all."""
+    """Write ``text`` in UTF-8, atomically."""
     with replacing(path) as stream:
         stream.write(text.encode())
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a regular file; the copy appears whole or not at all."""
+    """Copy a regular file, atomically."""
     with open_to_read(source) as original, replacing(target) as stream:
         shutil.copyfileobj(original, stream)
 
 
 def create(path: Path) -> IO[bytes]:
-    """Open a file to write that does not exist yet, not even as a link.
+    """Create a new file and open it for writing.
 
     Raises:
-        FileExistsError: it does.
+        FileExistsError: the file, or a link of its name, exists.
     """
-    return open(path, "xb")  # O_EXCL, by which a link counts as a file that exists
+    return open(path, "xb")  # O_EXCL: a link counts as an existing file
 
 
 def append_to(path: Path) -> TextIO:
-    """Open a text file to append to, which is neither a link nor anything else than a file.
+    """Open a regular text file for appending.
 
     Raises:
-        FileError, OSError: it is.
+        FileError: the path is not a regular file.
+        OSError: the path is a link, or the file cannot be opened.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | NO_FOLLOW | NO_WAIT | NO_INHERITANCE)
     return open(_regular(path, descriptor), "a", newline="", encoding="utf-8")
 
 
 def open_to_read(path: Path) -> BufferedReader:
-    """Open a regular file to read, behind links too.
+    """Open a regular file for reading; links are followed.
 
     Raises:
-        FileError: it is a pipe, a device, a socket or a folder.
+        FileError: the path is a pipe, a device, a socket or a folder.
     """
-    # Without waiting: a pipe that nobody writes to would hold up the open itself.
+    # Non-blocking: opening a pipe without a writer would wait.
     descriptor = os.open(path, os.O_RDONLY | NO_WAIT | NO_INHERITANCE | BINARY)
     return open(_regular(path, descriptor), "rb")
 
 
 def read_bytes(path: Path, limit: int = LARGEST_DOCUMENT) -> bytes:
-    """Return what a regular file holds.
+    """Return the content of a regular file.
 
     Raises:
-        FileError: it is no regular file, or larger than ``limit`` bytes.
+        FileError: the path is not a regular file, or the file is larger than ``limit`` bytes.
     """
     with open_to_read(path) as stream:
         content = stream.read(limit + 1)
@@ -120,7 +121,7 @@ def read_text(path: Path, limit: int = LARGEST_DOCUMENT) -> str:
     """Return the text in a regular file.
 
     Raises:
-        FileError: as from ``read_bytes``; it is not UTF-8.
+        FileError: as from ``read_bytes``, or the text is not UTF-8.
     """
     try:
         return read_bytes(path, limit).decode()
@@ -132,17 +133,17 @@ def folder_in(root: Path, name: str) -> Path:
     """Return the path of a folder inside a folder that the user named; it need not exist.
 
     Raises:
-        FileError: it is a link, by which writing would leave the folder.
+        FileError: the path is a link, so that a write would leave the user's folder.
     """
     _refuse_link(root / name)
     return root / name
 
 
 def refuse_links(folder: Path, *, besides: Collection[str] = ()) -> None:
-    """Check that a folder that another library writes to is no link and holds none, but those of the names ``besides``.
+    """Check that a folder that another library writes to is not a link and holds none, except the names ``besides``.
 
     Raises:
-        FileError: it is, or does.
+        FileError: the folder is a link or holds one.
     """
     _refuse_link(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -151,10 +152,10 @@ def refuse_links(folder: Path, *, besides: Collection[str] = ()) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file without waiting; the lock ends when the file is closed, however its process ends.
+    """Lock an open file without waiting; the lock ends when the file is closed or its process ends.
 
     Returns:
-        Whether it is locked now; False where somebody else holds it.
+        True if this call locked the file, False if another process holds the lock.
 
     Raises:
         OSError: the file system has no locks.
@@ -180,7 +181,7 @@ def _refuse_link(path: Path) -> None:
 
 
 def _regular(path: Path, descriptor: int) -> int:
-    """Return the descriptor of a regular file; close that of anything else, and raise."""
+    """Return the descriptor of a regular file; close any other descriptor and raise a ``FileError``."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
@@ -189,21 +190,21 @@ def _regular(path: Path, descriptor: int) -> int:
 
 
 def _unfinished(folder: Path) -> tuple[Path, IO[bytes]]:
-    """Return a new file with a random name, locked for as long as it is open: so others see that it is in use."""
+    """Return a new file with a random name; its lock marks it as in use while it is open."""
     while True:
         path = folder / f".pearl-{uuid4().hex}.partial"
         stream = create(path)
         try:
-            # Somebody may take it for one that was left, before it is locked.
+            # Before the lock, another process may have removed it as an unfinished file.
             if try_lock(stream.fileno()) and os.fstat(stream.fileno()).st_nlink == 1:
                 return path, stream
-        except OSError:  # A file system without locks: there nobody removes it.
+        except OSError:  # On a file system without locks, nobody removes the file.
             return path, stream
         stream.close()
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder."""
+    """Remove the unfinished files that killed writers left in a folder."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _PARTIAL.fullmatch(entry.name):

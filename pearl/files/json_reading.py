@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded in size and depth, without repeated keys and without numbers that are none."""
+"""Strict reading of untrusted JSON: bounded size and depth, no repeated keys, finite numbers only."""
 
 import json
 import math
@@ -10,29 +10,29 @@ from encoders.abbreviation import abbreviated, shortened
 from pearl.files.access import read_bytes
 
 MOST_BYTES = 64 * 2**20
-"""Size of the largest JSON document"""
+"""Maximum size of a JSON document, in bytes"""
 MOST_LEVELS = 50
-"""Levels of objects and lists in each other, at most"""
+"""Maximum nesting depth of objects and lists"""
 LONGEST_NUMBER = 100
-"""Characters of a number, at most"""
+"""Maximum length of a number, in characters"""
 
 
 def read_json_file(path: Path) -> Any:
-    """Read a file as ``parse_json`` reads its content.
+    """Read a JSON file by ``parse_json``.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is too large, or ``parse_json`` refuses it.
+        OSError: the file cannot be read, or is too large.
+        ValueError: as from ``parse_json``.
     """
     return parse_json(read_bytes(path, MOST_BYTES))
 
 
 def parse_json(content: bytes) -> Any:
-    """Read JSON strictly.
+    """Parse JSON strictly.
 
     Raises:
-        ValueError: the content is too large, not UTF-8, no JSON, nested too deeply, repeats a key of an object, or
-            holds a number that is not finite or longer than 100 characters.
+        ValueError: the content is too large, not UTF-8, not JSON or nested too deeply, repeats a key of an object, or
+            holds a number that is not finite or is longer than 100 characters.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES:,} bytes are too large for a JSON document")
@@ -51,10 +51,10 @@ def parse_json(content: bytes) -> Any:
 
 
 def check_depth(value: object) -> None:
-    """Check that a value of objects (dict) and lists or tuples is no deeper than ``parse_json`` reads.
+    """Check that nested dicts, lists and tuples are no deeper than ``parse_json`` accepts.
 
     Raises:
-        ValueError: it is deeper.
+        ValueError: the value is nested too deeply.
     """
     containers, levels = _containers([value]), 0
     while containers:
@@ -78,7 +78,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {abbreviated(key)} stands twice in one object")
+                raise ValueError(f"the key {abbreviated(key)} appears twice in one object")
             seen.add(key)
     return found
 
@@ -101,4 +101,4 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _refuse_depth() -> NoReturn:
-    raise ValueError(f"values lie more than {MOST_LEVELS} levels deep")
+    raise ValueError(f"values are nested more than {MOST_LEVELS} levels deep")

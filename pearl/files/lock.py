@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a folder, which ends with the process that holds it, however that ends."""
+"""A lock on a folder, which allows one writer at a time and ends with the process that holds it."""
 
 import os
 import socket
@@ -18,18 +18,18 @@ _held: set[int] = set()
 
 
 class FolderInUseError(RuntimeError):
-    """Another process, or another object of this one, writes to the folder; the message says which."""
+    """Another process, or another object of this process, holds the folder's lock; the message names it."""
 
 
 class FolderLock:
-    """Holds the lock of a folder that exists, until ``release``, the end of a ``with`` block or of the process.
+    """Holds the lock of an existing folder until ``release``, the end of a ``with`` block or the end of the process.
 
-    The file ``.lock`` in the folder says who holds it. What a killed process leaves of it locks nothing.
+    The file ``.lock`` in the folder names the holder. A ``.lock`` that a killed process left locks nothing.
 
     Raises:
-        FolderInUseError: somebody else holds it.
-        FileError: ``.lock`` is a link or no file.
-        OSError: it cannot be written.
+        FolderInUseError: another process or object holds the lock.
+        FileError: ``.lock`` is a link or not a regular file.
+        OSError: ``.lock`` cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,12 +41,12 @@ class FolderLock:
         _held.add(self._descriptor)
 
     def release(self) -> None:
-        """Give the lock back and remove its file; again, and nothing happens."""
+        """Release the lock and remove its file; further calls do nothing."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None or self._process != os.getpid():  # A fork holds nothing.
             return
         _held.discard(descriptor)
-        # Removed before the lock ends, so that nobody locks a file that is about to go.
+        # Removed before the lock ends, so that nobody locks a file that is about to be removed.
         with suppress(OSError):
             if _is_at(self.path, descriptor):
                 self.path.unlink()
@@ -65,15 +65,15 @@ class FolderLock:
             self.release()
 
     def _locked(self) -> int | None:
-        """Return the descriptor of the locked file, or None where its last holder removed it meanwhile."""
+        """Return the descriptor of the locked file, or None if its last holder has removed it meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | NO_FOLLOW | NO_WAIT | NO_INHERITANCE | BINARY
         if self.path.is_symlink():
-            raise FileError(f"{self.path} is a link, where the lock of the folder belongs; remove it")
+            raise FileError(f"{self.path} is a link, but the folder's lock must be a file; remove it")
         descriptor = os.open(self.path, flags, 0o666)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                raise FileError(f"{self.path} is not a file of its own, as the lock of the folder is; remove it")
+                raise FileError(f"{self.path} is not a file of its own, but the folder's lock must be one; remove it")
             try:
                 if not try_lock(descriptor):
                     raise FolderInUseError(f"{self.path.parent} is in use by {_holder(descriptor)}.")
@@ -106,7 +106,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _forget() -> None:
-    """Close the parent's locks in a fork, so that they end when the parent does."""
+    """Close the parent's locks in a forked process, so that they end with the parent."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

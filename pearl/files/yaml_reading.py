@@ -1,7 +1,7 @@
-"""YAML as settings need it: mappings, lists, texts, numbers, true, false and null, each written out once.
+"""Strict reading of untrusted YAML: mappings, lists, strings, numbers, true, false and null.
 
-A settings file may come from a stranger. What settings have no use for is refused, for it is how a small file takes a
-large memory or means something else than it seems to: aliases, merges, tags, repeated keys, deep nesting.
+A settings file may come from a stranger. Aliases, merges, tags, repeated keys and deep nesting are refused: by them a
+small file could take much memory or hide its meaning, and settings do not need them.
 """
 
 import re
@@ -15,31 +15,31 @@ from encoders.settings import INTEGERS
 from pearl.files.json_reading import LONGEST_NUMBER
 
 MOST_BYTES = 100_000
-"""Size of the largest settings file"""
+"""Maximum size of a settings file, in bytes"""
 MOST_LEVELS = 20
-"""Levels of mappings and lists in each other, at most"""
+"""Maximum nesting depth of mappings and lists"""
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {
     f"{_TAG}int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"),
     f"{_TAG}float": re.compile(r"[-+]?(?:\d[\d_]*\.[\d_]*|\.\d+)(?:e[-+]?\d+)?$|[-+]?\.(?:inf|nan)$", re.IGNORECASE),
 }
-"""How numbers are written: in the decimal system alone"""
+"""Patterns of numbers: decimal and hexadecimal integers, decimal floats"""
 
 
 class YAMLError(ValueError):
-    """A text is no YAML, or YAML that settings have no use for."""
+    """A text is not YAML, or uses a feature of YAML that is refused here."""
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Read YAML text as plain data; None where it is empty.
+    """Parse YAML text into plain data; None if the text is empty.
 
     Args:
         text: one document.
-        source: names the text in errors.
+        source: name of the text, for errors.
 
     Raises:
-        YAMLError: the text is too large, no valid YAML, or holds what settings have no use for. The message names
-            ``source`` and the line.
+        YAMLError: the text is too large, is not valid YAML, or uses a refused feature. The message names ``source`` and
+            the line.
     """
     if len(text) > MOST_BYTES:
         raise YAMLError(f"{source} is too large for a settings file, which has at most {MOST_BYTES:,} bytes.")
@@ -62,7 +62,7 @@ class _Refusal(Exception):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    # Without dates, a value such as 2020-99-99 is a text like any other. So are 010 and 1:30, which PyYAML reads as
+    # There are no dates: a value such as 2020-99-99 is a string. So are 010 and 1:30, which PyYAML would read as
     # numbers to the base 8 and 60.
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own name)
         first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
@@ -82,7 +82,9 @@ class _PlainLoader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             _refuse(event.start_mark, f"tags ({shortened(event.tag, 30)}) are not read. Leave the tag out.")
         if self._levels == MOST_LEVELS:
-            _refuse(event.start_mark, f"values lie more than {MOST_LEVELS} levels deep. Settings need no more than 5.")
+            _refuse(
+                event.start_mark, f"values are nested more than {MOST_LEVELS} levels deep; settings need at most 5."
+            )
         self._levels += 1
         try:
             return super().compose_node(parent, index)
@@ -98,7 +100,7 @@ class _PlainLoader(yaml.SafeLoader):
             if isinstance(key, Hashable) and key in lines:
                 _refuse(
                     key_node.start_mark,
-                    f"the key {abbreviated(key)} stands in line {lines[key]} already. Keep one of the two.",
+                    f"the key {abbreviated(key)} is already in line {lines[key]}. Keep one of the two.",
                 )
             if isinstance(key, Hashable):
                 lines[key] = key_node.start_mark.line + 1
@@ -107,7 +109,7 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         number = self._number(node, super().construct_yaml_int)
         if not -INTEGERS <= number < INTEGERS:
-            _refuse(node.start_mark, f"{shortened(node.value, 30)} is beyond the whole numbers of 64 bits.")
+            _refuse(node.start_mark, f"{shortened(node.value, 30)} is outside the range of 64-bit integers.")
         return int(number)
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:

@@ -1,7 +1,7 @@
 """Figures of meta-training, adaptation and posteriors: pure functions from arrays to PNG (and GIF) files.
 
-Every function returns the path it wrote. A file appears whole or not at all, its folder is made where it is missing,
-and neither pyplot's state nor the caller's rcParams change. A measurement that is not finite leaves a gap.
+Every function returns the path that it wrote. It writes the whole file or nothing, and makes a missing folder. It
+leaves pyplot's state and the caller's rcParams unchanged. A value that is not finite leaves a gap.
 """
 
 from pearl.plots.comparison import comparison

@@ -1,4 +1,4 @@
-"""What enters a figure, checked: shapes, order, and values that are not finite."""
+"""Checks of a figure's arguments: shapes, order, and values that are not finite."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ FloatArray = NDArray[np.float64]
 
 
 def as_array(name: str, values: ArrayLike, dims: Sequence[str]) -> FloatArray:
-    """Values as float64 of shape `dims`, with NaN for whatever is not finite.
+    """Return values as float64 of shape `dims`, with NaN for each value that is not finite.
 
     Args:
         name: the argument's name, for the message.
@@ -34,10 +34,10 @@ def as_array(name: str, values: ArrayLike, dims: Sequence[str]) -> FloatArray:
 
 
 def as_increasing(name: str, values: ArrayLike, dim: str) -> FloatArray:
-    """Values of shape (dim,), finite and never decreasing.
+    """Return values of shape (dim,) that are finite and never decrease.
 
     Raises:
-        ValueError: they are not.
+        ValueError: a value is not finite, or smaller than the one before.
     """
     array = as_array(name, values, (dim,))
     if np.isnan(array).any() or (np.diff(array) < 0).any():
@@ -46,10 +46,10 @@ def as_increasing(name: str, values: ArrayLike, dim: str) -> FloatArray:
 
 
 def check_references(references: Mapping[str, float]) -> None:
-    """Make sure that every reference value can be drawn.
+    """Check that every reference value can be drawn.
 
     Raises:
-        ValueError: one of them is not finite.
+        ValueError: a reference is not finite.
     """
     for label, value in references.items():
         if not np.isfinite(value):

@@ -1,4 +1,4 @@
-"""Several algorithms beside each other: at test time, over meta-training, task by task, and against one of them."""
+"""Comparison of several algorithms: at test time, over meta-training, per task, and against a baseline."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from pearl.plots.style import DASHES, INK, MUTED, PALETTE, SHADE, add_header, pn
 
 COLOURS = (*PALETTE, "#8A5A2B", "#8F9A1F", "#B3005E", "#005F60")
 LEGEND_COLUMNS = 4
-"""As many names as long as "rl2-1000000-steps" as the picture is wide"""
+"""Number of names as long as "rl2-1000000-steps" that fit into the picture's width"""
 LOGARITHMIC_FROM = 5
-"""How much longer the longest training is than the shortest where environment steps are drawn on a logarithmic axis"""
+"""Ratio of the longest to the shortest training above which the axis of environment steps is logarithmic"""
 
 NO_REFERENCES: Mapping[str, float] = MappingProxyType({})
 
@@ -34,33 +34,33 @@ class Estimate(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What is drawn of an algorithm."""
+    """Data of one algorithm in a comparison."""
 
     episodes: Estimate
-    """Value of each episode at test time, (episode,) each"""
+    """Value of each episode at test time; its arrays are (episode,)"""
     curves: Sequence[tuple[ArrayLike, ArrayLike]]
-    """Of each run: environment steps and the last episode's value at each evaluation, (evaluation,) each"""
+    """One pair per run: environment steps and the last episode's value at each evaluation, (evaluation,) each"""
     profile: Estimate
-    """Share of runs and tasks whose last episode is above each threshold, (threshold,) each"""
+    """Share of runs and tasks whose last episode is above each threshold; its arrays are (threshold,)"""
     improvement: Estimate | None
-    """Probability of being better than the baseline on a task; None of the baseline, and where nothing is known"""
+    """Probability of being better than the baseline on a task; None for the baseline, and if it is unknown"""
 
 
 Dashes = Literal["solid"] | tuple[int, tuple[float, ...]]
 
 
 class Look(NamedTuple):
-    """How an algorithm is drawn, the same in all pictures."""
+    """Colour and dashes of an algorithm's lines, the same in all pictures."""
 
     colour: str
     dashes: Dashes
 
 
 def looks(algorithms: Sequence[str]) -> dict[str, Look]:
-    """Return a look for each algorithm; algorithms that join later change none. Lines are dashed when colours run out.
+    """Return a look for each algorithm. Lines are dashed when colours run out.
 
     Args:
-        algorithms: all that there are, new ones last.
+        algorithms: all algorithms. Append new ones, so that the others keep their looks.
     """
     dashes: tuple[Dashes, ...] = ("solid", *DASHES)
     return {
@@ -85,14 +85,14 @@ def comparison(
 
     Args:
         path: the PNG file to write.
-        algorithms: what is drawn of each by its name.
-        baseline: which of them the others are compared with.
-        looks: how each is drawn.
-        thresholds: of the profiles, (threshold,); never decreasing.
-        title: what is compared.
-        value_name: what the values are.
-        exploration_episodes: how many exploration episodes come first at test time.
-        references: value by name, drawn as dashed lines over episodes and environment steps.
+        algorithms: the data of each algorithm by its name.
+        baseline: name of the algorithm that the others are compared with.
+        looks: the look of each algorithm.
+        thresholds: thresholds of the profiles, (threshold,); never decreasing.
+        title: the figure's title.
+        value_name: name of the values, for the axes.
+        exploration_episodes: number of exploration episodes at the start of a trial at test time.
+        references: values by name, drawn as dashed lines over episodes and environment steps.
 
     Raises:
         ValueError: the baseline or a look is missing, a shape is wrong, steps or thresholds decrease, a reference is
@@ -241,7 +241,7 @@ def _checked(name: str, estimate: Estimate, dim: str) -> tuple[FloatArray, Float
 
 
 def _limits(values: FloatArray) -> tuple[float, float]:
-    """Limits that show where learning ends up: the lowest few values are cut off."""
+    """Return limits that show the end of learning; the lowest few values are cut off."""
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0

@@ -1,4 +1,4 @@
-"""Returns and scores: over environment steps, and over the episodes of a trial."""
+"""Curves of returns and scores over environment steps, and over the episodes of a trial."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -49,9 +49,9 @@ def learning_curve(
         score: (evaluation,); NaN leaves a gap.
         score_low: the interval's lower end, (evaluation,).
         score_high: the interval's upper end, (evaluation,).
-        label: what was trained.
-        reference_lines: value by name, drawn as dashed lines.
-        value_name: what the score is, for the axis.
+        label: name of the run.
+        reference_lines: values by name, drawn as dashed lines.
+        value_name: name of the score, for the axis.
         wall_s: seconds since training began at each evaluation, (evaluation,); a second axis on top shows them.
 
     Raises:
@@ -99,17 +99,17 @@ def learning_curves(
     reference_lines: Mapping[str, float] = NO_REFERENCES,
     value_name: str = "normalised score",
 ) -> Path:
-    """Draw several runs, one thin line per seed and a thick one for the mean of the runs that share a label.
+    """Draw several runs: a thin line per seed, and a thick line for the mean of the runs that share a label.
 
-    The mean is taken over the environment steps that all those runs reached, after linear interpolation onto their
-    common grid. A run without any finite score has no line and no say in the mean; the subtitle counts such runs.
+    The mean covers the environment steps that all these runs reached, after linear interpolation onto their common
+    grid. A run without any finite score is not drawn and not in the mean; the subtitle counts such runs.
 
     Args:
         path: the PNG file to write.
         runs: (label, environment steps (evaluation,), score (evaluation,)); give the seeds of one algorithm one label.
-        title: what is compared.
-        reference_lines: value by name, drawn as dashed lines.
-        value_name: what the score is, for the axis.
+        title: the figure's title.
+        reference_lines: values by name, drawn as dashed lines.
+        value_name: name of the score, for the axis.
 
     Raises:
         ValueError: there is no run, a shape is wrong, steps decrease, a reference is not finite, or the seeds of one
@@ -173,10 +173,10 @@ def return_by_episode(
     Args:
         path: the PNG file to write.
         returns: undiscounted return, (task, episode); NaN for an episode that was not played.
-        exploration_episodes: how many exploration episodes come first; `returns[:, exploration_episodes:]` are
+        exploration_episodes: number of exploration episodes at the start; `returns[:, exploration_episodes:]` are
             played after adaptation. From 0 to the number of episodes.
-        references: return by name, such as a random policy's and that of one told the goal; drawn as dashed lines.
-        title: what is shown.
+        references: returns by name, such as those of a random policy and an oracle; drawn as dashed lines.
+        title: the figure's title.
         by_gradient: whether the agent adapts by gradient steps.
 
     Raises:
@@ -210,7 +210,7 @@ def return_by_episode(
 
 
 def finish_episode_axis(axes: Axes, n_episodes: int, name: str, *, first: int) -> None:
-    """An x-axis that counts episodes from `first` to `n_episodes`, whole numbers only."""
+    """Make an x-axis that counts episodes from `first` to `n_episodes`, with whole numbers only."""
     axes.set_xlim(first - 0.5, n_episodes + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")
@@ -270,7 +270,7 @@ def _add_wall_axis(axes: Axes, steps: FloatArray, wall: FloatArray) -> None:
 
 
 def mean_of_seeds(label: str, seeds: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
-    """The common grid of the seeds' environment steps, and their mean score on it; both (grid,)."""
+    """Return the common grid of the seeds' environment steps and their mean score on it, both (grid,)."""
     known = [
         (steps[np.isfinite(scores)], scores[np.isfinite(scores)])
         for steps, scores in seeds

@@ -1,4 +1,4 @@
-"""Frames to a film."""
+"""Animations of rendered frames."""
 
 import os
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from PIL import Image
 from pearl.files.access import replacing
 from pearl.plots.style import with_suffix
 
-FASTEST_FPS = 50  # viewers slow a GIF down whose frames last less than 20 ms
+FASTEST_FPS = 50  # viewers slow down a GIF whose frames last less than 20 ms
 
 
 def animation(path_gif: str | os.PathLike[str], frames: Sequence[NDArray[np.uint8]], *, fps: float = 12) -> Path:
-    """Write rendered frames as a GIF that repeats for ever.
+    """Write rendered frames as a GIF that loops forever.
 
     Args:
         path_gif: the GIF file to write.
         frames: images, each uint8 of the same shape (height, width, 3).
-        fps: frames per second, above 0 and at most 50. A GIF counts in hundredths of a second, so this is approximate.
+        fps: frames per second, above 0 and at most 50. It is approximate: a GIF counts in hundredths of a second.
 
     Raises:
-        ValueError: there is no frame, a frame is no such image, their shapes differ, or `fps` is out of range.
+        ValueError: there is no frame, a frame is not such an image, the shapes differ, or `fps` is out of range.
     """
     target = with_suffix(path_gif, ".gif")
     if not len(frames):
@@ -45,7 +45,7 @@ def animation(path_gif: str | os.PathLike[str], frames: Sequence[NDArray[np.uint
 
 
 def _with_one_palette(images: Sequence[Image.Image]) -> list[Image.Image]:
-    """The images with one palette for all of them: colours chosen frame by frame would flicker."""
+    """Return the images with one common palette: a palette per frame would flicker."""
     chosen = images[:: max(1, len(images) // 8)]
     width, height = images[0].size
     sheet = Image.new("RGB", (width, height * len(chosen)))

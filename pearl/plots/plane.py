@@ -1,4 +1,4 @@
-"""Paths in the plane, episode by episode: how an agent looks for a goal, and then goes there."""
+"""Paths of an agent in the plane, episode by episode."""
 
 import os
 from collections.abc import Sequence
@@ -42,17 +42,15 @@ def trajectories(
 ) -> Path:
     """Draw the paths of an agent, one panel per task, each episode darker than the one before.
 
-    One task with all its exploration episodes shows how an agent explores before it has found the goal.
-
     Args:
         path: the PNG file to write.
         positions: for each task, for each episode, the positions visited, (step + 1, 2).
         goals: (task, 2).
-        goal_radius: the distance within which the goal counts as reached, drawn as a disc; None where there is none.
+        goal_radius: the distance within which the goal counts as reached, drawn as a disc; None for no disc.
         half_circle: draw the upper half circle around the origin on which the goals lie, at their mean distance.
         titles: a title for each panel.
         title: the figure's title.
-        unit: the positions' unit, for the axes; empty where there is none.
+        unit: the positions' unit, for the axes; empty for none.
 
     Raises:
         ValueError: a shape is wrong, or `positions`, `goals` and `titles` disagree on the number of tasks.
@@ -95,10 +93,10 @@ def trajectories(
 
 
 def as_paths(name: str, episodes: Sequence[ArrayLike]) -> list[FloatArray]:
-    """The paths of one task's episodes, each (step + 1, 2), checked.
+    """Return the paths of one task's episodes, each (step + 1, 2).
 
     Raises:
-        ValueError: there is no episode, or one has another shape.
+        ValueError: there is no episode, or a path has another shape.
     """
     if len(episodes) == 0:
         raise ValueError(f"{name} is empty: give the positions of at least one episode, (step + 1, 2)")
@@ -106,7 +104,7 @@ def as_paths(name: str, episodes: Sequence[ArrayLike]) -> list[FloatArray]:
 
 
 def half_circle_through(goals: FloatArray) -> FloatArray:
-    """The upper half circle around the origin at the mean distance of goals (task, 2), as points (point, 2)."""
+    """Return the upper half circle around the origin, (point, 2), at the mean distance of the goals, (task, 2)."""
     angles = np.linspace(0.0, np.pi, 181)
     distances = np.hypot(goals[:, 0], goals[:, 1])
     known = distances[np.isfinite(distances)]
@@ -116,7 +114,7 @@ def half_circle_through(goals: FloatArray) -> FloatArray:
 def plane_limits(
     paths: Sequence[FloatArray], goals: FloatArray, goal_radius: float | None, circle: FloatArray | None
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The limits of x and y, with room around every path, goal disc and half circle."""
+    """Return the limits of x and y, with a margin around every path, goal disc and half circle."""
     radius = goal_radius or 0.0
     points = np.concatenate([*paths, goals - radius, goals + radius, *([] if circle is None else [circle])])
     points = points[np.isfinite(points).all(1)]
@@ -124,14 +122,14 @@ def plane_limits(
         points = np.zeros((1, 2))
     low, high = points.min(0), points.max(0)
     margin = 0.06 * float((high - low).max()) or 1.0
-    # A path along one axis alone would otherwise get a panel as flat as a line.
+    # Otherwise a path along one axis would get a panel as flat as a line.
     short = np.maximum(0.0, 0.4 * (high - low).max() - (high - low)) / 2
     low, high = low - margin - short, high + margin + short
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 
 
 def height_over_width(limits: tuple[tuple[float, float], tuple[float, float]]) -> float:
-    """The shape of the plane within these limits."""
+    """Return the ratio of height to width of the plane within these limits."""
     (left, right), (bottom, top) = limits
     return (top - bottom) / (right - left)
 
@@ -159,14 +157,14 @@ def draw_paths(
 
 
 def position_label(axis: str, unit: str) -> str:
-    """The label of axis x or y."""
+    """Return the label of axis x or y."""
     return f"{axis} position ({unit})" if unit else f"{axis} position"
 
 
 def add_episode_key(figure: FigureBase, axes: Sequence[Axes], n_episodes: int, *, columns: int) -> None:
-    """Beneath a figure of paths, say what the marks and the colours mean, in so many columns.
+    """Add a legend of the marks and colours beneath a figure of paths, in up to `columns` columns.
 
-    Episodes are named one by one, or by a colour bar where they are more than 8.
+    Each episode has an entry; more than 8 episodes share a colour bar.
     """
     handles = [Line2D([], [], label="start", **_START), Line2D([], [], label="goal", **_GOAL)]
     if n_episodes > MOST_LEGEND_ENTRIES:

@@ -1,4 +1,4 @@
-"""What the posterior q(z | c) says about the task, and how its spread shrinks as transitions come in."""
+"""Figures of the posterior q(z | c): its means by task, and its spread by the number of transitions seen."""
 
 import os
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ def posterior_means(
     Args:
         path: the PNG file to write.
         means: posterior mean after adaptation, (task, latent).
-        task_values: what tells the tasks apart, (task,) or (task, value); a panel for each of up to 6 values.
-        task_value_name: a name, or one for each value, with the unit.
-        title: what is shown.
+        task_values: parameters of the tasks, (task,) or (task, value); each of up to 6 values has a panel.
+        task_value_name: a name, or one name for each value, with the unit.
+        title: the figure's title.
 
     Raises:
         ValueError: a shape is wrong, a mean is not finite, or names and values differ in number.
@@ -68,21 +68,24 @@ def posterior_means(
             if strip:
                 axes.set_ylabel(names[index])
             else:
-                # Distances in z mean the same along both components.
+                # Distances in z have the same scale along both components.
                 axes.set_aspect("equal", adjustable="datalim")
                 axes.set_ylabel(_component_name(2, explained) if index % columns == 0 else "")
-        what = "z has one dimension"
+        shown = "z has one dimension"
         if not strip:
-            what = f"two principal components of the {points.shape[1]}-dimensional z, with their share of variance"
-        add_header(figure, title, f"one dot per task ({n_tasks}); {what}")
+            shown = f"two principal components of the {points.shape[1]}-dimensional z, with their share of variance"
+        add_header(figure, title, f"one dot per task ({n_tasks}); {shown}")
     return Path(path)
 
 
 def principal_components(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Points (task, latent) in their first two principal components, (task, 2), and the variance each explains, (2,).
+    """Project points (task, latent) onto their first two principal components.
 
-    The variance explained is NaN where there is none to explain. A component's largest loading is positive, so that
-    the same points always fall on the same side.
+    A component's largest loading is positive, so that the same points always fall on the same side.
+
+    Returns:
+        The coordinates, (task, 2), and the share of variance that each component explains, (2,), NaN if the points
+        have no variance.
     """
     centred = points - points.mean(0)
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
@@ -105,15 +108,15 @@ def posterior_spread(
     error_name: str = "error",
     title: str = "Posterior spread against transitions seen",
 ) -> Path:
-    """Draw how the posterior narrows as context comes in: median and interquartile range over tasks.
+    """Draw the posterior's spread against the context's length: median and interquartile range over tasks.
 
     Args:
         path: the PNG file to write.
         transitions_seen: transitions in the context, (n,); never decreasing.
         stddev: posterior standard deviation, (task, n) or (task, n, latent); the mean over dimensions is drawn.
-        error: how far the posterior mean is from the truth, (task, n), drawn beneath; None for no such panel.
-        error_name: what the error measures, for the axis.
-        title: what is shown.
+        error: error of the posterior mean, (task, n), drawn in a panel beneath; None for no such panel.
+        error_name: name of the error, for the axis.
+        title: the figure's title.
 
     Raises:
         ValueError: a shape is wrong, or `transitions_seen` decreases.
@@ -185,7 +188,7 @@ def _draw_quartiles(axes: Axes, seen: FloatArray, values: FloatArray, colour: st
 
 
 def _scale_transitions(axes: Axes, seen: FloatArray) -> None:
-    """A logarithmic axis where counts span more than a factor of 50, linear below the first so that 0 has a place."""
+    """Make the axis logarithmic, and linear below the first count, if counts span more than a factor of 50."""
     positive = seen[seen > 0]
     if positive.size and positive[-1] > 50 * positive[0]:
         axes.set_xscale("symlog", linthresh=float(positive[0]), linscale=0.5)

@@ -1,4 +1,4 @@
-"""What learning a task from nothing costs, beside an agent that adapts to it."""
+"""Learning curves of agents trained from scratch on one task each, compared with an adapted agent."""
 
 import os
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ def specialist_curves(
     steps_to_adapted: float | None = None,
     references: Mapping[str, float] = NO_REFERENCES,
 ) -> Path:
-    """Draw learners that begin each test task from nothing: every task faintly, their mean, and the adapted agent.
+    """Draw agents trained from scratch on one test task each: every task faintly, their mean, and the adapted agent.
 
     Args:
         path: the PNG file to write.
         steps: environment steps in each test task at each evaluation, (evaluation,); never decreasing.
         returns: (task, evaluation); NaN leaves a gap.
-        adapted: the adapted agent's mean return on the same tasks, a dashed line from where it has it.
-        adapted_steps: environment steps in each test task that the agent adapted for.
-        title: what is compared.
-        name: what learns from nothing.
-        steps_to_adapted: steps at which the specialists' mean reaches the adapted agent, marked; None where never.
-        references: return by name, drawn as dashed lines.
+        adapted: the adapted agent's mean return on the same tasks, a dashed line from the end of adaptation.
+        adapted_steps: environment steps that the agent adapted for in each test task.
+        title: the figure's title.
+        name: name of the agents trained from scratch.
+        steps_to_adapted: steps at which the specialists' mean reaches the adapted agent, marked; None if never.
+        references: returns by name, drawn as dashed lines.
 
     Raises:
         ValueError: a shape is wrong, steps decrease, or a value that is drawn as a line is not finite.
@@ -66,7 +66,7 @@ def specialist_curves(
 
 
 def _draw_adapted(axes: Axes, adapted: float, adapted_steps: float, reached: float | None) -> None:
-    """The adapted agent: a dot where it is done exploring, a line from there, and where the mean meets that line."""
+    """Draw the adapted agent: a dot at the end of adaptation, a line from there, and the crossing with the mean."""
     right = axes.get_xlim()[1]
     axes.plot([adapted_steps, right], [adapted, adapted], color=PALETTE[1], linewidth=1.8, dashes=(5, 2), zorder=5)
     axes.plot(adapted_steps, adapted, color=PALETTE[1], marker="o", markersize=8, zorder=6)

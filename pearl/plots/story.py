@@ -1,4 +1,4 @@
-"""One adaptation, told in one figure: where the agent went, what it earned, and what it came to believe."""
+"""One adaptation in one figure: the agent's paths, its returns and its posterior."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -57,17 +57,17 @@ def adaptation_story(
     Args:
         path: the PNG file to write.
         returns: undiscounted return, (episode,).
-        means: posterior mean, (episode + 1, latent); row 0 is the prior, row k the posterior after k episodes. None,
-            as ``stddev``, where the agent has no posterior.
+        means: posterior mean, (episode + 1, latent); row 0 is the prior, row k the posterior after k episodes. None
+            (like ``stddev``) if the agent has no posterior.
         stddev: posterior standard deviation, of the same shape.
-        title: the task and who adapts to it.
-        subtitle: how it adapts.
+        title: the task and the agent.
+        subtitle: the way of adaptation.
         positions: for each episode the positions visited, (step + 1, 2); None for tasks that are not in the plane.
         goal: (2,), needed with `positions`.
-        goal_radius: the distance within which the goal counts as reached; None where there is none.
+        goal_radius: the distance within which the goal counts as reached; None for no disc.
         half_circle: draw the upper half circle around the origin on which goals lie, through this goal.
-        references: return by name, drawn as dashed lines.
-        unit: the positions' unit; empty where there is none.
+        references: returns by name, drawn as dashed lines.
+        unit: the positions' unit; empty for none.
 
     Raises:
         ValueError: a shape is wrong, a reference is not finite, or `positions` come without `goal`, or `means` without
@@ -88,7 +88,7 @@ def adaptation_story(
     circle = half_circle_through(checked_goal[None]) if half_circle else None
     limits = plane_limits(paths, checked_goal[None], goal_radius, circle)
     shape = height_over_width(limits)
-    # A wide plane gets more of the width, and the figure no more height than the plane or the two panels need.
+    # A wide plane gets more of the width. The figure is no higher than the plane or the two panels need.
     left, right = (1.35, 1.0) if shape < 0.8 else (1.15, 1.0)
     with png(path, height=float(np.clip(WIDTH * left / (left + right) * shape + 1.9, 5.2, 6.4))) as figure:
         layout = figure.add_gridspec(1, 2, width_ratios=[left, right])
@@ -96,7 +96,7 @@ def adaptation_story(
         axes = plane.subplots()
         draw_paths(axes, paths, checked_goal, len(paths), goal_radius, circle)
         axes.set(xlim=limits[0], ylim=limits[1], xlabel=position_label("x", unit), ylabel=position_label("y", unit))
-        axes.set_title("Where it went")
+        axes.set_title("Paths")
         add_episode_key(plane, [axes], len(paths), columns=4)
         _draw_gains(gains, earned, posterior, references)
         add_header(figure, title, subtitle)
@@ -107,7 +107,7 @@ def _checked_posterior(
     means: ArrayLike | None, stddev: ArrayLike | None, episodes: int
 ) -> tuple[FloatArray, FloatArray] | None:
     if (means is None) != (stddev is None):
-        raise ValueError("means and stddev belong together: give both, or neither where there is no posterior")
+        raise ValueError("means and stddev belong together: give both, or neither for an agent without a posterior")
     if means is None or stddev is None:
         return None
     mean = as_array("means", means, (str(episodes + 1), "latent"))

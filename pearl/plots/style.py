@@ -1,4 +1,4 @@
-"""The look that all figures share, and how a figure becomes a file."""
+"""Common style of the figures, and their output as files."""
 
 import os
 import textwrap
@@ -59,9 +59,9 @@ STYLE = {
 
 @contextmanager
 def png(path: str | os.PathLike[str], *, height: float) -> Iterator[Figure]:
-    """A blank figure, 1200 pixels wide and `height` inches high, that is written to `path` when the block ends.
+    """Give a blank figure, 1200 pixels wide and `height` inches high; write it to `path` when the block ends.
 
-    The block runs under this module's style alone: whatever the caller's rcParams say, before and after.
+    The block uses this module's style alone; the caller's rcParams have no effect and do not change.
 
     Raises:
         ValueError: `path` does not end in ".png".
@@ -76,10 +76,10 @@ def png(path: str | os.PathLike[str], *, height: float) -> Iterator[Figure]:
 
 
 def with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
-    """`path`, which must end in `suffix`.
+    """Return `path`, which must end in `suffix`.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the path has another suffix.
     """
     target = Path(path)
     if target.suffix.lower() != suffix:
@@ -88,7 +88,7 @@ def with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
 
 
 def add_header(figure: Figure, title: str, subtitle: str = "") -> None:
-    """A bold title with a quiet subtitle beneath, flush left; everything else is laid out below them."""
+    """Add a bold title with a subtitle beneath, flush left; everything else is laid out below them."""
     height = figure.get_size_inches()[1] * 72
     cursor = 8.0
     for text, size, weight, colour, columns in (
@@ -113,7 +113,7 @@ def add_header(figure: Figure, title: str, subtitle: str = "") -> None:
 
 
 def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Write (value, text, colour) beside the right edge, each at its value's height and moved where two would touch.
+    """Write (value, text, colour) right of the axes, at the value's height, moved apart where labels would overlap.
 
     The axes' limits must be final.
     """
@@ -141,7 +141,7 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 
 
 def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Ascending heights, moved up and then down so that neighbours stand at least `gap` apart and none above 1."""
+    """Return ascending heights, moved so that neighbours are at least `gap` apart and none is above 1."""
     spread = heights.copy()
     for index in range(1, len(spread)):
         spread[index] = max(spread[index], spread[index - 1] + gap)
@@ -152,29 +152,29 @@ def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
 
 
 def draw_references(axes: Axes, references: Mapping[str, float]) -> list[tuple[float, str, str]]:
-    """Draw a quiet dashed line at each reference value; returns what `label_right` takes."""
+    """Draw a thin dashed line at each reference value; return the labels for `label_right`."""
     for index, value in enumerate(references.values()):
         axes.axhline(value, color=MUTED, linewidth=1.2, linestyle=DASHES[index % len(DASHES)], zorder=1.5)
     return [(value, label, MUTED) for label, value in references.items()]
 
 
 def say_if_empty(axes: Axes, values: np.ndarray) -> None:
-    """Write "no finite value" across axes that have nothing to show."""
+    """Write "no finite value" across the axes if no value is finite."""
     if not np.isfinite(values).any():
         axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
 def episode_colours(n_episodes: int) -> list[tuple[float, float, float, float]]:
-    """A colour for each episode, from light (the first) to dark (the last)."""
+    """Return a colour for each episode, from light (the first) to dark (the last)."""
     return [EPISODES(1.0 if n_episodes == 1 else index / (n_episodes - 1)) for index in range(n_episodes)]
 
 
 def lone(values: np.ndarray) -> list[int]:
-    """Where a value stands between two gaps, and a line alone would not show it."""
+    """Return the indices of values between two gaps, which a line alone would not show."""
     known = np.pad(np.isfinite(values), 1)
     return np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
 
 
 def marked(values: np.ndarray) -> list[int]:
-    """Where to put dots: everywhere if they can be told apart, else on lone values."""
+    """Return the indices of values to mark with dots: all values if they are few, else the lone ones."""
     return list(range(len(values))) if len(values) <= MOST_MARKERS else lone(values)

@@ -1,4 +1,4 @@
-"""Variants of a setting beside the plain one."""
+"""Learning curves of variants of a setting, compared with the plain setting."""
 
 import os
 import textwrap
@@ -26,10 +26,10 @@ def variant_curves(
 
     Args:
         path: the PNG file to write.
-        curves: every variant's seeds by its name, the plain one's included.
+        curves: the seeds of every variant by its name, including the plain setting.
         plain: name of the plain setting.
-        title: what was trained.
-        value_name: what the values are.
+        title: the figure's title.
+        value_name: name of the values, for the axes.
 
     Raises:
         ValueError: the plain setting or its variants are missing, a shape is wrong, steps decrease, or the seeds of a
@@ -73,7 +73,7 @@ def _checked(name: str, env_steps: ArrayLike, values: ArrayLike) -> tuple[FloatA
 
 
 def _limits(values: Sequence[FloatArray]) -> tuple[float, float]:
-    """Limits that show where learning ends up: a low start, or a single collapse, is cut off."""
+    """Return limits that show the end of learning; a low start or a single collapse is cut off."""
     everything = np.concatenate(values)
     low, high = float(np.nanquantile(everything, 0.08)), float(np.nanmax(everything))
     margin = 0.06 * (high - low) or 1.0

@@ -1,1 +1,1 @@
-"""The process that runs: its output, signals, threads, and start."""
+"""The running process: its output, signals, threads and garbage collection."""

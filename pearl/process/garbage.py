@@ -1,4 +1,4 @@
-"""Python's search for garbage, put off while there is none to be found."""
+"""Pauses of Python's garbage collection."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Search for no garbage within the block.
+    """Pause garbage collection within the block.
 
-    An import makes objects by the hundred thousand, and all of them stay: going through them again and again takes
-    about a tenth of the time that importing torch and `pearl` takes.
+    An import makes hundreds of thousands of objects, none of which is garbage. Scanning them repeatedly takes about a
+    tenth of the time of importing torch and `pearl`.
     """
     was_enabled = gc.isenabled()
     gc.disable()

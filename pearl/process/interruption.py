@@ -11,12 +11,12 @@ from pearl.process.output import say_in_signal_handler
 
 @contextmanager
 def stop_on_signal(wish: Callable[[], str]) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM within into a wish to stop, and say so at once; a second one acts as usual.
+    """Turn the first SIGINT or SIGTERM in the block into a request to stop, and print it; a second one acts as usual.
 
     Args:
-        wish: takes note of the wish, and returns what follows from it.
+        wish: records the request, and returns the message to print.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone.
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only.
         yield
         return
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

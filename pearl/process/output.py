@@ -1,4 +1,4 @@
-"""Output of scripts, which outlives a console that is closed, full, or without the letters."""
+"""Robust output of scripts: it survives a closed console, a full disk and a limited encoding."""
 
 import codecs
 import io
@@ -29,38 +29,38 @@ _PLAIN = {
 
 
 def make_console(*, stderr: bool = False) -> "Console":
-    """Return a console that prints text as it is: brackets in a path are no markup, ``:x:`` is no emoji."""
-    from rich.console import Console  # Worker processes do without.
+    """Return a console that prints text unchanged: brackets are not markup, ``:x:`` is not an emoji."""
+    from rich.console import Console  # Worker processes do not need it.
 
     return Console(stderr=stderr, markup=False, emoji=False)
 
 
 def protect_output() -> None:
-    """Let this process outlive its output: for scripts and worker processes, not for libraries.
+    """Make this process survive failures of its output; for scripts and worker processes, not for libraries.
 
-    What stdout and stderr cannot encode is replaced. What cannot be written (a closed pipe, a terminal that is gone, a
-    full disk) is dropped. A descriptor of the three that the process was started without leads to nowhere, else the
-    next file to be opened would get its number, and with it all that is printed.
+    Characters that stdout and stderr cannot encode are replaced. Text that cannot be written (closed pipe, lost
+    terminal, full disk) is dropped. A missing standard descriptor is opened on the null device: otherwise the next file
+    opened would get its number and receive the output.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # open takes the lowest free number, this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # open returns the lowest free number, this one
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
             stream = open(number, "w", closefd=False)  # noqa: SIM115  (for as long as the process lives)
-        if isinstance(stream, io.TextIOWrapper) and _has_file(stream):  # Not what a notebook or a test has put there.
+        if isinstance(stream, io.TextIOWrapper) and _has_file(stream):  # Skips the replacement of a notebook or a test.
             setattr(sys, name, _protected(stream))
 
 
 @contextmanager
 def warn_on_failure(what: str) -> Iterator[None]:
-    """Turn a failure within into a line on stderr; for additions to a result that is on disk already.
+    """Turn an error in the block into a warning on stderr; for additions to a result that is already on disk.
 
     Args:
-        what: says what is missing then, such as "the picture was not drawn".
+        what: the consequence, such as "the picture was not drawn".
     """
     try:
         yield
@@ -70,21 +70,21 @@ def warn_on_failure(what: str) -> Iterator[None]:
 
 
 def warn(message: str) -> None:
-    """Print a line on stderr; nothing where that cannot be written."""
+    """Print a line on stderr; do nothing if stderr cannot be written to."""
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
 
 
 def brief(error: BaseException) -> str:
-    """Return an error's type and its message on one line, cut where it is long."""
+    """Return an error's type and message on one line, shortened if long."""
     message = textwrap.shorten(str(error), _BRIEF, placeholder=" ...")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def say_in_signal_handler(message: str) -> None:
-    """Print a line on the terminal, or on stderr where there is none.
+    """Print a line on the terminal, or on stderr if there is no terminal.
 
-    It passes by Python's streams: a signal may come while they are being written to, and they cannot be entered twice.
+    It bypasses Python's streams, which are not reentrant: a signal may arrive during a write to them.
     """
     descriptor = next((number for number in (2, 1) if os.isatty(number)), 2)
     with suppress(OSError):
@@ -92,10 +92,10 @@ def say_in_signal_handler(message: str) -> None:
 
 
 class _Lossy(io.RawIOBase):
-    """Writes to a stream's file, and drops what that does not take."""
+    """Writes to a stream's file; drops data that the file does not accept."""
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
-        self._stream = stream  # which would close the file if it were collected
+        self._stream = stream  # Kept: its garbage collection would close the file.
         self._raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         self.name = stream.name
 

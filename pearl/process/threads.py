@@ -1,14 +1,14 @@
-"""How many threads a process computes with: for scripts to set, which is why importing the library sets nothing."""
+"""Number of compute threads; only scripts set it, importing the library does not."""
 
 import threadpoolctl
 import torch
 
 
 def use_threads(count: int) -> None:
-    """Let PyTorch and NumPy's products use ``count`` threads each.
+    """Let PyTorch and NumPy's BLAS use ``count`` threads each.
 
     Raises:
-        ValueError: fewer than one.
+        ValueError: ``count`` is below 1.
     """
     if count < 1:
         raise ValueError(f"threads must be at least 1, got {count}.")

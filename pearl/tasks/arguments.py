@@ -1,4 +1,4 @@
-"""Checks of the task distributions and task lists that users give: each says what was given and what to give."""
+"""Checks of the task distributions and task lists that a user passes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,19 +10,22 @@ from pearl.tasks.registry import make
 
 
 def check_distribution(value: object, name: str, wanted: str = "a task distribution") -> TaskDistribution:
-    """Return ``value``, which has to be a task distribution.
+    """Return ``value`` if it is a task distribution.
 
     Args:
-        value: what was given.
-        name: of the argument, for the error.
-        wanted: what the argument takes, for the error.
+        value: the argument.
+        name: the argument's name, for the error.
+        wanted: the values that the argument accepts, for the error.
 
     Raises:
-        TypeError: it is something else: its class, an environment, a function, a family's name.
+        TypeError: ``value`` is something else, such as a class, an environment or a family's name.
     """
     if isinstance(value, TaskDistribution):
         return value
-    remedy = "Write a class that inherits from pearl.TaskDistribution: sample draws tasks, make_env builds one's."
+    remedy = (
+        "Write a class that inherits from pearl.TaskDistribution: sample draws tasks, make_env builds the environment "
+        "of a task."
+    )
     if isinstance(value, type) and issubclass(value, TaskDistribution):
         remedy = f"Give an instance of it: {value.__name__}()."
     elif isinstance(value, str):
@@ -33,11 +36,11 @@ def check_distribution(value: object, name: str, wanted: str = "a task distribut
 
 
 def family_of(family: str | TaskDistribution) -> TaskDistribution:
-    """Return the task distribution of that name, or the one that was given.
+    """Return the task distribution of that name, or the given one.
 
     Raises:
-        UnknownFamilyError: no family of this name.
-        TypeError: it is neither a name nor a task distribution.
+        UnknownFamilyError: no family has this name.
+        TypeError: ``family`` is neither a name nor a task distribution.
     """
     if isinstance(family, str):
         return make(family)
@@ -45,15 +48,15 @@ def family_of(family: str | TaskDistribution) -> TaskDistribution:
 
 
 def check_tasks(value: object, name: str) -> list[Task]:
-    """Return ``value``, which has to be some tasks, as a list.
+    """Return the tasks in ``value`` as a list.
 
     Args:
-        value: what was given.
-        name: of the argument, for the error.
+        value: the argument.
+        name: the argument's name, for the error.
 
     Raises:
-        TypeError: it is no list, or an item is no task.
-        ValueError: it is empty.
+        TypeError: ``value`` is not a list, or an item is not a task.
+        ValueError: the list is empty.
     """
     if isinstance(value, Task | Mapping | str) or not isinstance(value, Iterable):
         remedy = f"Put it into a list: [{'task' if isinstance(value, Task) else 'pearl.Task({...})'}]."
@@ -66,12 +69,12 @@ def check_tasks(value: object, name: str) -> list[Task]:
             )
             raise TypeError(f"{name}[{index}] must be a pearl.Task, got {described(task)}. {remedy}")
     if not tasks:
-        raise ValueError(f"{name} must hold one task or more, got none.")
+        raise ValueError(f"{name} must hold at least one task, got none.")
     return tasks
 
 
 def described(value: object) -> str:
-    """Return what a value is, for an error that says what was given."""
+    """Return a short description of a value for an error message."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if value is None or isinstance(value, str | bool | int | float):

@@ -1,4 +1,4 @@
-"""Tasks and the distributions they are drawn from."""
+"""Tasks and task distributions."""
 
 import difflib
 import json
@@ -23,10 +23,10 @@ class Task:
 
     Args:
         params: parameter names and values, for example ``{"velocity": 1.3}`` or ``{"goal": [0.3, -0.7]}``.
-            Lists are held as tuples, and cannot be changed either.
+            Lists are stored as tuples, so that a task is immutable.
 
     Raises:
-        TypeError: a parameter is not a JSON value (convert numpy values with ``.tolist()``), or a name is no string.
+        TypeError: a parameter is not a JSON value (convert numpy values with ``.tolist()``), or a name is not a string.
         ValueError: a parameter is NaN or infinite.
     """
 
@@ -60,7 +60,7 @@ class Task:
 
 
 def _check_names(value: Any, params: Any) -> None:
-    """JSON has no other names than strings, and would turn a 1 into "1"."""
+    """Refuse names that are not strings: JSON would turn 1 into "1"."""
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
@@ -93,14 +93,15 @@ def _hashable(value: Any) -> Any:
 
 
 def parse_task(text: str, *, like: Task) -> Task:
-    """Read a task from ``name=value`` pairs separated by spaces, a list's items by commas: ``goal=0.3,-0.7``.
+    """Parse a task from ``name=value`` pairs separated by spaces; commas separate list items: ``goal=0.3,-0.7``.
 
     Args:
-        text: one or more pairs; parameters that are not given are taken from ``like``.
-        like: a task of the same family, whose parameters say what names and shapes there are.
+        text: one or more pairs; ``like`` gives the parameters that the text leaves out.
+        like: a task of the same family, which defines the names and shapes.
 
     Raises:
-        ValueError: an unknown name (the nearest is named), no number, or the wrong number of items.
+        ValueError: a name is unknown (the message suggests the nearest), a value is not a number, or a list has the
+            wrong length.
     """
     params = like.to_json()
     for pair in text.split():
@@ -143,11 +144,11 @@ def _short(value: Any) -> str:
 
 
 class Plane(NamedTuple):
-    """Where a task is played, for pictures: positions are the observation's first two numbers."""
+    """The plane that a task's robot moves in, for pictures; the observation begins with the robot's position."""
 
     goal: tuple[float, float]
     goal_radius: float | None = None
-    """Distance within which the goal counts as reached; None where nothing changes there"""
+    """Distance within which the goal counts as reached; None if the reward has no such threshold"""
     half_circle: bool = False
     """Whether the family's goals lie on the unit half circle"""
 
@@ -155,26 +156,26 @@ class Plane(NamedTuple):
 class TaskDistribution(ABC):
     """A distribution p(T) over tasks that share one observation and one action space.
 
-    A user's own problem needs the two abstract methods; everything else has a default.
+    A subclass defines the two abstract methods; all other methods have a default.
     """
 
     name: str = ""
-    """Name shown in tables and file names; the class name where empty."""
+    """Name shown in tables and file names; the class name if empty."""
 
     same_tasks: bool = False
-    """Whether the test tasks are the training tasks, in families of a handful; evaluations then say so."""
+    """Whether the test tasks are the training tasks, as in families of a few tasks; evaluations report it."""
 
     simulators: tuple[str, ...] = ()
-    """Installed distributions, such as mujoco, whose version is recorded with every result, since physics differ."""
+    """Installed packages, such as mujoco, whose versions are recorded with every result: physics differs by version."""
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         """Draw ``n`` tasks; the same generator state gives the same tasks."""
 
     def split(self, n_train: int, n_test: int, rng: np.random.Generator) -> tuple[list[Task], list[Task]]:
-        """Draw training and test tasks apart; the same where ``same_tasks``.
+        """Draw the training tasks and the test tasks; they are the same tasks if ``same_tasks``.
 
-        Override it where test tasks come from another set than training tasks (Meta-World's ML10).
+        Override this method if test tasks come from a different set than training tasks (Meta-World's ML10).
         """
         if self.same_tasks:
             drawn = self.sample(max(n_train, n_test), rng)
@@ -184,23 +185,23 @@ class TaskDistribution(ABC):
 
     @abstractmethod
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Build a new environment of ``task``, which shares nothing with other tasks', with its time limit applied."""
+        """Build a new environment of ``task`` with its time limit; it shares no state with another environment."""
 
     def make_vec_env(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         """Build one environment per task, stepped together, in ``AutoresetMode.DISABLED``.
 
-        A sub-environment resets alone through ``reset(options={"reset_mask": mask})``, mask (task,) bool. Override it
-        where the dynamics can be written for all tasks at once.
+        ``reset(options={"reset_mask": mask})`` with mask (task,) bool resets only the environments in the mask.
+        Override this method to compute the dynamics of all tasks at once.
 
         Raises:
-            EnvError: an environment cannot be built, has other spaces, or is another task's already.
+            EnvError: an environment cannot be built, its spaces differ from the others', or two tasks share it.
         """
         return TaskVectorEnv(self.make_env, tasks)
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the actions of a policy that is told the task, or None where no such policy is known.
+        """Return the actions of a policy that knows the task, or None if the family has no such policy.
 
-        It is the upper end of the normalised score.
+        The return of this policy is the upper end of the normalised score.
 
         Args:
             tasks: one task per row.
@@ -212,7 +213,7 @@ class TaskDistribution(ABC):
         return None
 
     def plane(self, task: Task) -> Plane | None:
-        """Return where ``task`` is played, for families whose robot moves in a plane; None for others."""
+        """Return the plane of ``task`` if its robot moves in a plane, else None."""
         return None
 
     def relabel(
@@ -222,7 +223,7 @@ class TaskDistribution(ABC):
         action: NDArray[np.float32],
         next_observation: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Compute the rewards that other tasks would have given for transitions, or None where that is not possible.
+        """Compute the rewards of transitions under other tasks, or return None if that is not possible.
 
         Only for families whose tasks differ in reward alone (hindsight relabelling, Wan et al. 2021).
 
@@ -233,11 +234,11 @@ class TaskDistribution(ABC):
             next_observation: (task, step, observation_dim).
 
         Returns:
-            The true reward and the training reward (the same where the family has no other), each (task, step).
+            The true reward and the training reward (equal if the family has only one), each (task, step).
         """
         return None
 
 
 def family_name(distribution: TaskDistribution) -> str:
-    """Return the name of a family: the one it was registered under, else its class's."""
+    """Return the registered name of a family, or its class name if it is not registered."""
     return distribution.name or type(distribution).__name__

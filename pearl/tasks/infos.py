@@ -1,4 +1,4 @@
-"""Infos of environments that are stepped together: kept apart by task, and the few that are read, as numbers."""
+"""Info dictionaries of vector environments: one per task, and arrays of the values that collection uses."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from encoders.abbreviation import abbreviated
 
 EACH = "each"
-"""Key under which a vector environment hands out one info dictionary per task, as the environments returned them"""
+"""Key of the list of info dictionaries, one per task, as the environments returned them"""
 TRAINING_REWARD = "training_reward"
 SUCCESSES = ("is_success", "success")
-"""Keys that tell success; of a task that gives both the last one counts"""
+"""Keys of the success flag; if a task gives both, the last one counts"""
 READ = (TRAINING_REWARD, *SUCCESSES)
-"""Keys that collection reads; nothing else in an info has an effect"""
+"""Keys that collection uses; other keys have no effect"""
 
 
 class EnvError(RuntimeError):
-    """An environment failed, or returned what cannot be used; the message names its task.
+    """An environment failed or returned an invalid value; the message names its task.
 
     Args:
-        message: what happened.
-        row: the task's number among those that are stepped together; None where it is not known.
+        message: the error message.
+        row: the task's index in the vector environment; None if unknown.
     """
 
     def __init__(self, message: str, row: int | None = None) -> None:
@@ -32,7 +32,7 @@ class EnvError(RuntimeError):
 
 
 class Numbers(NamedTuple):
-    """Numbers that infos hold under one key."""
+    """The values of one info key as numbers."""
 
     values: NDArray[Any]
     """(task,)"""
@@ -41,22 +41,22 @@ class Numbers(NamedTuple):
 
 
 def labelled(row: int, labels: Sequence[object] | None, first_row: int = 0) -> str:
-    """Return a task's number among those stepped together, with its label where there is one."""
+    """Return a task's index in the vector environment, with its label if it has one."""
     return f"task {row}" if labels is None else f"task {row} ({labels[row - first_row]})"
 
 
 def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, first_row: int = 0) -> dict[str, Any]:
-    """Return a vector environment's info: all infos under ``EACH``, and the numbers that are read as float arrays.
+    """Merge infos into a vector environment's info: the list under ``EACH``, and a float array per key in ``READ``.
 
-    Gymnasium merges infos into arrays of the first value's type, so that values depend on their order.
+    Gymnasium's own merge gives an array the type of its first value, so that the values depend on the tasks' order.
 
     Args:
-        each: one info per task, empty where it has none.
-        labels: the tasks.
-        first_row: number of the first task.
+        each: one info per task, empty for a task without one.
+        labels: the tasks, for error messages.
+        first_row: index of the first task.
 
     Raises:
-        EnvError: a value that is read is no number; names task and key.
+        EnvError: a value under a key in ``READ`` is not a number; the message names the task and the key.
     """
     infos: dict[str, Any] = {EACH: each}
     if not any(each):
@@ -75,10 +75,10 @@ def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, f
 
 
 def number(value: Any, name: str, row: int, labels: Sequence[object] | None, first_row: int = 0) -> float:
-    """Return the number that one task's info holds under ``name``.
+    """Return the number under ``name`` in one task's info.
 
     Raises:
-        EnvError: it is no number; names task and key.
+        EnvError: the value is not a number; the message names the task and the key.
     """
     if type(value) is float:
         return value
@@ -86,17 +86,17 @@ def number(value: Any, name: str, row: int, labels: Sequence[object] | None, fir
         shape = f" of the shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
         raise EnvError(
             f"info[{name!r}] of {labelled(row, labels, first_row)} must be one number, got {abbreviated(value)} "
-            f"({type(value).__name__}{shape}). Leave the key out where there is nothing to tell.",
+            f"({type(value).__name__}{shape}). Leave the key out if there is no value.",
             row,
         )
     return float(np.asarray(value))
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is one number or truth value."""
+    """Return whether a value is a single number or boolean."""
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):  # Lists of uneven lengths, and objects that are no arrays.
+    except (TypeError, ValueError):  # Ragged lists, and objects that NumPy cannot convert.
         return False
     return array.ndim == 0 and array.dtype.kind in "biuf"
 
@@ -104,16 +104,16 @@ def is_number(value: Any) -> bool:
 def read_numbers(
     infos: dict[str, Any], name: str, n_tasks: int, labels: Sequence[object] | None = None
 ) -> Numbers | None:
-    """Return the numbers that a vector environment's info holds under ``name``, or None where it has no such key.
+    """Return the numbers under ``name`` in a vector environment's info, or None if it lacks the key.
 
     Args:
-        infos: of any vector environment; ``infos["_name"]``, (task,) bool, says which tasks give it, all where absent.
+        infos: the info; the mask ``infos["_name"]``, (task,) bool, marks the tasks that give a value, all if absent.
         name: the key.
-        n_tasks: how many tasks there are.
-        labels: the tasks.
+        n_tasks: number of tasks.
+        labels: the tasks, for error messages.
 
     Raises:
-        EnvError: it is not (task,), or a task's value is no number.
+        EnvError: the array is not (task,), or a task's value is not a number.
     """
     if name not in infos:
         return None
@@ -134,7 +134,7 @@ def read_numbers(
 def read_success(
     infos: dict[str, Any], n_tasks: int, labels: Sequence[object] | None = None
 ) -> NDArray[np.bool_] | None:
-    """Return which tasks' infos tell success, (task,); None where none says anything.
+    """Return whether each task succeeded, (task,); None if no info has a success key.
 
     Raises:
         EnvError: as from ``read_numbers``.
@@ -149,11 +149,11 @@ def read_success(
 
 
 def by_task(infos: dict[str, Any], active: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Return a vector environment's info as one dictionary per task, empty for tasks that are not active, (task,)."""
+    """Split a vector environment's info into one dictionary per task, empty for tasks outside ``active``, (task,)."""
     playing, each = active.tolist(), infos.get(EACH)
     if not (isinstance(each, list) and len(each) == len(playing)):
         return _split(infos, playing)
-    # What a wrapper around the environments has added.
+    # Entries that a wrapper around the vector environment added.
     others = {name: value for name, value in infos.items() if name != EACH and str(name).removeprefix("_") not in READ}
     if not others:
         return [info if own else {} for info, own in zip(each, playing, strict=True)]
@@ -182,9 +182,9 @@ def _split(infos: dict[str, Any], playing: list[bool]) -> list[dict[str, Any]]:
 
 
 def keep_numbers(envs: VectorEnv[Any, Any, Any]) -> None:
-    """Let Gymnasium's own vector environments merge the numbers that are read as floats, whatever a task's type is.
+    """Make Gymnasium's own vector environments merge the keys in ``READ`` as floats.
 
-    They make arrays of the first value's type: after a 0, a 0.75 would be cut to 0.
+    They give an array the type of its first value: after an integer 0, a 0.75 would be truncated to 0.
     """
     if isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv):
         base: Any = envs.unwrapped

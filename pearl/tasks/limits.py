@@ -1,4 +1,4 @@
-"""Time limits of environments, asked in one way wherever they count."""
+"""Time limits of environments."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ _NUMBERS = (int, float, np.integer, np.floating)
 
 
 def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
-    """Return the steps after which an environment truncates, or None where nothing tells.
+    """Return the number of steps after which an environment truncates, or None if it is unknown.
 
-    The shortest of ``spec.max_episode_steps`` and the ``TimeLimit`` wrappers at any depth counts. Without these, it is
+    It is the minimum of ``spec.max_episode_steps`` and the ``TimeLimit`` wrappers at any depth. Without these, it is
     the attribute ``max_episode_steps`` or ``_max_episode_steps`` of the environment or of one of its wrappers.
     """
     limits = [] if env.spec is None else [env.spec.max_episode_steps]
@@ -20,15 +20,15 @@ def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
     layer: Any = env
     while layer is not None:
         if isinstance(layer, gym.wrappers.TimeLimit):
-            # One around an environment that is not registered, or around a shorter one, appears in no spec.
+            # The spec lacks a wrapper around an unregistered environment, or around a shorter time limit.
             limits.append(layer._max_episode_steps)
         else:
             attributes += [getattr(layer, name, None) for name in _ATTRIBUTES]
         layer = layer.env if isinstance(layer, gym.Wrapper) else None
-    for told in (limits, attributes):
+    for candidates in (limits, attributes):
         counts = [
             int(limit)
-            for limit in told
+            for limit in candidates
             if isinstance(limit, _NUMBERS) and not isinstance(limit, bool) and limit > 0 and float(limit).is_integer()
         ]
         if counts:
@@ -37,14 +37,14 @@ def own_time_limit(env: gym.Env[Any, Any]) -> int | None:
 
 
 def time_limit(env: gym.Env[Any, Any], whose: str) -> int:
-    """Return the steps after which an environment truncates.
+    """Return the number of steps after which an environment truncates.
 
     Args:
         env: the environment.
-        whose: begins the error's sentence, for example "The environment of task (goal=3) has".
+        whose: start of the error message, for example "The environment of task (goal=3) has".
 
     Raises:
-        ValueError: it has no time limit.
+        ValueError: the environment has no time limit.
     """
     limit = own_time_limit(env)
     if limit is None:

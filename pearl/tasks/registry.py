@@ -44,17 +44,17 @@ def register_pattern(
     *,
     example: str,
 ) -> None:
-    """Make many families of one kind available, each by its name, with one line for all of them in listings.
+    """Make several families of one kind available by their names; listings show one line for all of them.
 
     Args:
-        pattern: what listings show, for example ``ml1-<task>-v3``; no name of a family.
+        pattern: the name in listings, for example ``ml1-<task>-v3``; not the name of a family.
         factory: builds the distribution from a family's name.
         members: the families' names.
         description: one line for listings.
-        example: the member whose preset serves those that have none of their own.
+        example: the member whose preset is the default for members without a preset.
 
     Raises:
-        ValueError: a name is taken, or the example is no member.
+        ValueError: a name is taken, or the example is not a member.
     """
     for name in (pattern, *members):
         _check_free(name)
@@ -73,7 +73,7 @@ def _pattern_of(name: str) -> _Pattern | None:
 
 
 def preset_sharer(name: str) -> str | None:
-    """Return the family whose preset serves ``name`` where it has none of its own, or None."""
+    """Return the family whose preset is the default for ``name``, or None if ``name`` belongs to no pattern."""
     pattern = _pattern_of(name)
     return None if pattern is None else pattern.example
 
@@ -83,7 +83,7 @@ def make(name: str) -> TaskDistribution:
 
     Raises:
         UnknownFamilyError: no such family; the message names the nearest ones.
-        TypeError: what is registered under the name builds no task distribution.
+        TypeError: the registered factory does not return a task distribution.
     """
     pattern = _pattern_of(name)
     if name in _FAMILIES:
@@ -147,8 +147,8 @@ def find(name: str) -> TaskDistribution:
 class FamilyListing(Mapping[str, str]):
     """One-line descriptions by family.
 
-    Iterating gives the lines of a listing: every family, but for families of a pattern the pattern alone. Looking up,
-    and ``in``, take the name of any family that ``make`` builds.
+    Iteration yields the entries of a listing: each single family, and each pattern once. Lookup and ``in`` accept the
+    name of any family that ``make`` builds.
     """
 
     def __init__(self) -> None:

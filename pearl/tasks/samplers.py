@@ -1,4 +1,4 @@
-"""Where the values of a varied parameter come from."""
+"""Distributions of a task's parameters."""
 
 import json
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Draws one parameter of a task; any object with this method will do."""
+    """Protocol of an object that draws one parameter of a task."""
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw one JSON value; the same generator state gives the same value."""
@@ -23,7 +23,7 @@ class Uniform:
 
     Raises:
         TypeError: a bound is not a number.
-        ValueError: the bounds are not finite, or low is not under high.
+        ValueError: the bounds are not finite, or low is not below high.
     """
 
     low: float
@@ -43,7 +43,7 @@ class LogUniform:
 
     Raises:
         TypeError: a bound is not a number.
-        ValueError: the bounds are not finite and positive, or low is not under high.
+        ValueError: the bounds are not finite and positive, or low is not below high.
     """
 
     low: float
@@ -57,7 +57,7 @@ class LogUniform:
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value."""
         value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-        # The logarithm's rounding may lead just outside.
+        # Rounding may move the value just outside the bounds.
         return float(min(max(value, self.low), self.high))
 
 
@@ -69,7 +69,7 @@ class Categorical:
         values: JSON values; lists for parameters that are arrays.
 
     Raises:
-        TypeError: the values are no sequence, or one is not a JSON value.
+        TypeError: the values are not a sequence, or one is not a JSON value.
         ValueError: there are no values, or one is NaN or infinite.
     """
 
@@ -98,13 +98,13 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Scale:
-    """Factors for the environment's own value, which a task multiplies by the draw; arrays as a whole.
+    """Factors that multiply the environment's own value; one factor scales a whole array.
 
     Args:
         sampler: draws the factors, numbers.
 
     Raises:
-        TypeError: not a sampler, or a scale itself.
+        TypeError: the argument is not a sampler, or is itself a ``Scale``.
     """
 
     sampler: Sampler
@@ -117,7 +117,7 @@ class Scale:
         """Draw one factor.
 
         Raises:
-            TypeError: the sampler drew no number.
+            TypeError: the sampler drew something other than a number.
         """
         factor = self.sampler.sample(rng)
         if isinstance(factor, bool) or not isinstance(factor, int | float):
@@ -126,7 +126,7 @@ class Scale:
 
 
 def is_sampler(value: Any) -> bool:
-    """Return whether tasks can draw a parameter from ``value``; a class in place of its instance cannot."""
+    """Return whether ``value`` is an instance of a sampler; a sampler's class is not."""
     return isinstance(value, Sampler) and not isinstance(value, type)
 
 

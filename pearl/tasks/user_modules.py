@@ -1,4 +1,4 @@
-"""Modules of a user's, whose code may raise anything."""
+"""Import of a user's modules, whose code may raise any exception."""
 
 import importlib
 import sys
@@ -12,17 +12,17 @@ BuiltT = TypeVar("BuiltT")
 
 
 class UserModuleError(ImportError):
-    """A module of a user's does not exist, or its code failed."""
+    """A user's module does not exist, or its code failed."""
 
 
 def import_user_module(name: str) -> ModuleType:
     """Import a module by its dotted name.
 
     Raises:
-        UserModuleError: there is no such module, or importing it fails; says where.
+        UserModuleError: there is no such module, or its import fails; the message names the file and line.
     """
     if name.endswith(".py"):
-        raise UserModuleError(f"{name!r} is a file's name; a module's has no .py.")
+        raise UserModuleError(f"{name!r} is a file name; a module name has no .py.")
     if not name or any(not part.isidentifier() for part in name.split(".")):
         raise UserModuleError(f"{name!r} is no module's name.")
     try:
@@ -38,18 +38,18 @@ def import_user_module(name: str) -> ModuleType:
 
 
 def without_failure(build: Callable[[], BuiltT], failed: str) -> BuiltT:
-    """Return what a user's code builds.
+    """Run a user's code and return its result.
 
     Args:
         build: runs the code.
-        failed: begins the error.
+        failed: start of the error message.
 
     Raises:
-        UserModuleError: the code raised something; says what and where.
+        UserModuleError: the code raised an exception; the message names it and its place.
     """
     try:
         return build()
-    except (Exception, SystemExit) as error:  # SystemExit: a script that is no module calls sys.exit, or argparse does.
+    except (Exception, SystemExit) as error:  # SystemExit: the import of a script may call sys.exit or argparse.
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
         where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""

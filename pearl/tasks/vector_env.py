@@ -18,29 +18,29 @@ from pearl.tasks.infos import EnvError, keep_numbers, labelled, merged
 SHARING_REMEDY = (
     "Tasks are stepped side by side: build a new environment, with a simulator of its own, in each call of make_env."
 )
-"""Ends the error of two tasks that share an environment"""
+"""Remedy in the error about two tasks that share an environment"""
 _Caught = type[BaseException] | tuple[()]
 
 _owners: WeakValueDictionary[int, SyncVectorEnv[Any, Any]] = WeakValueDictionary()
-"""Vector environment that steps an unwrapped environment, by the latter's id (unique while the owner holds it)"""
+"""The vector environment that holds an unwrapped environment, by the latter's id (unique while it is held)"""
 
 
 class TaskVectorEnv(SyncVectorEnv[Any, Any]):
-    """Gymnasium's ``SyncVectorEnv`` in ``AutoresetMode.DISABLED``, whose errors name tasks and whose infos stay apart.
+    """Gymnasium's ``SyncVectorEnv`` in ``AutoresetMode.DISABLED``; its errors name tasks, its infos are per task.
 
-    ``infos["each"]`` is a list with the info of each task as its environment returned it, empty for a task without one.
-    The numbers that collection reads (``training_reward``, ``success``, ``is_success``) are float arrays, (task,), with
-    a mask under ``_training_reward``.
+    ``infos["each"]`` lists the info of each task as its environment returned it, empty for a task without one. The
+    values that collection uses (``training_reward``, ``success``, ``is_success``) are float arrays, (task,), each with
+    a mask such as ``_training_reward``.
 
     Args:
         make_env: builds the environment of a task.
-        tasks: one environment each, in this order.
-        first_row: number of the first task in errors.
-        copy: whether observations that are handed out are copies.
-        caught: what counts as an environment's failure and is raised as an ``EnvError``; () lets all pass.
+        tasks: one environment per task, in this order.
+        first_row: index of the first task, for errors.
+        copy: whether returned observations are copies.
+        caught: exceptions of an environment that are re-raised as an ``EnvError``; () for none.
 
     Raises:
-        EnvError: an environment cannot be built, has other spaces than the first, or is another task's already.
+        EnvError: an environment cannot be built, its spaces differ from the first one's, or two tasks share it.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
     ) -> None:
         self.tasks = tuple(tasks)
         self.first_row = first_row
-        made: list[_OfTask] = []
+        made: list[_TaskEnv] = []
         try:
             for row, task in enumerate(self.tasks, first_row):
-                made.append(_OfTask.make(make_env, task, row, caught))
+                made.append(_TaskEnv.make(make_env, task, row, caught))
                 _check_spaces(made[0], made[-1])
             check_apart(made, self.tasks, first_row)
         except BaseException:
@@ -73,7 +73,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
         """Reset all environments, or those in ``options["reset_mask"]``, (task,) bool.
 
         Raises:
-            EnvError: an environment raised, or returned what does not fit; names its task.
+            EnvError: an environment raised or returned an invalid value; the message names its task.
         """
         try:
             observations, _ = super().reset(seed=seed, options=options)
@@ -88,7 +88,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
         """Take one step in every environment, with actions (task, …).
 
         Raises:
-            EnvError: an environment raised, or returned what does not fit; names its task.
+            EnvError: an environment raised or returned an invalid value; the message names its task.
         """
         try:
             observations, rewards, terminations, truncations, _ = super().step(actions)
@@ -101,7 +101,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
         return merged([env.__dict__.pop("info", {}) for env in self.envs], self.tasks, self.first_row)
 
     def _name_misfit(self, method: str, error: Exception) -> None:
-        """Raise an error that names the task whose observation cannot be stored, if that was the matter."""
+        """Raise an error that names the task if its observation is not in the observation space."""
         if isinstance(error, EnvError):
             return
         space: Any = self.single_observation_space
@@ -114,7 +114,7 @@ class TaskVectorEnv(SyncVectorEnv[Any, Any]):
                 whose = labelled(row, self.tasks, self.first_row)
                 shape = f" (shape {np.shape(observation)})" if isinstance(space, gym.spaces.Box) else ""
                 raise EnvError(
-                    f"The environment of {whose} returned in {method} what is not of its observation space "
+                    f"The environment of {whose} returned an observation in {method} that is not in its space "
                     f"{env.observation_space}: {abbreviated(observation)}{shape}.",
                     row,
                 ) from error
@@ -124,8 +124,8 @@ def _same(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return env
 
 
-class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
-    """Says whose an exception is, and keeps the info as it is."""
+class _TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """One task's environment: its exceptions name the task, and its info is kept unmerged."""
 
     def __init__(self, env: gym.Env[Any, Any], whose: str, row: int, caught: _Caught) -> None:
         super().__init__(env)
@@ -133,7 +133,7 @@ class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
         self.info: dict[str, Any]
 
     @classmethod
-    def make(cls, make_env: Callable[[Any], gym.Env[Any, Any]], task: Any, row: int, caught: _Caught) -> "_OfTask":
+    def make(cls, make_env: Callable[[Any], gym.Env[Any, Any]], task: Any, row: int, caught: _Caught) -> "_TaskEnv":
         whose = labelled(row, (task,), row)
         try:
             return cls(make_env(task), whose, row, caught)
@@ -152,7 +152,7 @@ class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
             self.info = _checked(info)
-            # What is no number or flag fails here, where its task is known.
+            # A value that is not a number or a flag raises here, where the task is known.
             return observation, float(reward), bool(terminated), bool(truncated), {}
         except self._caught as error:
             raise _failed(self._whose, "step", error, self._row) from error
@@ -165,15 +165,15 @@ class _OfTask(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[object], first_row: int = 0) -> None:
-    """Check that no two tasks share an environment, however it is wrapped.
+    """Check that no two tasks share an environment, with or without wrappers.
 
     Args:
         envs: one per task.
-        tasks: the tasks, by whose numbers and labels errors name them.
-        first_row: number of the first task.
+        tasks: the tasks, for error messages.
+        first_row: index of the first task.
 
     Raises:
-        EnvError: two tasks share one.
+        EnvError: two tasks share an environment.
     """
     if (pair := sharing_rows(envs)) is not None:
         row, other = (first_row + number for number in pair)
@@ -182,7 +182,7 @@ def check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[object], firs
 
 
 def sharing_rows(envs: Sequence[gym.Env[Any, Any]]) -> tuple[int, int] | None:
-    """Return which two environments are the same one, however it is wrapped, the later first; None where none are."""
+    """Return the indices of two environments with the same unwrapped one, the later first; None if all differ."""
     rows: dict[int, int] = {}
     for row, env in enumerate(envs):
         other = rows.setdefault(id(env.unwrapped), row)
@@ -192,12 +192,12 @@ def sharing_rows(envs: Sequence[gym.Env[Any, Any]]) -> tuple[int, int] | None:
 
 
 def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
-    """Make a distribution's own vector environment fit for collection, as far as that can be done.
+    """Prepare a distribution's own vector environment for collection.
 
-    Gymnasium's merge numbers as ``TaskVectorEnv`` does from now on.
+    Gymnasium's vector environments then merge numbers as ``TaskVectorEnv`` does.
 
     Raises:
-        EnvError: two tasks share an environment, or environments that are still open hold it.
+        EnvError: two tasks share an environment, or another vector environment that is still open holds it.
     """
     base = envs.unwrapped
     if not isinstance(base, TaskVectorEnv):
@@ -212,11 +212,11 @@ def prepare(envs: VectorEnv[Any, Any, Any], tasks: Sequence[object]) -> None:
 
 
 def checked_reset_mask(options: dict[str, Any] | None, n_envs: int) -> NDArray[np.bool_]:
-    """Return which environments a reset with such options resets, (env,): those of ``"reset_mask"``, else all.
+    """Return the mask of environments to reset, (env,): ``options["reset_mask"]`` if given, else all True.
 
     Raises:
         TypeError: the mask is not a numpy array of bool.
-        ValueError: the mask has another length than there are environments, or is all False.
+        ValueError: the mask's length is not the number of environments, or the mask is all False.
     """
     if options is None or "reset_mask" not in options:
         return np.ones(n_envs, np.bool_)
@@ -234,7 +234,7 @@ def _again(whose: str, before: str, env: gym.Env[Any, Any]) -> str:
     return f"make_env gave {whose} the environment of {before} again ({env.unwrapped}). {SHARING_REMEDY}"
 
 
-def _check_spaces(first: gym.Env[Any, Any], env: "_OfTask") -> None:
+def _check_spaces(first: gym.Env[Any, Any], env: "_TaskEnv") -> None:
     for name in ("observation_space", "action_space"):
         space, expected = getattr(env, name), getattr(first, name)
         if space != expected:

@@ -173,7 +173,7 @@ def test_the_listing_names_a_users_algorithm(capsys):
     ("module", "message"),
     [
         ("no_such_module", "There is no module 'no_such_module' in "),
-        ("my_encoder.py", "'my_encoder.py' is a file's name; a module's has no .py"),
+        ("my_encoder.py", "'my_encoder.py' is a file name; a module name has no .py"),
         ("taken", "Importing taken failed: ValueError: An encoder named 'gru' is registered already"),
     ],
 )

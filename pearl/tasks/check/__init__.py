@@ -1,1 +1,1 @@
-"""Examining a task distribution before meta-training."""
+"""Checks of a task distribution before meta-training."""

@@ -1,4 +1,4 @@
-"""A checker of task distributions, as gymnasium and stable-baselines3 have one of environments."""
+"""A checker of task distributions, like the environment checkers of gymnasium and stable-baselines3."""
 
 import inspect
 import json
@@ -38,23 +38,23 @@ def check_task_distribution(
     *,
     policy: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Examine a task distribution before meta-training with it; returns where nothing is wrong.
+    """Check a task distribution before meta-training; raise an error if it is invalid.
 
-    Draws tasks, builds their environments, and plays a few random episodes of each.
+    The check draws tasks, builds their environments, and plays a few random episodes of each.
 
     Args:
         distribution: an instance.
-        n_tasks: tasks to draw, at least 2; no more than there are.
-        seed: of the tasks, the environments and the actions.
-        policy: chooses an action for an observation, deterministically; for tasks that only reward those who know how,
-            so that random actions cannot tell them apart.
+        n_tasks: number of tasks to draw, at least 2 and at most as many as the distribution has.
+        seed: seed of the tasks, the environments and the actions.
+        policy: a deterministic function from observation to action. Give one if rewards are too rare for random
+            actions to distinguish the tasks.
 
     Raises:
-        TaskDistributionError: says what is wrong, and what to do.
-        ValueError: fewer than 2 tasks.
+        TaskDistributionError: the distribution is invalid; the message names the problem and the remedy.
+        ValueError: ``n_tasks`` is below 2.
 
     Warns:
-        TaskDistributionWarning: training will work but learn badly, for example from numbers far from one.
+        TaskDistributionWarning: training will run but learn badly, for example from numbers far from one.
     """
     if n_tasks < 2:
         raise ValueError(f"n_tasks must be at least 2, to compare tasks with each other, got {n_tasks}.")
@@ -77,7 +77,7 @@ def check_task_distribution(
                 require(
                     again.equals(episodes[-1][0]),
                     f"The environment of task ({task}) is not deterministic: after reset(seed={seed}) the same actions "
-                    "led elsewhere. Draw from self.np_random only, and let reset forget the last episode.",
+                    "gave other results. Draw from self.np_random only, and clear all state in reset.",
                 )
     assert first is not None
     _check_time_limit(episodes, horizons)
@@ -161,7 +161,7 @@ def _make_env(distribution: TaskDistribution, task: Task) -> gym.Env[Any, Any]:
 
 
 def _check_apart(envs: Sequence[gym.Env[Any, Any]], tasks: Sequence[Task], name: str) -> None:
-    """Check that no two environments, made for the tasks in turn, are the same one; ``name`` made the last."""
+    """Check that all environments, built for the tasks in turn, are distinct; the method ``name`` built the last."""
     pair = sharing_rows(envs)
     if pair is not None:
         task, its = (tasks[row % len(tasks)] for row in pair)
@@ -193,11 +193,11 @@ def _horizon(env: gym.Env[Any, Any], task: Task) -> int:
 def _check_time_limit(episodes: list[list[Episode]], horizons: list[int]) -> None:
     played = [(episode, horizon) for row, horizon in zip(episodes, horizons, strict=True) for episode in row]
     require(
-        # An episode of one step, as a bandit's, has nothing behind it that could be bootstrapped.
+        # An episode of one step, as in a bandit, has no later value to bootstrap from.
         not all(episode.terminated and len(episode.reward) == horizon > 1 for episode, horizon in played),
         "Every episode was terminated just at its time limit. A time limit truncates: return truncated=True and "
-        "terminated=False, so that values are bootstrapped there. Where the task truly ends then, as a game of so many "
-        "rounds does, give it a higher time limit, so that nothing is bootstrapped past its end.",
+        "terminated=False, so that values are bootstrapped there. If the task truly ends there, as a game with a fixed "
+        "number of rounds does, raise its time limit, so that nothing is bootstrapped past its end.",
     )
 
 
@@ -211,8 +211,8 @@ def _check_tasks_differ(episodes: list[list[Episode]]) -> None:
         differ,
         f"All {len(episodes)} tasks behaved the same: with the same seed and actions, no observation or reward "
         f"differed in {EPISODES} random episodes. make_env may not apply the task's parameters, or a reset undoes "
-        "them. Where rewards are too rare for random actions, put a denser one in info['training_reward'], or give a "
-        "policy that meets them.",
+        "them. If rewards are too rare for random actions, put a denser one in info['training_reward'], or give a "
+        "policy that earns them.",
     )
 
 
@@ -243,7 +243,7 @@ def _check_vector_env(
             prepare(envs, tasks)
             _check_lone_reset(envs, env, tasks, seed)
         except EnvError as error:
-            raise TaskDistributionError(f"In what make_vec_env built: {error}") from error
+            raise TaskDistributionError(f"In the result of make_vec_env: {error}") from error
 
 
 def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], tasks: Sequence[Task], seed: int) -> None:
@@ -263,8 +263,8 @@ def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], ta
     after = observation_rows(env.observation_space, envs.reset(options={"reset_mask": mask})[0])
     require(
         np.array_equal(after[1:], before[1:]),
-        "make_vec_env's environments must reset alone: reset(options={'reset_mask': mask}) moved one that was not "
-        "chosen.",
+        "make_vec_env's environments must reset alone: reset(options={'reset_mask': mask}) changed an environment "
+        "outside the mask.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Episodes that a task distribution is examined by."""
+"""Episodes for the check of a task distribution."""
 
 import math
 from collections.abc import Callable
@@ -19,12 +19,12 @@ EPISODES = 2
 
 
 class TaskDistributionError(ValueError):
-    """A task distribution breaks what meta-training relies on."""
+    """A task distribution violates an assumption of meta-training."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What was seen in one episode."""
+    """Record of one episode."""
 
     observation: NDArray[Any]
     """(step + 1, observation_dim)"""
@@ -36,10 +36,10 @@ class Episode:
     """(step,)"""
     terminated: bool
     extent: Extent
-    """Of the observations"""
+    """Ranges of the observations"""
 
     def equals(self, other: "Episode") -> bool:
-        """Whether nothing that an agent sees or learns from differs."""
+        """Return whether observations, rewards and termination are equal."""
         return self.terminated == other.terminated and all(
             np.array_equal(getattr(self, name), getattr(other, name))
             for name in ("observation", "reward", "training_reward")
@@ -55,7 +55,11 @@ def require(condition: bool, message: str) -> None:
 def play(
     env: gym.Env[Any, Any], task: Task, horizon: int, seed: int, number: int, policy: Callable[[Any], Any] | None
 ) -> Episode:
-    """Play an episode: of new random actions each step; later of a policy's or of one held, which leads far."""
+    """Play one episode.
+
+    Episode 0 draws a random action at each step. Later episodes follow ``policy``; without one they repeat one random
+    action, which moves far from the start.
+    """
     env.action_space.seed(EPISODES * seed + number)
     action = env.action_space.sample()
     returned = call(task, "reset", lambda: env.reset(seed=seed + number))
@@ -113,7 +117,7 @@ def play(
 
 
 def call(task: Task, method: str, function: Any) -> Any:
-    """Return what a user's function returns; what it raises is reported with its task."""
+    """Call a user's function; an error names its task."""
     try:
         return function()
     except (Exception, SystemExit) as error:
@@ -121,7 +125,7 @@ def call(task: Task, method: str, function: Any) -> Any:
 
 
 def checked_observation(env: gym.Env[Any, Any], observation: Any, method: str, task: Task) -> NDArray[Any]:
-    """Return an observation as a row, (observation_dim,), if it is one of the space and finite."""
+    """Return an observation as a row, (observation_dim,), if it is in the space and finite."""
     contained = env.observation_space.contains(observation)
     with np.errstate(over="ignore"):
         row = observation_row(env.observation_space, observation)[0] if contained else np.array([np.nan])

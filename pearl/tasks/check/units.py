@@ -1,4 +1,4 @@
-"""Units of a task distribution's observations and rewards: what float32 cannot hold, and what networks learn badly."""
+"""Warnings about observations and rewards that float32 cannot hold or that networks learn badly from."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,21 +15,21 @@ from agents.spaces import is_image
 FAR = 1e3
 """Factor above or below one beyond which numbers hamper learning"""
 FEW_BYTES = 32
-"""Bytes of an image that are all smaller are rather symbols than brightness"""
+"""If all bytes of an image are smaller, they are probably symbols, not brightness"""
 _LOST = 0.01
-"""Share of an entry's spread that rounding to float32 may take"""
+"""Largest rounding error of float32, as a share of an entry's range, without a warning"""
 _NAMED = 5
 
 
 class TaskDistributionWarning(UserWarning):
-    """Meta-training will work with a task distribution, but learn badly from it."""
+    """Meta-training will run on a task distribution but learn badly."""
 
 
 class Extent:
-    """The range of each number that one environment observed, (observation_dim,), in double precision.
+    """Range of each entry of an environment's observations, (observation_dim,), in double precision.
 
     Args:
-        space: of the observations.
+        space: the observation space.
     """
 
     def __init__(self, space: gym.Space[Any]) -> None:
@@ -38,10 +38,10 @@ class Extent:
         shape = () if self._image else gym.spaces.flatdim(space)
         self.lowest, self.highest = np.full(shape, np.inf), np.full(shape, -np.inf)
         self.rounding = np.zeros(shape)
-        """The most that float32 moved each number by"""
+        """Largest rounding error of each entry in float32"""
 
     def see(self, observation: Any) -> None:
-        """Extend the range by an observation of the space; of an image only its smallest and its largest byte."""
+        """Extend the range by an observation; for an image, by its smallest and its largest byte."""
         if self._image:
             exact = np.array([np.min(observation), np.max(observation)], np.float64)
             lowest, highest = exact
@@ -57,12 +57,12 @@ def exact_row(space: gym.Space[Any], observation: Any) -> NDArray[np.float64]:
 
 
 def overflow(values: NDArray[np.float64]) -> str | None:
-    """Say which finite number float32 cannot hold; None where it holds them all."""
+    """Return a message about a finite number that float32 cannot hold; None if there is none."""
     beyond = values[np.isfinite(values) & (np.abs(values) > FLOAT32_MAX)]
     if not beyond.size:
         return None
     return (
-        f"has the number {beyond[0]:.3g}, which is infinite in float32: agents read float32, up to {FLOAT32_MAX:.2g}. "
+        f"has the number {beyond[0]:.3g}, which is infinite in float32: agents use float32, up to {FLOAT32_MAX:.2g}. "
         "Scale it to about one in make_env"
     )
 
@@ -70,13 +70,13 @@ def overflow(values: NDArray[np.float64]) -> str | None:
 def warn_of_units(
     space: gym.Space[Any], extents: Sequence[Extent], rewards: Iterable[NDArray[Any]], *, stacklevel: int
 ) -> None:
-    """Warn of observations and rewards whose units make learning hard.
+    """Warn about observations and rewards whose scale makes learning hard.
 
     Args:
-        space: of the observations.
-        extents: of the observations of several episodes.
-        rewards: of several episodes, and training rewards, each (step,).
-        stacklevel: of the call that the warnings are to name, 1 being the caller of this function.
+        space: the observation space.
+        extents: ranges of the observations of several episodes.
+        rewards: rewards and training rewards of several episodes, each (step,).
+        stacklevel: stack level that the warnings name; 1 is the caller of this function.
     """
     largest = max(float(np.abs(values).max()) for values in rewards)
     for warning in [*_of_shape(space), *_of_observations(space, extents), *_of_rewards(largest)]:
@@ -90,7 +90,7 @@ def _of_shape(space: gym.Space[Any]) -> list[str]:
         return []
     return [
         f"Observations have the shape {space.shape} of an image, but are {space.dtype} from {space.low.min()} to "
-        f"{space.high.max()}: they are read as a vector of {gym.spaces.flatdim(space)} float32 numbers. If they are "
+        f"{space.high.max()}: they are treated as a vector of {gym.spaces.flatdim(space)} float32 numbers. If they are "
         "images, return uint8 in a Box from 0 to 255."
     ]
 
@@ -110,9 +110,9 @@ def _of_observations(space: gym.Space[Any], extents: Sequence[Extent]) -> list[s
     if lost.any():
         entry = int(np.argmax(lost))
         found.append(
-            f"Observations change by less than float32, which agents read, can tell ({_entries(lost)}): entry {entry} "
-            f"is about {magnitude[entry]:.6g} and changes by {spread[entry]:.3g}. Normalising does not bring this "
-            "back. Return the change alone, for example the time since the reset."
+            f"Observations change by less than float32, which agents use, can resolve ({_entries(lost)}): entry "
+            f"{entry} is about {magnitude[entry]:.6g} and changes by {spread[entry]:.3g}. Normalising does not restore "
+            "this. Return the change alone, for example the time since the reset."
         )
     if (far & ~lost).any():
         found.append(
@@ -122,7 +122,7 @@ def _of_observations(space: gym.Space[Any], extents: Sequence[Extent]) -> list[s
         )
     if not far.any() and 0 < spread.max() < 1 / FAR:
         found.append(
-            f"No entry of the observation changes by more than {spread.max():.3g}, of which networks see little. Scale "
+            f"No entry of the observation changes by more than {spread.max():.3g}, too little for networks. Scale "
             "observations to changes of about one in make_env with gymnasium.wrappers.TransformObservation."
         )
     return found
@@ -132,8 +132,8 @@ def _of_bytes(lowest: float, highest: float) -> list[str]:
     if not lowest < highest < FEW_BYTES:
         return []
     return [
-        f"Observations are read as images, but no byte exceeds {highest:g} of 255. If their bytes are symbols, such as "
-        "a grid's, flatten them with gymnasium.wrappers.FlattenObservation; else brighten the images."
+        f"Observations are treated as images, but no byte exceeds {highest:g} of 255. If their bytes are symbols, such "
+        "as a grid's, flatten them with gymnasium.wrappers.FlattenObservation; else brighten the images."
     ]
 
 

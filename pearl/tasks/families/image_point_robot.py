@@ -1,4 +1,4 @@
-"""The dense point robot from pictures: the goal has to be inferred from rewards, the position from pixels."""
+"""The dense point robot with image observations: the goal is inferred from rewards, the position from pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from pearl.tasks.registry import register
 
 
 class ImagePointRobot(TaskDistribution):
-    """`PointRobot` with a picture from above, (64, 64, 3) uint8, in place of the position.
+    """`PointRobot` that observes a picture from above, (64, 64, 3) uint8, instead of the position.
 
-    The same generator states and seeds give both families the same tasks, starts and rewards, up to the walls that
-    hold the robot in the picture, see `pearl.tasks.families.image_point_robot_env.ImagePointRobotEnv`.
+    The same generator states and seeds give both families the same tasks, starts and rewards, except where walls keep
+    the robot in the picture, see `pearl.tasks.families.image_point_robot_env.ImagePointRobotEnv`.
     """
 
     name = "image-point-robot"
@@ -36,9 +36,9 @@ class ImagePointRobot(TaskDistribution):
         return ImagePointRobotVectorEnv([task.params["goal"] for task in tasks])
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[Any]) -> Floats:
-        """Go to the known goal as `PointRobot`'s oracle does, from where the picture shows the robot.
+        """Go to the known goal as `PointRobot`'s oracle does, from the position in the picture.
 
-        The position is read off the pixels to within 0.00125 along each axis, which is how close to the goal it comes.
+        The position is found to within 0.00125 along each axis, and so the robot gets that close to the goal.
 
         Args:
             tasks: one task per row.

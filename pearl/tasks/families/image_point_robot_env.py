@@ -1,6 +1,6 @@
-"""The dense point robot seen from above, one robot at a time and many at once.
+"""Environments of the dense point robot seen from above, single and vectorised.
 
-A picture shows the robot and nothing of its goal.
+A picture shows the robot, but not its goal.
 """
 
 import math
@@ -23,7 +23,7 @@ WALL = 1.4
 _CENTRE = 32
 _PIXELS_PER_UNIT = 20
 _RADIUS = 3.0
-# With the antialiased rim; at the walls, 28 pixels from the picture's centre, all of the disc is still in it.
+# Includes the antialiased rim. At the walls, 28 pixels from the centre, the whole disc is still in the picture.
 _REACH = 3.5
 _AREA = math.pi * _RADIUS**2
 _AREA_TOLERANCE = 0.1
@@ -35,10 +35,10 @@ Pictures = NDArray[np.uint8]
 class ImagePointRobotEnv(gym.Env[Pictures, Floats]):
     """One dense point robot that observes a picture of itself from above, (64, 64, 3).
 
-    The robot is `PointRobotEnv`'s, with the same starts and rewards from the same seed, but for walls that hold each
-    coordinate of its position within ±1.4, so that it never leaves the picture. Starts and goals lie in [-1, 1]², so
-    that the walls are in nobody's way. The goal is not in the picture.
-    It never terminates; made by ``gymnasium.make``, it is truncated after 20 steps.
+    The robot is `PointRobotEnv`'s: the same seed gives the same starts and rewards. In addition, walls keep each
+    coordinate within ±1.4, so that the robot never leaves the picture. Starts and goals lie in [-1, 1]², away from the
+    walls. The goal is not in the picture.
+    Episodes never terminate. ``gymnasium.make`` adds a time limit of 20 steps.
 
     Args:
         goal: (x, y).
@@ -83,7 +83,7 @@ class ImagePointRobotEnv(gym.Env[Pictures, Floats]):
 class ImagePointRobotVectorEnv(VectorEnv[Pictures, Floats, NDArray[Any]]):
     """One robot per goal, moved and drawn together in numpy; the transitions are those of `ImagePointRobotEnv`.
 
-    Resets, seeds and time limits are those of `PointRobotVectorEnv`. Returned arrays are the caller's to keep.
+    Resets, seeds and time limits are those of `PointRobotVectorEnv`. Returned arrays are not reused.
 
     Args:
         goals: (task, 2).
@@ -144,8 +144,8 @@ class ImagePointRobotVectorEnv(VectorEnv[Pictures, Floats, NDArray[Any]]):
 def draw_pictures(position: Floats) -> Pictures:
     """Draw robots from above, each alone: a disc of radius 0.15 in the arena, 20 pixels a unit, y upwards.
 
-    A pixel on the disc's rim mixes robot and floor by how much of it the disc covers, so that a picture tells
-    positions much finer than a pixel, see `locate`.
+    A pixel on the disc's rim mixes the colours of robot and floor in proportion to its covered area. Positions are
+    therefore encoded more finely than a pixel, see `locate`.
 
     Args:
         position: (task, 2), within ±1.4.
@@ -154,7 +154,7 @@ def draw_pictures(position: Floats) -> Pictures:
         Pictures, (task, 64, 64, 3).
     """
     centre = _CENTRE + position * np.array([_PIXELS_PER_UNIT, -_PIXELS_PER_UNIT], np.float64)
-    # Only the few pixels that the disc can touch are computed; the rest is the arena's.
+    # Only the few pixels that the disc can touch are computed; the others are copied from the arena.
     touched = np.floor(centre - _REACH + 0.5).astype(np.intp)[..., None] + np.arange(2 * _REACH, dtype=np.intp)
     columns, rows = touched[:, 0, None, :], touched[:, 1, :, None]
     squares = (touched + 0.5 - centre[..., None]) ** 2
@@ -167,9 +167,9 @@ def draw_pictures(position: Floats) -> Pictures:
 
 
 def locate(pictures: NDArray[Any]) -> Floats:
-    """Find robots in their pictures: the centroid of what each disc covers, given the arena without it.
+    """Find each robot in its picture by the centroid of its disc, given the arena without the robot.
 
-    It is off by less than 0.00125 along each axis, a fortieth of a pixel (root mean square 0.0005).
+    The error is below 0.00125 along each axis, a fortieth of a pixel (root mean square 0.0005).
 
     Args:
         pictures: (task, 64, 64, 3), or flattened to (task, 12288); values from 0 to 255 of any type.
@@ -178,7 +178,7 @@ def locate(pictures: NDArray[Any]) -> Floats:
         Positions, (task, 2).
 
     Raises:
-        ValueError: the pictures have another shape, or what differs from the arena is not as large as a robot.
+        ValueError: the pictures have another shape, or the area that differs from the arena is not that of a robot.
     """
     flat = np.asarray(pictures).reshape(len(pictures), -1)
     if flat.shape[1] != _ARENA.size or np.shape(pictures)[1:] not in (PICTURE_SHAPE, (_ARENA.size,)):
@@ -201,7 +201,7 @@ def _observation_space() -> gym.spaces.Box[np.uint8]:
 
 
 def _draw_arena() -> Pictures:
-    """A grid of half units, the square of starts and goals, and walls at the edge, which the disc touches at 1.4."""
+    """Draw a grid of half units, the square of starts and goals, and the walls, which the disc touches at ±1.4."""
     arena = np.full(PICTURE_SHAPE, PAPER, np.uint8)
     lines = _CENTRE + np.arange(-20, 21, 10)
     # A line falls between two pixels; half its strength on both is its antialiased look.
@@ -219,10 +219,10 @@ def _half(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def _find_moments(arena: Pictures) -> Floats:
-    """The linear map from (arena - picture), flattened, to what a disc covers: its moments in x and y, and its area.
+    """Return the linear map from (arena - picture), flattened, to a disc's moments in x and y and its area.
 
-    A covered pixel differs from the arena by its share of (arena - robot), summed over the colours; and a matrix
-    product is the fastest way to sum.
+    Summed over the colours, a pixel differs from the arena by its covered share of (arena - robot). A matrix product is
+    the fastest way to sum over the pixels.
     """
     share = 1 / (arena - _COLOUR).sum(axis=2)
     along = (np.arange(PICTURE_SHAPE[0]) + 0.5 - _CENTRE) / _PIXELS_PER_UNIT

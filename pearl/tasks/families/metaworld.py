@@ -1,13 +1,13 @@
 """Meta-World's meta-learning benchmarks ML1, ML10 and ML45 (Yu et al. 2020), in version 3: tasks of one robot arm.
 
 A task is an environment and the positions that Metaworld drew for it, ``{"env": "reach-v3", "rand_vec": [x, y, …]}``.
-Each environment has 50 of them for training, or for test, or in ML1 50 for either; they are Metaworld's own for the
-benchmark seed ``BENCHMARK_SEED``, the same in every run, whatever the run's seed. The goal is hidden from the
-observation (its last three numbers are 0), so it has to be inferred from rewards. Nothing is random in an episode: each
-one of a task starts in the same state, whatever the seed. Rewards lie in [0, 10]; ``info["success"]`` says at each step
-whether the task is solved in it. Nothing terminates.
+Each environment has 50 tasks for training or 50 for test; in ML1 it has 50 for each. They are Metaworld's own tasks for
+the seed ``BENCHMARK_SEED`` and do not depend on the run's seed. The goal is hidden from the observation (its last three
+numbers are 0) and must be inferred from rewards. Episodes are deterministic: all episodes of a task start in the same
+state, whatever the seed. Rewards lie in [0, 10]. ``info["success"]`` says at each step whether the task is solved.
+Episodes never terminate.
 
-Metaworld is imported when a first environment or task is needed: ``pip install pearl-metarl[metaworld]``.
+Metaworld is imported with the first environment or task: ``pip install pearl-metarl[metaworld]``.
 """
 
 import difflib
@@ -28,7 +28,7 @@ from pearl.tasks.registry import register, register_pattern
 
 BENCHMARK_SEED = 0
 EPISODE_STEPS = 500
-# Metaworld's scripted policies take 20 to 190 steps, and a meta-learner pays for each step of each trial.
+# Metaworld's scripted policies take 20 to 190 steps; longer episodes would only make trials slower.
 ML1_EPISODE_STEPS = 200
 CAMERA = "corner2"
 
@@ -96,13 +96,13 @@ class TaskSets(NamedTuple):
 
 
 class _MetaworldFamily(TaskDistribution):
-    """What the families share.
+    """Base class of the Meta-World families.
 
     Args:
         episode_steps: environment steps after which an episode is truncated.
 
     Raises:
-        ValueError: an episode of no steps.
+        ValueError: ``episode_steps`` is below 1.
     """
 
     simulators = ("mujoco", "metaworld")
@@ -125,11 +125,11 @@ class _MetaworldFamily(TaskDistribution):
         """Return the names of all environments, for training or test."""
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
-        """Draw ``n`` different training tasks, as many from each environment; the same generator state gives the same.
+        """Draw ``n`` different training tasks, balanced over environments; the same generator state gives the same.
 
         Raises:
             ImportError: Metaworld is not installed.
-            ValueError: there are fewer tasks.
+            ValueError: there are fewer than ``n`` tasks.
         """
         return _balanced(self.task_sets().train, n, rng, f"{self.name} has {{}} training tasks")
 
@@ -138,7 +138,7 @@ class _MetaworldFamily(TaskDistribution):
 
         Raises:
             ImportError: Metaworld is not installed.
-            ValueError: there are fewer tasks.
+            ValueError: there are fewer tasks than asked for.
         """
         test = _balanced(self.task_sets().test, n_test, rng, f"{self.name} has {{}} test tasks")
         return self.sample(n_train, rng), test
@@ -148,7 +148,7 @@ class _MetaworldFamily(TaskDistribution):
 
         Raises:
             ImportError: Metaworld is not installed.
-            ValueError: the task is no task of this family.
+            ValueError: the task does not belong to this family.
         """
         environment, rand_vec = self._parameters(task)
         metaworld = _metaworld()
@@ -169,14 +169,14 @@ class _MetaworldFamily(TaskDistribution):
 
 
 class ML1(_MetaworldFamily):
-    """One environment whose goals, or objects, lie in 50 places in training and in 50 others in test.
+    """One environment, with 50 positions of goals or objects in training and 50 others in test.
 
     Args:
         environment: one of ``ENVIRONMENTS``, for example "reach-v3".
         episode_steps: environment steps after which an episode is truncated; 500 in Metaworld's own protocol.
 
     Raises:
-        ValueError: no such environment, or an episode of no steps.
+        ValueError: no such environment, or ``episode_steps`` is below 1.
     """
 
     def __init__(self, environment: str, *, episode_steps: int = ML1_EPISODE_STEPS) -> None:
@@ -195,12 +195,12 @@ class ML1(_MetaworldFamily):
 
 
 class _ManyEnvironments(_MetaworldFamily):
-    """Families that are tested in environments that training does not have."""
+    """Base class of families whose test environments are not among the training environments."""
 
     _benchmark: str
 
     def task_sets(self) -> TaskSets:
-        """Return 50 tasks of each environment; it takes seconds, once in a process."""
+        """Return 50 tasks of each environment; the first call in a process takes seconds."""
         return _task_sets(self._benchmark)
 
     def _environments(self) -> Collection[str]:
@@ -209,7 +209,7 @@ class _ManyEnvironments(_MetaworldFamily):
 
 
 class ML10(_ManyEnvironments):
-    """Ten training environments and five others for test, with 50 places of goals or objects in each.
+    """Ten training environments and five others for test, with 50 positions of goals or objects in each.
 
     Args:
         episode_steps: environment steps after which an episode is truncated.
@@ -220,7 +220,7 @@ class ML10(_ManyEnvironments):
 
 
 class ML45(_ManyEnvironments):
-    """45 training environments and five others for test, with 50 places of goals or objects in each.
+    """45 training environments and five others for test, with 50 positions of goals or objects in each.
 
     Args:
         episode_steps: environment steps after which an episode is truncated.
@@ -231,10 +231,10 @@ class ML45(_ManyEnvironments):
 
 
 class _TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Metaworld's environment of one task, which it can never leave.
+    """Wrapper that fixes Metaworld's environment to one task.
 
-    Where two positions are too near to each other, Metaworld draws again; as a task's stay the same, it would do so
-    without end. Here it is an error.
+    If two positions are too near to each other, Metaworld draws again. A task's positions are fixed, so it would draw
+    forever. This wrapper raises an error instead.
     """
 
     def __init__(self, env: Any, task: Task) -> None:
@@ -245,7 +245,7 @@ class _TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._draws = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; all of a task start alike.
+        """Start an episode; all episodes of a task start in the same state.
 
         Raises:
             ValueError: the task's positions are too near to each other for its environment.
@@ -275,7 +275,7 @@ def _check_rand_vec(rand_vec: NDArray[np.float64], space: gym.spaces.Box, task: 
 
 
 def _balanced(tasks: TasksByEnvironment, n: int, rng: np.random.Generator, has: str) -> list[Task]:
-    """Draw ``n`` tasks without replacement, in turn from each environment; ``has`` begins the error's sentence."""
+    """Draw ``n`` tasks without replacement, from each environment in turn; ``has`` starts the error message."""
     total = sum(map(len, tasks.values()))
     if n > total:
         raise ValueError(f"{has.format(total)}, {n} were asked for.")
@@ -300,7 +300,7 @@ def _task_sets(benchmark: str, *arguments: str) -> TaskSets:
 def _by_environment(tasks: Sequence[Any]) -> TasksByEnvironment:
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        # The one form in which Metaworld tells the positions; this pickle was made in this process, a moment ago.
+        # Metaworld gives the positions only as a pickle. This one is safe: this process has just made it.
         rand_vec = pickle.loads(task.data)["rand_vec"]
         groups.setdefault(task.env_name, []).append(Task({"env": task.env_name, "rand_vec": rand_vec.tolist()}))
     return groups
@@ -310,7 +310,7 @@ def _metaworld() -> Any:
     try:
         import metaworld
 
-        # Sends MuJoCo's warnings to logging; its own handler leaves a file where the process runs.
+        # Sends MuJoCo's warnings to logging; MuJoCo's own handler writes a file into the current directory.
         from pearl.tasks.families import mujoco_envs  # noqa: F401
     except (ImportError, DependencyNotInstalled) as error:
         raise ImportError(

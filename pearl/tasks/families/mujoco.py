@@ -1,7 +1,7 @@
 """MuJoCo families on Gymnasium's v5 models, with the definitions of the reference implementation of PEARL.
 
-Episodes are truncated after 200 steps. MuJoCo is imported when a first environment is built:
-``pip install pearl-metarl[mujoco]``. Physics differs between MuJoCo versions, so returns compare only within one.
+Episodes are truncated after 200 steps. MuJoCo is imported with the first environment:
+``pip install pearl-metarl[mujoco]``. Physics differs between MuJoCo versions, so compare returns within one version.
 """
 
 import functools
@@ -26,7 +26,7 @@ _ENVIRONMENTS = "pearl.tasks.families.mujoco_envs"
 
 
 class _MujocoFamily(TaskDistribution):
-    """What the families share: an environment made by ``gymnasium.make`` from a task's parameters."""
+    """Base class of the MuJoCo families; ``gymnasium.make`` builds an environment from a task's parameters."""
 
     simulators = ("mujoco",)
     _id: ClassVar[str]
@@ -40,7 +40,7 @@ class _MujocoFamily(TaskDistribution):
         return gym.make(self._id, render_mode=render_mode, **self._arguments(task))
 
     def _arguments(self, task: Task) -> dict[str, Any]:
-        """Return what the environment of ``task`` is built from."""
+        """Return the constructor arguments of the environment of ``task``."""
         return task.to_json()
 
 
@@ -61,7 +61,7 @@ class _TwoDirections(_MujocoFamily):
     same_tasks = True
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
-        """Return ``n`` tasks, the two in turn; the generator says which one comes first."""
+        """Return ``n`` tasks, the two in turn; the generator decides which one comes first."""
         first = int(rng.integers(2))
         return [Task({"direction": 1 if (first + index) % 2 else -1}) for index in range(n)]
 
@@ -74,10 +74,10 @@ class CheetahDir(_TwoDirections):
 
 
 class _AntFamily(_MujocoFamily):
-    """Ants.
+    """Base class of the ant families.
 
     Args:
-        contact_forces: whether observations hold them, 78 further numbers.
+        contact_forces: whether observations include the contact forces, 78 numbers.
     """
 
     def __init__(self, *, contact_forces: bool = False) -> None:
@@ -148,7 +148,7 @@ class _RandParams(_MujocoFamily):
         """Draw ``n`` tasks; the same generator state gives the same tasks.
 
         Raises:
-            ImportError: MuJoCo, whose model says how many factors there are, is not installed.
+            ImportError: MuJoCo is not installed; its model defines the number of factors.
         """
         counts = _factor_counts(self._id)
         return [_factors(counts, rng) for _ in range(n)]

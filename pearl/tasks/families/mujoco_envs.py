@@ -1,7 +1,7 @@
 """MuJoCo environments of `pearl.tasks.families.mujoco`, on Gymnasium's v5 models; importing it needs MuJoCo.
 
-Dynamics, observations and starts are the v5 models'; velocities are a position's change over a step divided by its
-duration, as in their ``info``. The reward is the sum of the ``reward_...`` terms in ``info``.
+Dynamics, observations and starts are those of the v5 models. A velocity is the change of a position over a step divided
+by the step's duration, as in their ``info``. The reward is the sum of the ``reward_...`` terms in ``info``.
 """
 
 import logging
@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Rewarded(MujocoEnv):
-    """Replaces terms of a v5 environment's reward; goes before that environment among the bases."""
+    """Mixin that replaces terms of a v5 environment's reward; it precedes that environment among the bases."""
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Apply an action, (action_dim,)."""
@@ -47,14 +47,14 @@ class _Rewarded(MujocoEnv):
         return observation, reward, terminated, truncated, terms
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """As the v5 environment's, from a copy of the parsed model: reading the XML takes longer than all the rest."""
+        """Do as the v5 environment, with a copy of the parsed model: parsing the XML takes longer than all the rest."""
         model = copy(_parsed(self.fullpath, os.stat(self.fullpath).st_mtime_ns))
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
         return model, mujoco.MjData(model)
 
     def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
-        """Return the ``reward_...`` terms that differ from the v5 environment's; none where a robot has none."""
+        """Return the ``reward_...`` terms that differ from the v5 environment's; none by default."""
         return {}
 
 
@@ -100,7 +100,7 @@ class AntDirEnv(_Rewarded, AntEnv):
 
     Args:
         heading: (x, y) of length 1.
-        contact_forces: whether the observation holds them: 105 numbers, 27 without.
+        contact_forces: whether the observation includes the contact forces: 105 numbers, 27 without.
         kwargs: for Ant-v5.
     """
 
@@ -118,12 +118,12 @@ class AntDirEnv(_Rewarded, AntEnv):
 class AntGoalEnv(_Rewarded, AntEnv):
     """Ant-v5 rewarded with -|position - goal|₁ - 0.1 |action|² - 0.0005 |contact forces, clipped to ±1|².
 
-    The position is the torso's after the step. It leads the observation, as in the reference implementation of PEARL:
-    without it, no policy could tell how far the goal is. It never terminates.
+    The position is the torso's after the step. The observation begins with it, as in the reference implementation of
+    PEARL: without it, no policy could infer the distance to the goal. Episodes never terminate.
 
     Args:
         goal: (x, y).
-        contact_forces: whether the observation holds them: 107 numbers, 29 without.
+        contact_forces: whether the observation includes the contact forces: 107 numbers, 29 without.
         kwargs: for Ant-v5.
     """
 
@@ -164,7 +164,7 @@ class HumanoidDirEnv(_Rewarded, HumanoidEnv):
 
 
 class _RandParams(_Rewarded, EzPickle):
-    """A v5 environment with scaled parameters, paid one for each step that it is alive.
+    """Mixin: a v5 environment with scaled parameters and a reward of 1 for each step alive.
 
     Args:
         factors: factors on the model's parameters, see `scale_parameters`; unscaled where None.
@@ -196,22 +196,21 @@ class HopperRandParamsEnv(_RandParams, HopperEnv):
 
 
 def scale_parameters(model: Any, data: Any, factors: Mapping[str, Sequence[float]] | None) -> dict[str, int]:
-    """Multiply a model's parameters by factors, and bring what MuJoCo derives from them up to date.
+    """Multiply a model's parameters by factors, and recompute the constants that MuJoCo derives from them.
 
-    There is one factor for every number of a parameter that is not zero, in the model's order: of ``body_mass`` one
-    for each body, of ``body_inertia`` three for each body, of ``dof_damping`` one for each damped degree of freedom,
-    of ``geom_friction`` three for each geom.
+    Each nonzero number of a parameter has one factor, in the model's order: ``body_mass`` has one per body,
+    ``body_inertia`` three per body, ``dof_damping`` one per damped degree of freedom, ``geom_friction`` three per geom.
 
     Args:
-        model: mujoco.MjModel, changed in place; a reset leaves it as it is.
+        model: mujoco.MjModel, changed in place; a reset does not undo the change.
         data: mujoco.MjData of the model, reset to its initial state.
-        factors: by parameter; None changes nothing.
+        factors: factors by parameter; None changes nothing.
 
     Returns:
-        How many factors each parameter takes.
+        Number of factors by parameter.
 
     Raises:
-        ValueError: a parameter is missing or unknown, or has another number of factors, or one that is not positive.
+        ValueError: a parameter is missing or unknown, its number of factors is wrong, or a factor is not positive.
     """
     counts = {name: int(np.count_nonzero(getattr(model, name))) for name in SCALED_PARAMETERS}
     if factors is None:

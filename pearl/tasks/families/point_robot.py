@@ -23,7 +23,7 @@ from pearl.tasks.registry import register
 
 
 class _GoalReaching(TaskDistribution):
-    """What the dense and the sparse family share; a task is ``{"goal": [x, y]}``."""
+    """Base class of the dense and the sparse family; a task is ``{"goal": [x, y]}``."""
 
     _sparse: ClassVar[bool]
     _id: ClassVar[str]
@@ -37,7 +37,7 @@ class _GoalReaching(TaskDistribution):
         return PointRobotVectorEnv(_goals(tasks, len(tasks)), sparse=self._sparse)
 
     def plane(self, task: Task) -> Plane:
-        """Return the goal; the sparse family's lie on the half circle and count within 0.2."""
+        """Return the goal; in the sparse family it lies on the half circle and counts as reached within 0.2."""
         x, y = task.params["goal"]
         return Plane((x, y), GOAL_RADIUS if self._sparse else None, half_circle=self._sparse)
 
@@ -62,7 +62,7 @@ class _GoalReaching(TaskDistribution):
     def relabel(
         self, tasks: Sequence[Task], observation: Floats, action: Floats, next_observation: Floats
     ) -> tuple[Floats, Floats]:
-        """Compute the rewards of transitions under these tasks' goals; only ``next_observation`` matters.
+        """Compute the rewards of transitions under these tasks' goals; they depend on ``next_observation`` alone.
 
         Args:
             tasks: one task per row.

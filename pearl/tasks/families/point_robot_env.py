@@ -1,6 +1,6 @@
-"""Environments of the point robot, one at a time and many at once.
+"""Environments of the point robot, single and vectorised.
 
-The geometry is that of the reference implementation of PEARL (Rakelly et al. 2019), so that returns compare.
+The geometry is that of the reference implementation of PEARL (Rakelly et al. 2019), so that returns are comparable.
 """
 
 import math
@@ -35,12 +35,12 @@ class PointRobotEnv(gym.Env[Floats, Floats]):
     Dense: the start is uniform in [-1, 1]², and the reward is minus the distance from the new position to the goal.
     Sparse: the start is the origin, and the reward is 1 - distance within 0.2 of the goal and 0 outside; minus the
     distance is in ``info["training_reward"]``, for critics that may use it in meta-training.
-    It never terminates; made by ``gymnasium.make``, it is truncated after 20 steps.
+    Episodes never terminate. ``gymnasium.make`` adds a time limit of 20 steps.
 
     Args:
         goal: (x, y).
-        sparse: which of the two.
-        wall: where walls stop the robot along each axis, at ±wall, 1 at least; None for the open plane.
+        sparse: whether the robot is the sparse one.
+        wall: position of the walls, ±wall along each axis, at least 1; None for the open plane.
         render_mode: "rgb_array" for frames, (256, 256, 3) uint8.
 
     Raises:
@@ -97,12 +97,12 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     """One point robot per goal, moved together in numpy; the transitions are those of `PointRobotEnv`, bit for bit.
 
     A robot is truncated after 20 steps of its own and resets alone, through ``reset(options={"reset_mask": mask})``
-    with mask (task,) bool (``AutoresetMode.DISABLED``). Returned arrays are the caller's to keep.
+    with mask (task,) bool (``AutoresetMode.DISABLED``). Returned arrays are not reused.
 
     Args:
         goals: (task, 2).
         sparse: sparse rewards and starts at the origin, see `PointRobotEnv`.
-        wall: where walls stop the robots, see `PointRobotEnv`.
+        wall: position of the walls, see `PointRobotEnv`.
         render_mode: "rgb_array" for one frame a robot.
 
     Raises:
@@ -137,9 +137,9 @@ class PointRobotVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Begin an episode of every robot, or of those in ``options["reset_mask"]``, (task,) bool.
 
         Args:
-            seed: a number gives all robots one generator; a list gives each of those that are reset its own, so that
-                robot i starts where a `PointRobotEnv` reset with ``seed[i]`` starts. None keeps the one in use.
-            options: "reset_mask" alone is read; the dictionary is not changed.
+            seed: a number gives all robots one generator. A list gives each robot that is reset its own, so that robot
+                i starts where a `PointRobotEnv` reset with ``seed[i]`` starts. None keeps the present generators.
+            options: only "reset_mask" is used; the dictionary is not changed.
 
         Returns:
             Every robot's observation, (task, 2), and an empty dictionary.
@@ -244,7 +244,7 @@ def _as_actions(actions: ArrayLike, shape: tuple[int, ...]) -> Floats:
 
 
 def _start_generator(seed: int) -> np.random.Generator:
-    """A stream of its own: tasks sampled by ``default_rng(seed)`` would otherwise have their goals at the starts."""
+    """Return a separate random stream: otherwise starts would equal the goals that ``default_rng(seed)`` samples."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_START_STREAM,)))
 
 
@@ -255,13 +255,13 @@ def _draw_starts(sparse: bool, rng: np.random.Generator, shape: tuple[int, ...])
 def _move(
     position: Floats, action: Floats, goal: NDArray[np.float64], wall: float | None
 ) -> tuple[Floats, NDArray[np.float64]]:
-    """The new position and its distance to the goal, for arrays (..., 2)."""
+    """Return the new position and its distance to the goal, for arrays (..., 2)."""
     # np.clip takes three times as long on arrays this small.
     moved: Floats = position + _STEP * np.minimum(np.maximum(action, _LOWEST), _HIGHEST)
     if wall is not None:
         moved = np.minimum(np.maximum(moved, -wall), wall)
     distance = distance_to(moved, goal)
-    # A NaN in any action reaches the product, and one number is cheaper to look at than all.
+    # A NaN in any action makes the product NaN, and one number is cheaper to check than all.
     if math.isnan(np.dot(distance, distance)):
         raise ValueError(f"An action holds NaN: {action!r}.")
     return moved, distance

@@ -23,18 +23,18 @@ _PATH_OLD, _PATH_NEW = np.array([190, 212, 234]), np.array([62, 124, 186])
 def draw_frame(
     goal: NDArray[np.float64], trail: NDArray[np.float32], *, goal_radius: float | None
 ) -> NDArray[np.uint8]:
-    """Draw an episode with antialiasing; what lies beyond 1.5 is drawn at the frame's edge.
+    """Draw an episode with antialiasing; positions beyond ±1.5 are drawn at the frame's edge.
 
     Args:
         goal: (2,).
         trail: positions so far, (step, 2).
-        goal_radius: of the rewarded disc round the goal, drawn with the half circle that goals lie on; None for goals
+        goal_radius: radius of the rewarded disc around the goal, drawn with the half circle of goals; None for goals
             anywhere in the square.
 
     Returns:
         A frame, (256, 256, 3).
     """
-    from PIL import Image, ImageDraw  # a tenth of the time that pearl takes to import, and training draws nothing
+    from PIL import Image, ImageDraw  # a tenth of pearl's import time, and training draws nothing
 
     image = Image.new("RGB", (_FRAME_PIXELS * _OVERSAMPLING,) * 2, PAPER)
     draw = ImageDraw.Draw(image)
@@ -55,7 +55,7 @@ def draw_frame(
 
 
 def _draw_world(draw: "ImageDraw.ImageDraw", *, half_circle: bool) -> None:
-    """Draw a grid and where goals are: the half circle, or the square."""
+    """Draw a grid and the region of the goals: the half circle or the square."""
     for line in (-1.0, -0.5, 0.0, 0.5, 1.0):
         draw.line([_pixel((line, -_HALF_WIDTH)), _pixel((line, _HALF_WIDTH))], fill=GRID, width=_OVERSAMPLING)
         draw.line([_pixel((-_HALF_WIDTH, line)), _pixel((_HALF_WIDTH, line))], fill=GRID, width=_OVERSAMPLING)

@@ -1,1 +1,1 @@
-"""Task distributions made of others or of a Gymnasium environment."""
+"""Task distributions built from other distributions or from a Gymnasium environment."""

@@ -1,4 +1,4 @@
-"""Task distributions in half of whose tasks actions work the other way round."""
+"""Task distributions with mirrored actions in half of the tasks."""
 
 from typing import Any
 
@@ -10,22 +10,22 @@ from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Task, TaskDistribution, family_name
 
 ACTION_SIGN = "action_sign"
-"""The parameter that mirroring adds to a task: 1 as the environment has it, -1 mirrored"""
+"""Task parameter that mirroring adds: 1 for the environment's own actions, -1 for mirrored ones"""
 
 
 class Mirrored(TaskDistribution):
-    """Another distribution's tasks, every second one with mirrored actions: a steering wheel that was built in reverse.
+    """The tasks of another distribution, every second one with mirrored actions, like a steering wheel in reverse.
 
-    No single policy serves both halves, so what an agent does well here it does by adapting. A mirrored Box action is
-    reflected at the middle of its bounds; of n discrete actions the first becomes the last.
+    No single policy solves both halves, so an agent must adapt. A mirrored Box action is reflected at the middle of
+    its bounds; the first of n discrete actions becomes the last.
 
     Args:
-        distribution: whose tasks and environments to mirror.
-        name: of the family; "mirrored-" and the distribution's where None.
+        distribution: the distribution to mirror.
+        name: the family's name; "mirrored-" plus the distribution's name if None.
 
     Raises:
-        TypeError: it is no task distribution.
-        ValueError: its tasks have a parameter called ``action_sign`` already.
+        TypeError: ``distribution`` is not a task distribution.
+        ValueError: its tasks already have a parameter ``action_sign``.
     """
 
     def __init__(self, distribution: TaskDistribution, *, name: str | None = None) -> None:
@@ -37,7 +37,7 @@ class Mirrored(TaskDistribution):
             raise ValueError(f"The tasks of {family_name(distribution)!r} have a parameter {ACTION_SIGN!r} already.")
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
-        """Draw ``n`` tasks, mirrored ones and others in turn; the generator says which come first."""
+        """Draw ``n`` tasks, mirrored and unmirrored in turn; the generator decides which comes first."""
         first = int(rng.integers(2))
         return _in_turn(self.distribution.sample(n, rng), first)
 
@@ -51,7 +51,7 @@ class Mirrored(TaskDistribution):
         """Build the environment of one task.
 
         Raises:
-            ValueError: the task's ``action_sign`` is neither 1 nor -1, or not given.
+            ValueError: the task's ``action_sign`` is missing, or neither 1 nor -1.
         """
         params = task.to_json()
         sign = params.pop(ACTION_SIGN, None)
@@ -62,10 +62,10 @@ class Mirrored(TaskDistribution):
 
 
 class MirroredActions(gym.ActionWrapper[Any, Any, Any]):
-    """Gives the environment each action's mirror image.
+    """Wrapper that mirrors each action before the environment's step.
 
     Raises:
-        TypeError: the actions have no mirror image (a Dict, say).
+        TypeError: the action space has no mirror image, for example a Dict.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -74,7 +74,7 @@ class MirroredActions(gym.ActionWrapper[Any, Any, Any]):
 
     def action(self, action: Any) -> Any:
         """Reflect an action at the middle of the space."""
-        # Rounding could lead past a bound.
+        # Rounding could exceed a bound.
         return np.clip(self._low + self._high - action, self._low, self._high).astype(self.action_space.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Task distributions from any Gymnasium environment, by varying its own attributes."""
+"""Task distributions that vary the attributes of a Gymnasium environment."""
 
 import difflib
 import inspect
@@ -21,24 +21,23 @@ class Perturbed(TaskDistribution):
     """A Gymnasium environment whose attributes differ from task to task.
 
     A task is ``{"g": 9.1, ...}``: the attribute's value, or the factor where the sampler is a `Scale`. Attributes are
-    set on the unwrapped environment before each reset, so that they survive it. Factors multiply what the environment
-    has when nothing is varied, so that they do not compound.
+    set on the unwrapped environment before each reset, so that they survive it. Factors multiply the environment's
+    original value, so that they do not compound.
 
-    What an environment derives from an attribute follows it where it can: an attribute that the constructor takes is
-    passed to it; CartPole's ``total_mass`` and ``polemass_length`` and the constants of a MuJoCo model are recomputed.
-    Anything else that a constructor derives keeps its value, the spaces among it: vary that too, or give the
-    environment a constructor argument.
+    Some derived values are updated: an attribute that is also a constructor argument is passed to the constructor, and
+    CartPole's ``total_mass`` and ``polemass_length`` and the constants of a MuJoCo model are recomputed. All other
+    derived values, including the spaces, stay the same: vary them too, or give the environment a constructor argument.
 
     Args:
-        env_id: as `gymnasium.make` takes it.
-        parameters: samplers by attribute; a path leads into other objects: ``"model.body_mass"``.
-        tasks: a fixed set of tasks in place of samplers, each with the same attributes and their values.
-        name: of the family; the environment's with "perturbed" where None.
+        env_id: id of the environment, for `gymnasium.make`.
+        parameters: samplers by attribute; a path names an attribute of an inner object: ``"model.body_mass"``.
+        tasks: a fixed set of tasks that replaces samplers; each gives values of the same attributes.
+        name: the family's name; "perturbed-" plus the environment's id if None.
         make_kwargs: further arguments of `gymnasium.make`.
-        max_episode_steps: time limit; the environment's own where None.
+        max_episode_steps: time limit in steps; the environment's own if None.
 
     Raises:
-        AttributeError: the environment has no such attribute, or it cannot be set; close names are given.
+        AttributeError: the environment has no such attribute, or it cannot be set; the message suggests close names.
         TypeError: a parameter has no sampler, or its values are not of the attribute's kind.
         ValueError: the environment has no time limit, a value has another shape than the attribute, a reset undoes it,
             or the fixed tasks differ in their attributes or repeat.
@@ -106,7 +105,7 @@ class Perturbed(TaskDistribution):
         self._own = {path: _read_attribute(bare, path) for path in paths}
         given = env.spec.kwargs if env.spec is not None else {}
         for name, parameter in inspect.signature(type(bare).__init__).parameters.items():
-            # An argument in another unit than the attribute of its name must not be given the attribute's value.
+            # A constructor argument may have another unit than the attribute of the same name: then it is left alone.
             if name in self._own and np.array_equal(given.get(name, parameter.default), self._own[name]):
                 self._constructor_arguments.add(name)
         env.close()
@@ -164,7 +163,7 @@ def _checked_parameters(parameters: Mapping[str, Sampler]) -> dict[str, Sampler]
         if not is_sampler(sampler):
             raise TypeError(
                 f"Parameter {path!r} needs a sampler (Uniform, LogUniform, Categorical, Scale, or an object with "
-                f"sample(rng)), got {sampler!r}. What does not vary goes into make_kwargs."
+                f"sample(rng)), got {sampler!r}. Put constant arguments into make_kwargs."
             )
     return dict(parameters)
 
@@ -183,11 +182,11 @@ def _checked_tasks(tasks: Sequence[Mapping[str, Any] | Task]) -> list[Task]:
 
 
 class _HeldAttributes(gym.Wrapper[Any, Any, Any, Any]):
-    """Gives attributes of the unwrapped environment their values before each reset.
+    """Wrapper that sets attributes of the unwrapped environment before each reset.
 
     Args:
         env: the environment.
-        values: by path; see `_read_attribute` for paths.
+        values: the attributes' values by path, see `_read_attribute`.
     """
 
     def __init__(self, env: gym.Env[Any, Any], values: Mapping[str, Any]) -> None:
@@ -202,13 +201,13 @@ class _HeldAttributes(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _hold(env: gym.Env[Any, Any], values: Mapping[str, Any]) -> None:
-    """Set attributes and recompute what is known to follow from them.
+    """Set attributes and recompute the derived values that are known.
 
-    Known are CartPole's ``total_mass`` and ``polemass_length``, and the constants that MuJoCo derives from a model.
+    These are CartPole's ``total_mass`` and ``polemass_length``, and the constants that MuJoCo derives from a model.
 
     Args:
         env: an unwrapped environment.
-        values: by path; see `_read_attribute`.
+        values: the attributes' values by path, see `_read_attribute`.
     """
     _set_all(env, values)
     if isinstance(env, CartPoleEnv):
@@ -218,7 +217,7 @@ def _hold(env: gym.Env[Any, Any], values: Mapping[str, Any]) -> None:
         import mujoco
 
         mujoco.mj_setConst(env.get_wrapper_attr("model"), env.get_wrapper_attr("data"))
-        # It writes derived constants, which may be among the values.
+        # mj_setConst overwrites derived constants, which may be among the values.
         _set_all(env, values)
 
 
@@ -227,11 +226,11 @@ def _read_attribute(env: gym.Env[Any, Any], path: str) -> Any:
 
     Args:
         env: an unwrapped environment.
-        path: a name, or names with dots between them: ``"model.opt.timestep"``.
+        path: a name, or names joined by dots: ``"model.opt.timestep"``.
 
     Raises:
-        AttributeError: no such attribute; the message names the close ones.
-        TypeError: the attribute is no number, array of numbers, string or boolean.
+        AttributeError: no such attribute; the message suggests close names.
+        TypeError: the attribute is not a number, array of numbers, string or boolean.
     """
     value: Any = env
     for name in path.split("."):

@@ -15,22 +15,22 @@ from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name
 
 SAMPLED = 1_000
-"""Tasks whose parameters' ranges are what the task's numbers are measured in; fewer where a family has fewer"""
+"""Number of sampled tasks that define the range of each parameter; fewer if the family has fewer"""
 
 
 class TaskObserved(TaskDistribution):
-    """Another distribution's tasks, in environments whose observations end with the task's parameters.
+    """The tasks of another distribution, with the task's parameters at the end of the observation.
 
-    What an agent without a memory makes of them is the most that inferring the task could bring. An observation is the
-    distribution's own, flattened, then the numbers of ``TaskNumbers``. Nothing can be relabelled here: a transition
-    that is given another task's reward would still show its own task.
+    The return of a memoryless agent on these tasks is the most that inferring the task could achieve. An observation
+    is the distribution's own, flattened, followed by the numbers of ``TaskNumbers``. Transitions cannot be relabelled:
+    a transition with another task's reward would still show its own task.
 
     Args:
-        distribution: whose tasks to show.
-        name: of the family; "task-observed-" and the distribution's where None.
+        distribution: the distribution whose tasks become observed.
+        name: the family's name; "task-observed-" plus the distribution's name if None.
 
     Raises:
-        TypeError: it is no task distribution.
+        TypeError: ``distribution`` is not a task distribution.
         ValueError: its tasks are observed already.
     """
 
@@ -44,15 +44,15 @@ class TaskObserved(TaskDistribution):
         self.numbers = TaskNumbers(_many_tasks(distribution))
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
-        """Draw the tasks that the distribution draws."""
+        """Draw tasks as the distribution does."""
         return self.distribution.sample(n, rng)
 
     def split(self, n_train: int, n_test: int, rng: np.random.Generator) -> tuple[list[Task], list[Task]]:
-        """Draw the training and test tasks that the distribution draws."""
+        """Draw training and test tasks as the distribution does."""
         return self.distribution.split(n_train, n_test, rng)
 
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Build the environment of one task, whose observations contain it.
+        """Build the environment of one task, with the task in its observations.
 
         Raises:
             ValueError: observations are images, or a parameter is of another kind than in the distribution's tasks.
@@ -66,26 +66,26 @@ class TaskObserved(TaskDistribution):
             ValueError: as from ``make_env``.
         """
         numbers = np.stack([self.numbers.of(task) for task in tasks])
-        return ToldVectorObservations(self.distribution.make_vec_env(tasks), numbers)
+        return TaskVectorObservations(self.distribution.make_vec_env(tasks), numbers)
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the distribution's own oracle action, from observations without the task's numbers."""
         return self.distribution.oracle_action(tasks, observation[:, : observation.shape[1] - self.numbers.width])
 
     def plane(self, task: Task) -> Plane | None:
-        """Return where the distribution says that the task is played."""
+        """Return the distribution's own plane of the task."""
         return self.distribution.plane(task)
 
 
 class TaskNumbers:
-    """Reads the parameters of a family's tasks as numbers, about -1 to 1.
+    """Encodes the parameters of a family's tasks as numbers from about -1 to 1.
 
-    A number is measured in the range that the tasks span, a boolean is -1 or 1, and anything else is one-hot among the
-    values that the tasks have (all zero where it is none of them). Lists and mappings are read item by item. An item
-    that a task lacks is zero, and one that all of ``tasks`` lack is not read.
+    A number is scaled by its range in ``tasks``. A boolean is -1 or 1. Any other value is one-hot among the values in
+    ``tasks``, all zero if it is none of them. Lists and mappings are encoded item by item. An item that a task lacks is
+    zero; an item that all of ``tasks`` lack is ignored.
 
     Args:
-        tasks: some of the family's.
+        tasks: a sample of the family's tasks.
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -93,31 +93,31 @@ class TaskNumbers:
         for task in tasks:
             for name, value in _items(task.params):
                 values.setdefault(name, []).append(value)
-        self._readers = {name: _reader(found) for name, found in values.items()}
+        self._encodings = {name: _encoding(found) for name, found in values.items()}
 
     @property
     def width(self) -> int:
-        """How many numbers tell a task."""
-        return sum(reader.width for reader in self._readers.values())
+        """Number of entries per task."""
+        return sum(encoding.width for encoding in self._encodings.values())
 
     def of(self, task: Task) -> NDArray[np.float32]:
         """Return the numbers of one task, (width,).
 
         Raises:
-            ValueError: a parameter is no number where other tasks' is.
+            ValueError: a parameter is not a number, but is one in the family's other tasks.
         """
         given = dict(_items(task.params))
-        read: list[float] = []
-        for name, reader in self._readers.items():
+        numbers: list[float] = []
+        for name, encoding in self._encodings.items():
             try:
-                read += reader(given[name]) if name in given else [0.0] * reader.width
+                numbers += encoding(given[name]) if name in given else [0.0] * encoding.width
             except TypeError as error:
                 raise ValueError(f"{name} of the task ({task}) must be a number, as in the family's others.") from error
-        return np.array(read, np.float32)
+        return np.array(numbers, np.float32)
 
 
 class TaskObservations(gym.ObservationWrapper[Any, Any, Any]):
-    """Flattens each observation and appends a task's numbers, (width,).
+    """Wrapper that flattens each observation and appends the task's numbers, (width,).
 
     Raises:
         TypeError, ValueError: the environment's spaces are not supported, or its observations are images.
@@ -125,32 +125,32 @@ class TaskObservations(gym.ObservationWrapper[Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any], numbers: NDArray[np.float32]) -> None:
         super().__init__(env)
-        self.observation_space = _told_space(env.observation_space, env.action_space, len(numbers))
+        self.observation_space = _space_with_task(env.observation_space, env.action_space, len(numbers))
         self._numbers = numbers
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
-        """Return the observation's numbers, then the task's."""
+        """Append the task's numbers to the observation's."""
         return np.concatenate([observation_row(self.env.observation_space, observation)[0], self._numbers])
 
 
-class ToldVectorObservations(VectorObservationWrapper):
-    """The same for environments that are stepped together; the numbers are (task, width)."""
+class TaskVectorObservations(VectorObservationWrapper):
+    """``TaskObservations`` for a vector environment; the numbers are (task, width)."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], numbers: NDArray[np.float32]) -> None:
         super().__init__(env)
-        self.single_observation_space = _told_space(
+        self.single_observation_space = _space_with_task(
             env.single_observation_space, env.single_action_space, numbers.shape[1]
         )
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._numbers = numbers
 
     def observations(self, observations: Any) -> NDArray[np.float32]:
-        """Return each row's numbers, then its task's."""
+        """Append each task's numbers to its row."""
         return np.concatenate([observation_rows(self.env.single_observation_space, observations), self._numbers], 1)
 
 
 class _Scaled:
-    """A number, measured from the middle of a range in halves of it."""
+    """Encodes a number linearly: the ends of the range become -1 and 1."""
 
     width = 1
 
@@ -162,7 +162,7 @@ class _Scaled:
 
 
 class _OneHot:
-    """One of several values."""
+    """Encodes one of several values as one-hot."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = sorted({json.dumps(value) for value in values})
@@ -172,7 +172,7 @@ class _OneHot:
         return [float(json.dumps(value) == known) for known in self._values]
 
 
-def _reader(values: Sequence[Any]) -> _Scaled | _OneHot:
+def _encoding(values: Sequence[Any]) -> _Scaled | _OneHot:
     if all(isinstance(value, bool) for value in values):
         return _Scaled(0, 1)
     if all(isinstance(value, (int, float)) for value in values):
@@ -181,7 +181,7 @@ def _reader(values: Sequence[Any]) -> _Scaled | _OneHot:
 
 
 def _items(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every single value among parameters, with its name: ``goal.0``."""
+    """Yield each single value among parameters with its path, for example ``goal.0``."""
     if isinstance(value, (Mapping, tuple)):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _items(item, f"{name}.{key}" if name else str(key))
@@ -190,7 +190,7 @@ def _items(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _many_tasks(distribution: TaskDistribution) -> list[Task]:
-    """Draw as many tasks as there are halvings of ``SAMPLED`` for; always the same ones."""
+    """Draw ``SAMPLED`` tasks; halve the number until the family has as many. The tasks are always the same."""
     n = SAMPLED
     while n > 1:
         try:
@@ -200,12 +200,12 @@ def _many_tasks(distribution: TaskDistribution) -> list[Task]:
     return distribution.sample(1, np.random.default_rng(0))
 
 
-def _told_space(space: gym.Space[Any], action_space: gym.Space[Any], width: int) -> gym.spaces.Box:
+def _space_with_task(space: gym.Space[Any], action_space: gym.Space[Any], width: int) -> gym.spaces.Box:
     check_spaces(space, action_space)
     if is_image(space):
         raise ValueError(
-            f"Observations that are images ({space}) have no room for a task's parameters. Tell the tasks of a family "
-            "whose observations are vectors."
+            f"Observations that are images ({space}) have no room for a task's parameters. Use a family whose "
+            "observations are vectors."
         )
     own = gym.spaces.flatten_space(space)
     assert isinstance(own, gym.spaces.Box)

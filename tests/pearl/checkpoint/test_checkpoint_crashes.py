@@ -226,7 +226,7 @@ def test_an_interrupt_leaves_no_partial_file_either(saved, monkeypatch):
         (errno.EFBIG, "A limit on the size of files is in force"),
         (errno.EROFS, "mounted read-only"),
         (errno.EACCES, "Grant yourself the right"),
-        (errno.EIO, "Mend the cause"),
+        (errno.EIO, "Fix the cause"),
     ],
 )
 def test_a_full_disk_is_an_error_that_says_what_was_needed_and_what_is_free(saved, monkeypatch, code, remedy):
@@ -290,10 +290,10 @@ def unprivileged():
 @pytest.mark.parametrize(
     ("mode", "inner", "standing"),
     [
-        (0o000, ".", "Whether there was an earlier checkpoint cannot be seen"),
+        (0o000, ".", "Whether there was an earlier checkpoint is unknown"),
         (0o333, ".", r"The last good checkpoint \(generation 1\) stands untouched"),
         (0o555, ".", r"The last good checkpoint \(generation 1\) stands untouched"),
-        (0o000, "new/run", "Whether there was an earlier checkpoint cannot be seen"),
+        (0o000, "new/run", "Whether there was an earlier checkpoint is unknown"),
         (0o555, "new/run", "There was no earlier checkpoint"),
     ],
 )

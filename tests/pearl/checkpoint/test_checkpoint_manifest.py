@@ -118,7 +118,7 @@ def test_a_folder_without_manifest_is_an_error_that_names_what_it_holds(saved):
         ({"generation": 2}, "for 'weights' of generation 2 it lists the file 'weights-000001.safetensors'"),
         ({"generation": "1"}, "generation is '1'"),
         ({"generation": -1}, "generation is -1"),
-        ({"generation": 10**80}, "generation is 10+, where"),
+        ({"generation": 10**80}, "generation is 10+, expected"),
         ({"format": "x" * 10**6}, r"its format is 'x+\.\.\.x+'"),
         ({"pearl_version": "x" * 10**6, "format_version": 2}, r"written by pearl x+\.\.\.; "),
         ({"files": {"state": "x" * 10**6}}, r"the file of 'state' is 'x+\.\.\.x+'"),

@@ -116,9 +116,9 @@ def changed(tensors, **changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"1.exp_avg": torch.zeros(7)}, r"'1.exp_avg' is torch.float32 \(7,\), where torch.float32 \(8,\) belongs"),
+        ({"1.exp_avg": torch.zeros(7)}, r"'1.exp_avg' is torch.float32 \(7,\), expected torch.float32 \(8,\)"),
         ({"1.exp_avg": torch.zeros(8).double()}, r"'1.exp_avg' is torch.float64"),
-        ({"1.step": torch.zeros(1)}, r"'1.step' is torch.float32 \(1,\), where torch.float32 \(\) belongs"),
+        ({"1.step": torch.zeros(1)}, r"'1.step' is torch.float32 \(1,\), expected torch.float32 \(\)"),
         ({"4.step": torch.tensor(1.0)}, "4 parameters in 1 groups and no place for 4.step"),
         ({"lr.1": torch.tensor(1.0)}, r"no place for lr.1"),
         ({"0.momentum_buffer": torch.zeros(8, 4)}, "no place for 0.momentum_buffer"),
@@ -145,9 +145,7 @@ def test_a_missing_tensor_is_refused(missing):
 
 
 def test_a_network_of_another_width_is_refused():
-    with pytest.raises(
-        ValueError, match=r"'0.exp_avg' is torch.float32 \(8, 4\), where torch.float32 \(9, 4\) belongs"
-    ):
+    with pytest.raises(ValueError, match=r"'0.exp_avg' is torch.float32 \(8, 4\), expected torch.float32 \(9, 4\)"):
         load_optimizer_tensors(adam(network(9)), optimizer_tensors(adam(network(8), 1)))
 
 

@@ -43,9 +43,9 @@ def overwritten(state, place, content):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda state: state | {"generator": "numpy"}, "describes 'numpy', where one of a torch generator belongs"),
-        (lambda state: [state], "where one of a torch generator belongs"),
-        (lambda state: state | {"device": "cuda"}, "one of a generator on 'cuda'; this one is on 'cpu'"),
+        (lambda state: state | {"generator": "numpy"}, "describes 'numpy', expected a torch generator"),
+        (lambda state: [state], "expected a torch generator"),
+        (lambda state: state | {"device": "cuda"}, "is of a generator on 'cuda'; this one is on 'cpu'"),
         (lambda state: state | {"state": state["state"][:-8]}, "is damaged"),
         (lambda state: state | {"state": "no base64 !"}, "is damaged"),
         (lambda state: {key: state[key] for key in ("generator", "device")}, "is damaged"),

@@ -19,7 +19,7 @@ def test_a_sealed_file_that_is_no_safetensors_is_refused(saved, content):
 def test_tensors_other_than_those_listed_are_refused(saved):
     put_and_seal(saved, "weights", (saved / "replay-000001.safetensors").read_bytes())
     with pytest.raises(
-        CheckpointError, match=r"holds the tensors \['rewards', 'terminated'\], where the manifest lists"
+        CheckpointError, match=r"holds the tensors \['rewards', 'terminated'\], while the manifest lists"
     ):
         read_checkpoint(saved)
 

@@ -146,7 +146,7 @@ def test_a_file_system_without_locks_is_said_and_no_hindrance(tmp_path, monkeypa
 def test_two_that_save_to_one_folder_do_not_mix_their_files(holder):
     folder, ids = holder()
     os.kill(ids[0], signal.SIGSTOP)
-    with pytest.raises(CheckpointError, match=rf"in use by process {ids[0]} on .*Save again when it has written"):
+    with pytest.raises(CheckpointError, match=rf"in use by process {ids[0]} on .*Save again when it has finished"):
         write_checkpoint(folder, {"weights": {"x": torch.ones(1)}}, {})
     assert os.listdir(folder) == [".lock"]
     os.kill(ids[0], signal.SIGKILL)

@@ -15,8 +15,8 @@ from tests.support.checkpoint.json_values import json_values
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
-        (b'{"a": [{"b": {}, "b": {}}]}', "the key 'b' stands twice"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' appears twice"),
+        (b'{"a": [{"b": {}, "b": {}}]}', "the key 'b' appears twice"),
         (b"[NaN]", "NaN is no number"),
         (b'{"a": Infinity}', "Infinity is no number"),
         (b"-Infinity", "-Infinity is no number"),

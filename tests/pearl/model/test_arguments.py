@@ -151,8 +151,8 @@ TASKS = [Task({"number": 0.25}), Task({"number": 0.5})]
         (20, TypeError, r"tasks must be a list of pearl\.Task, got 20\."),
         ("goal=1", TypeError, r"tasks must be a list of pearl\.Task, got 'goal=1'\."),
         (Counting(), TypeError, r"tasks must be a list of pearl\.Task, got a Counting\."),
-        ([], ValueError, r"tasks must hold one task or more, got none\."),
-        (iter(()), ValueError, r"tasks must hold one task or more, got none\."),
+        ([], ValueError, r"tasks must hold at least one task, got none\."),
+        (iter(()), ValueError, r"tasks must hold at least one task, got none\."),
     ],
 )
 def test_what_are_no_tasks_is_answered_with_what_to_give(model, tasks, error, message):
@@ -165,8 +165,8 @@ def test_what_are_no_tasks_is_answered_with_what_to_give(model, tasks, error, me
     [
         (([{"number": 1.0}], TASKS), TypeError, r"tasks\[0\]\[0\] must be a pearl\.Task, got a dict\. Wrap it: pearl"),
         ((TASKS, [{"number": 1.0}]), TypeError, r"tasks\[1\]\[0\] must be a pearl\.Task, got a dict\. Wrap it: pearl"),
-        (([], TASKS), ValueError, r"tasks\[0\] must hold one task or more, got none\."),
-        ((TASKS, []), ValueError, r"tasks\[1\] must hold one task or more, got none\."),
+        (([], TASKS), ValueError, r"tasks\[0\] must hold at least one task, got none\."),
+        ((TASKS, []), ValueError, r"tasks\[1\] must hold at least one task, got none\."),
         ((TASKS,), TypeError, r"tasks must be two lists, of training and of test tasks, got 1 of them"),
         ((TASKS, TASKS, TASKS), TypeError, r"tasks must be two lists, of training and of test tasks, got 3 of them"),
         (TASKS, TypeError, r"tasks\[0\] must be a list of pearl\.Task, got a Task\."),

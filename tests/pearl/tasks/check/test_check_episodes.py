@@ -34,7 +34,7 @@ def test_termination_in_place_of_truncation_is_found():
             return observation, reward, self.steps == HORIZON, False, info
 
     broken = type("Broken", (Walks,), {"env": Ending})
-    assert_found(broken(), "terminated just at its time limit", "truncated=True", "give it a higher time limit")
+    assert_found(broken(), "terminated just at its time limit", "truncated=True", "raise its time limit")
     broken.horizon = HORIZON + 1
     check_task_distribution(broken())
 
@@ -149,7 +149,7 @@ class Locked(Walk):
 
 def test_tasks_that_random_actions_cannot_tell_apart_pass_with_a_policy_that_can():
     locked = type("Locks", (Walks,), {"env": Locked})()
-    assert_found(locked, "All 4 tasks behaved the same", "give a policy that meets them")
+    assert_found(locked, "All 4 tasks behaved the same", "give a policy that earns them")
     seen = []
 
     def forward(observation):

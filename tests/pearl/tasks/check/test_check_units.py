@@ -100,7 +100,7 @@ def test_changes_that_float32_cannot_tell_are_named(space):
         return np.array([1.75e9 + env.steps], np.float64).astype(space.dtype)
 
     (message,) = warned(walks_seen(seconds, space))
-    assert "change by less than float32, which agents read, can tell (entries 0)" in message
+    assert "change by less than float32, which agents use, can resolve (entries 0)" in message
     assert "entry 0 is about 1.75e+09 and changes by 5" in message
     assert "time since the reset" in message
     assert "agent.observations.normalise" not in message

@@ -169,7 +169,7 @@ def test_the_checker_accepts_the_families():
 def test_the_checker_accepts_tasks_that_only_the_initiated_can_tell_apart_if_given_a_policy():
     family = ML1("plate-slide-side-v3", episode_steps=150)
     policy = ENV_POLICY_MAP["plate-slide-side-v3"]()  # type: ignore[abstract]
-    with pytest.raises(pearl.TaskDistributionError, match="give a policy that meets them"):
+    with pytest.raises(pearl.TaskDistributionError, match="give a policy that earns them"):
         pearl.check_task_distribution(family, n_tasks=2)
     pearl.check_task_distribution(
         family, n_tasks=2, policy=lambda observation: policy.get_action(observation).clip(-1, 1)
