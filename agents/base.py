@@ -15,7 +15,7 @@ from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions
 
 MemoryT = TypeVar("MemoryT")
-"""What an agent knows of the tasks it is acting in: explicit, one row per task, never kept in the agent."""
+"""Memory of an agent: its knowledge of the tasks it is acting in, one row per task, never kept in the agent."""
 
 
 BatchT = TypeVar("BatchT", contravariant=True)
@@ -58,12 +58,12 @@ class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
 
-    def read(self, memory: MemoryT) -> MemoryT:
+    def fold(self, memory: MemoryT) -> MemoryT:
         """Return the memory with everything taken in that was put off."""
         ...
 
     def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
-        """Return the memory with new draws in the place of those it holds for later episodes."""
+        """Return the memory with new draws for its later episodes."""
         ...
 
 
@@ -172,7 +172,7 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
 
     optimizer: torch.optim.Optimizer
     features: VectorFeatures | ImageFeatures
-    """What networks read of observations (``make_features``)"""
+    """Inputs of the networks, made of observations (``make_features``)"""
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
         if isinstance(self.features, NormalisedFeatures):
             self.features.see(observation)
 
-    def read(self, memory: MemoryT) -> MemoryT:
+    def fold(self, memory: MemoryT) -> MemoryT:
         """Return the memory itself: most agents put nothing off."""
         return memory
 

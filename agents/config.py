@@ -44,11 +44,11 @@ class FeaturesConfig(Settings):
 
     section: ClassVar[str] = "agent"
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)
-    """How networks read observations: normalisation, ignored entries, images."""
+    """Inputs of the networks: normalisation, ignored entries, images."""
 
 
 class LearningSettings(Protocol):
-    """What meta-training reads of an agent's settings, in whatever dataclass they are."""
+    """Settings of an agent that meta-training uses, in whatever dataclass they are."""
 
     @property
     def learning_rate(self) -> float:
@@ -86,7 +86,7 @@ class SACConfig(FeaturesConfig):
     temperature: float | None = None
     """Fixed entropy temperature; learned where None."""
     initial_temperature: float = 0.1
-    """Where a learned temperature starts."""
+    """Initial value of a learned temperature."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats; where None minus the action width, or for a finite set of
     actions 0.3 of the largest entropy."""
@@ -169,7 +169,7 @@ class PEARLAgentConfig(SACConfig):
     kl_weight: float = 0.1
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
-    """How z moves within an episode."""
+    """Movement of z within an episode."""
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
     """Further losses of the encoder."""
 

@@ -1,4 +1,4 @@
-"""What flows between agents and the rollouts, replays and training loops around them."""
+"""Data that pass between agents and rollouts, replays and training."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -48,7 +48,7 @@ class Trials(NamedTuple):
     mask: Tensor
     """(task, step) bool; False marks padding, which is at the end"""
     extras: Mapping[str, Tensor]
-    """What the agent's choices carried along, each (task, step, …)"""
+    """Extras of the agent's choices, each (task, step, …)"""
 
     def of(self, tasks: Tensor) -> "Trials":
         """Return the trials of some tasks, by number, (chosen,) int64."""
@@ -93,7 +93,7 @@ def episode_begins(ended: Tensor) -> Tensor:
 
 
 class ActionChoice(NamedTuple):
-    """What an agent does in one step of every task."""
+    """An agent's choice in one step of every task."""
 
     action: Tensor
     """(task, action_dim), in the action space's units"""

@@ -4,6 +4,7 @@ python docs/list_settings.py
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 from pearl.algorithms import ALGORITHMS
@@ -31,12 +32,17 @@ def _tables() -> dict[str, str]:
     sections: dict[str, list[Documented]] = {}
     for setting in pearls:
         sections.setdefault(setting.name.rpartition(".")[0], []).append(setting)
-    essential = "\n".join(f"1. `{name}`: {by_name[name].documentation}" for name in ESSENTIAL)
+    essential = "\n".join(_item(f"`{name}`: {by_name[name].documentation}") for name in ESSENTIAL)
     return {
         "essential": essential,
         **{name: _table(part) for name, part in sections.items()},
         "others": _others(pearls),
     }
+
+
+def _item(text: str) -> str:
+    """Return an item of a numbered list, in lines of 120 columns."""
+    return textwrap.fill(" ".join(text.split()), 120, initial_indent="1. ", subsequent_indent="   ")
 
 
 def _table(settings: list[Documented]) -> str:

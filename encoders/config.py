@@ -29,7 +29,7 @@ class EncoderConfig(Settings):
 
     section: ClassVar[str] = "encoder"
     kind: str = "linear_gaussian"
-    """How transitions are aggregated into a belief: linear_gaussian, product_of_gaussians, pooled_features,
+    """Aggregation of transitions into a belief: linear_gaussian, product_of_gaussians, pooled_features,
     max_pooled_features, mean (whatever their order); gru, attention (which heed their order in time); blind (which
     ignores them, as a reference); or a name of your own (pearl.register_encoder)."""
     latent_dim: int = 5
@@ -39,7 +39,7 @@ class EncoderConfig(Settings):
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers that read one transition."""
     feature_dim: int = 128
-    """Width of a transition's features and of what is made of all of them (pooled encoders, gru, attention)."""
+    """Width of a transition's features and of their summary (pooled encoders, gru, attention)."""
     head_sizes: tuple[int, ...] = (128,)
     """Widths of the hidden layers that read what is made of the features (pooled encoders, gru, attention)."""
     window: int = 128

@@ -1,4 +1,4 @@
-"""What encoders share that read each transition into features and a posterior from what they make of them."""
+"""Base class: embed each transition, summarise, read off the posterior."""
 
 from collections.abc import Sequence
 

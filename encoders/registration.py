@@ -1,4 +1,4 @@
-"""Checks of what users register: names and factories."""
+"""Checks of names and factories that users register."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What encoders read and what they return: contexts and beliefs."""
+"""Inputs and results of encoders: contexts and beliefs."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar

@@ -43,7 +43,7 @@ EXPECTED = (
 
 
 Modules = Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")]
-"""How the scripts take a user's modules: ``--import MODULE``, once for each"""
+"""A user's modules: ``--import MODULE``, once for each"""
 
 
 def import_modules(names: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ class StudiedFamily:
     name: str
     """The family."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the study lays over the preset for every variant, the plain one included."""
+    """Settings over the preset for every variant, the plain one included."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings by variant."""
 

@@ -53,7 +53,7 @@ class Common:
     total_steps: int | None = None
     """Length of training in environment steps; short for --training.total-steps."""
     objective: Objective | None = None
-    """What teaches PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
+    """Teacher of PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
     observation (VariBAD, Zintgraf et al. 2020); or both. Short for settings in --agent.auxiliary."""
     run_dir: Annotated[Path, path_argument("--run-dir")] | None = None
     """Folder of the run; where None runs/FAMILY-seedN, of another algorithm than PEARL runs/FAMILY-ALGORITHM-seedN."""

@@ -47,7 +47,7 @@ AgentFactory = Callable[[gym.Space[Any], gym.Space[Any], ConfigT, torch.Generato
 TrainingFactory = Callable[[AgentT, TaskDistribution, Sequence[Task], ConfigT, int], MetaTraining[Any, Any]]
 """A class of meta-training: of the agent, the task distribution, the training tasks, the run's settings and the seed"""
 
-ACTING = ("begin", "act", "observe", "end_episode", "read", "redraw")
+ACTING = ("begin", "act", "observe", "end_episode", "fold", "redraw")
 LEARNING = ("update", "see", "set_learning_rate", "gradient_steps_per_trial", "normalises_observations", "optimizer")
 SPACES = ("observation_space", "action_space", "observation_dim", "action_dim")
 SETTINGS = ("learning_rate", "final_learning_rate", "reward_scale")
@@ -62,13 +62,13 @@ class Algorithm:
     """A meta-RL algorithm."""
 
     description: str
-    """What it is, in a line"""
+    """Description in one line"""
     config: type[Config]
     """The class of a run's settings"""
     agent: AgentFactory[Any, Any]
     training: TrainingFactory[Any, Any]
     distribution: Callable[[TaskDistribution], TaskDistribution] = _as_it_is
-    """What it makes of the family's tasks before anything else is made of them"""
+    """Transform of the family's task distribution, applied before everything else"""
 
     def make_agent(
         self, observations: gym.Space[Any], actions: gym.Space[Any], config: Config, rng: torch.Generator

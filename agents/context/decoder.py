@@ -1,4 +1,4 @@
-"""A decoder of transitions, which teaches z what it could tell of rewards and of what follows."""
+"""A decoder of rewards and next observations, which trains the encoder."""
 
 from typing import Any
 

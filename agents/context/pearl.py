@@ -100,7 +100,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
     @property
     def device(self) -> torch.device:
-        """Where the networks live."""
+        """Device of the networks."""
         return self.log_temperature.device
 
     @torch.no_grad()
@@ -146,10 +146,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         memory = memory._replace(unread=(*memory.unread, step))
         if self._z_moves:
             return self._draw(self._fold(memory, joined(memory.unread)), active)
-        return self.read(memory) if len(memory.unread) == READ_TOGETHER else memory
+        return self.fold(memory) if len(memory.unread) == READ_TOGETHER else memory
 
     @torch.no_grad()
-    def read(self, memory: PEARLMemory) -> PEARLMemory:
+    def fold(self, memory: PEARLMemory) -> PEARLMemory:
         """Fold unread transitions into the belief.
 
         Raises:
@@ -173,7 +173,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         Raises:
             NonFiniteError: the belief or the posterior would not be finite.
         """
-        memory = self.read(memory)
+        memory = self.fold(memory)
         steps, draws = memory.steps.masked_fill(ended, 0), memory.draws.advance(ended)
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
@@ -197,7 +197,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         Raises:
             NonFiniteError: it would not be finite.
         """
-        posterior = self.encoder.posterior(self.read(memory).belief)
+        posterior = self.encoder.posterior(self.fold(memory).belief)
         check_memory("The posterior", (posterior.mean, posterior.stddev))
         return posterior
 

@@ -25,7 +25,7 @@ class GradientAgentConfig(OnPolicyConfig):
     """Settings of an agent that adapts by gradient steps."""
 
     adaptations: int = 1
-    """How often in a trial the policy adapts; afterwards it stays as it is."""
+    """Adaptations of the policy in a trial; afterwards it stays as it is."""
     inner_episodes: int = 2
     """Episodes played before each adaptation, which learns from them."""
     inner_steps: int = 1
@@ -33,7 +33,7 @@ class GradientAgentConfig(OnPolicyConfig):
     inner_learning_rate: float = 0.1
     """Their step size, where each task's advantages have a standard deviation of 1."""
     inner_objective: Literal["reinforce", "clipped"] = "reinforce"
-    """What they climb: REINFORCE with a baseline, as a ratio of probabilities, or PPO's clipped surrogate."""
+    """Objective of the inner steps: REINFORCE with a baseline (a ratio of probabilities) or PPO's clipped surrogate."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,12 +45,12 @@ class GradientAgentConfig(OnPolicyConfig):
 
 
 class GradientMemory(NamedTuple):
-    """What a gradient-based agent knows of the tasks it is acting in."""
+    """Memory of a gradient-based agent."""
 
     parameters: Parameters
     """The policy's, (task, …) each"""
     transitions: Transitions
-    """What the next adaptation will learn from, (task, step, …); room for more at the end"""
+    """Steps that the next adaptation learns from, (task, step, …); room for more at the end"""
     ended: Tensor
     """(task, step) bool, whether an episode ended with the step"""
     length: Tensor
@@ -62,10 +62,10 @@ class GradientMemory(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """What gradient steps on a policy learn from: several tasks' steps."""
+    """Steps of several tasks, from which gradient steps on a policy learn."""
 
     read: Tensor
-    """What the policy reads of the observations, (task, step, width)"""
+    """Inputs of the policy, (task, step, width)"""
     sample: Tensor
     """The actions as the policy draws them, (task, step, …)"""
     log_prob: Tensor

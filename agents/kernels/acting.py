@@ -14,7 +14,7 @@ _ZERO = np.zeros((), np.float32)
 
 
 class ActorInNumPy:
-    """What an actor's network gives: PyTorch's numbers but for rounding, from the same weights.
+    """An actor's network in NumPy: PyTorch's numbers except for rounding, from the same weights.
 
     The arrays share the parameters' memory, so that they follow every gradient step, and are taken anew where a
     parameter has moved to other memory. One step of one task takes half as long, of a hundred tasks as long or less.

@@ -1,4 +1,4 @@
-"""What learning from an agent's own trials needs of an action space: policies whose actions can be judged again."""
+"""On-policy learning: policies whose log-probabilities can be re-evaluated, for each action space."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -83,7 +83,7 @@ class Policy(nn.Module):
 
     Args:
         actions: the kind of action space.
-        input_dim: width of what is read.
+        input_dim: width of the input.
         hidden_sizes: widths of the hidden layers.
     """
 

@@ -31,7 +31,7 @@ class OnPolicyConfig(FeaturesConfig):
     gae_lambda: float = 0.95
     """Trust in rewards (1) against trust in values (0) in the advantages."""
     clip: float = 0.2
-    """How far the ratio of new to old probabilities counts from 1."""
+    """Distance from 1 at which the ratio of new to old probabilities is clipped."""
     max_gradient_norm: float = 0.5
     """Longest gradient; a longer one is shortened to it."""
     reward_scale: float = 1.0
@@ -128,7 +128,7 @@ def generalised_advantages(
         discount: per environment step.
         gae_lambda: 0 trusts the values alone, 1 the rewards alone.
         ended: (task, step) bool, where the sequence is cut after the step; nowhere where None.
-        value_after: (task, step), of what comes after a step where it is cut; nothing where None.
+        value_after: (task, step), value after a step that cuts the episode; none where None.
 
     Returns:
         Advantages and returns, both (task, step).

@@ -1,4 +1,4 @@
-"""What agents that learn by soft actor-critic share: a temperature, one optimizer, targets that follow."""
+"""Base class of agents that learn by soft actor-critic: a temperature, one optimizer, targets that follow."""
 
 import math
 from collections.abc import Iterable

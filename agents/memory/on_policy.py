@@ -60,7 +60,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
 
         The choice carries along the sample as drawn, its log-probability and the value of the step's beginning.
         """
-        read = torch.cat([self.features(observation), self.memory.read(memory.state)], dim=-1)
+        read = torch.cat([self.features(observation), self.memory.output(memory.state)], dim=-1)
         policy = self.policy(read)
         sample = choose(policy, deterministic, rng)
         extras = {"sample": sample, "log_prob": policy.log_prob(sample), "value": self._value(read)}

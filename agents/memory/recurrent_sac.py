@@ -94,7 +94,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
         self, observation: Tensor, memory: TrialMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
         """Act on what is remembered; where ``deterministic`` (task,) the policy's mode."""
-        policy = self.actor(self.features(observation), self.memory.read(memory.state))
+        policy = self.actor(self.features(observation), self.memory.output(memory.state))
         return ActionChoice(self.actions.choose(policy, deterministic if deterministic.any() else None, rng))
 
     def update(self, batch: TrialBatch, rng: torch.Generator) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a memory-based agent remembers a trial with: a step at a time when acting, whole trials when learning."""
+"""Sequence models, the memory of a trial: a step at a time when acting, whole trials when learning."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from agents.memories import Rows
 from encoders import GatedRecurrentUnit
 
 StateT = TypeVar("StateT", bound=Rows)
-"""What a sequence model knows of trials"""
+"""State of a sequence model"""
 
 
 class SequenceModel(nn.Module, ABC, Generic[StateT]):
@@ -31,7 +31,7 @@ class SequenceModel(nn.Module, ABC, Generic[StateT]):
         """Return the state after one more transition of each task, (task, input_dim)."""
 
     @abstractmethod
-    def read(self, state: StateT) -> Tensor:
+    def output(self, state: StateT) -> Tensor:
         """Return what the state says of the trial so far, (task, width)."""
 
     @abstractmethod
@@ -66,7 +66,7 @@ class GRU(SequenceModel[Tensor]):
         after: Tensor = hidden.squeeze(0)
         return after
 
-    def read(self, state: Tensor) -> Tensor:
+    def output(self, state: Tensor) -> Tensor:
         """Return the hidden state itself, (task, width)."""
         return state
 

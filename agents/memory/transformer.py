@@ -36,7 +36,7 @@ class TransformerAgentConfig(MemoryAgentConfig):
 
 
 class AttentionState(NamedTuple):
-    """What a causal transformer keeps of a trial: flat, however long it grows."""
+    """State of a causal transformer: flat, however long it grows."""
 
     keys: Tensor
     """(task, layer, window, width), of the newest transitions, the newest last"""
@@ -98,7 +98,7 @@ class CausalTransformer(SequenceModel[AttentionState]):
         output = self.norm(hidden).squeeze(1)
         return AttentionState(torch.stack(keys, 1), torch.stack(values, 1), state.seen + 1, output)
 
-    def read(self, state: AttentionState) -> Tensor:
+    def output(self, state: AttentionState) -> Tensor:
         """Return what was made of the newest transition, (task, width)."""
         return state.output
 

@@ -14,7 +14,7 @@ from agents.types import Transitions, check_transitions
 
 
 class TrialMemory(NamedTuple):
-    """What a memory-based agent knows of the tasks it is acting in."""
+    """Memory of a memory-based agent."""
 
     state: Rows
     """The sequence model's, a row per task"""
@@ -32,7 +32,7 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
 
     config: LearningSettings
     memory: SequenceModel[Any]
-    """What acting remembers a trial with"""
+    """Sequence model with which acting remembers a trial"""
 
     @property
     def transition_width(self) -> int:

@@ -1,4 +1,4 @@
-"""What soft actor-critic needs of an action space: networks, samples and soft values, continuous or discrete."""
+"""Action spaces of soft actor-critic: networks, samples and soft values, continuous or discrete."""
 
 import math
 from abc import ABC, abstractmethod
@@ -47,7 +47,7 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
     _critics_give: int
     """Values that a critic gives"""
     default_target_entropy: float
-    """What a learned temperature aims at, in nats, unless the settings say otherwise"""
+    """Default entropy that a learned temperature aims at, in nats"""
 
     def make_actor(self, observation_dim: int, latent_dim: int, config: SACConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""

@@ -1,4 +1,4 @@
-"""What networks read of an observation: the vector itself, normalised, or features of an image."""
+"""Features of an observation, the input of networks: the vector itself, normalised, or features of an image."""
 
 import math
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ class GatedRecurrentUnit(nn.GRU):
     autocast, whose bfloat16 NumPy does not know, it is ``nn.GRU``.
 
     Args:
-        input_dim: width of what is read in a step.
+        input_dim: width of the input of a step.
         width: of the hidden state.
     """
 

@@ -51,7 +51,7 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
         latent_dim: width of z.
         context_fields: parts of a transition the encoder reads.
         hidden_sizes: widths of the feature network's hidden layers.
-        feature_dim: width of the features and of what they become.
+        feature_dim: width of the features, before and after attention.
         head_sizes: widths of the head's hidden layers.
         min_stddev: floor of the posterior's standard deviation.
         window: transitions that are kept.

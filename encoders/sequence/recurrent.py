@@ -16,7 +16,7 @@ from encoders.types import CONTEXT_FIELDS, Context, where_present
 
 
 class RecurrentBelief(NamedTuple):
-    """What a recurrent network keeps of a trial."""
+    """Belief of a recurrent encoder: its hidden state."""
 
     hidden: Tensor
     """(task, feature_dim), between -1 and 1"""

@@ -25,7 +25,7 @@ class Product(NamedTuple):
 
 
 class StepSizes(NamedTuple):
-    """What decides a step's matrix products."""
+    """Sizes of a step's matrix products."""
 
     observation_dim: int
     action_dim: int

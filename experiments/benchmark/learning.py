@@ -112,7 +112,7 @@ def tasks(quick: bool) -> Iterator[Figure]:
 
 
 def replay(quick: bool) -> Iterator[Figure]:
-    """What sampling a meta-batch takes of a step, and whether the replay takes the memory that it announces."""
+    """Share of a step that sampling a meta-batch takes, and whether the replay takes the memory that it announces."""
     agent = make_agent(OBSERVATION, ACTION, ENCODER, AGENT)
     rng = torch.Generator().manual_seed(0)
     store = _filled(100, 200, 2 if quick else 10)
@@ -188,7 +188,7 @@ def make_agent(
 
 
 def _n_tasks(quick: bool, full: int = TASKS) -> int:
-    """Return the meta-batch's size: that which is asked for, or 2 where figures do not matter."""
+    """Return the meta-batch's size: the one asked for, or 2 where figures do not matter."""
     return 2 if quick else full
 
 

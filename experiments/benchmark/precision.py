@@ -22,7 +22,7 @@ EPISODES = 3
 
 
 def precision(quick: bool) -> Iterator[Figure]:
-    """How far gradients in bfloat16 are from those in float32, at pretrained agents' weights and on their own trials.
+    """Distance of gradients in bfloat16 from those in float32, at pretrained agents' weights and on their own trials.
 
     Both as shares of a gradient's length: the error on one meta-batch, and how far one meta-batch's gradient is from
     the mean of all of them, which is the noise that every step has in any precision.

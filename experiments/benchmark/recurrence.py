@@ -15,7 +15,7 @@ SIZES = {
     "GRU encoder on a half cheetah": (16, 400, 128, 128),
     "recurrent SAC on the point robot": (16, 60, 64, 64),
 }
-"""Trials, their steps, and the widths of what is read and of the state"""
+"""Trials, their steps, and the widths of the input and of the state"""
 
 
 def recurrence(quick: bool) -> Iterator[Figure]:

@@ -100,7 +100,7 @@ def evaluation(quick: bool) -> Iterator[Figure]:
 
 
 def adaptation(quick: bool) -> Iterator[Figure]:
-    """What one environment step of one agent costs beside the environment, early and late in a trial."""
+    """Time of acting and observing in one environment step, without the environment, early and late in a trial."""
     late = 400 if quick else 10_000
     agents = {
         "reference": make_agent(OBSERVATION, ACTION, ENCODER, AGENT),

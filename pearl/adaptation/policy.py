@@ -30,7 +30,7 @@ class AdaptedPolicy:
         self, agent: Deployable[Any], memory: Rows, rng: torch.Generator, trial: Trajectories | None = None
     ) -> None:
         self.agent = agent
-        self.memory = agent.read(memory)
+        self.memory = agent.fold(memory)
         self.trial = trial
         self._rng = rng
 

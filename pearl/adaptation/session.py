@@ -82,7 +82,7 @@ class Session:
         transition = Transitions(before, done, earned, after, _ONE if terminal else _ZERO)
         memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
         if not ordinary:  # Read at once what might overflow, and see what it would make of the next episode.
-            memory = self.agent.read(memory)
+            memory = self.agent.fold(memory)
             self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
         self.memory = self._after_episode(memory) if terminal or cut else memory
 

@@ -57,7 +57,7 @@ class ReplayConfig(CollectionConfig):
     initial_episodes: int = 1
     """Episodes of a random policy per training task before the first gradient step."""
     initial_policy: Literal["random", "steady"] = "random"
-    """What acts in the initial episodes: a new uniform action at each step, or one that is held for an episode."""
+    """Policy of the initial episodes: a new uniform action at each step, or one that is held for an episode."""
     gradient_steps_per_env_step: float = 0.1
     """Gradient steps per collected environment step."""
     replay_budget_mb: int = 1_024
@@ -127,7 +127,7 @@ class TrainingConfig(ReplayConfig):
     batch_size: int = 64
     """Transitions per task for the actor and the critics in a gradient step."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where gradient steps are taken and the replay lies; cuda is an NVIDIA GPU. Acting stays on the CPU."""
+    """Device of the gradient steps and of the replay; cuda is an NVIDIA GPU. Acting stays on the CPU."""
     replay_capacity: int = 10_000
     """Transitions kept per task."""
     context: ContextConfig = field(default_factory=ContextConfig)

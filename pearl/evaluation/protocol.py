@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def tasks_label(self) -> str:
-        """How many tasks, and whether training saw them."""
+        """The number of tasks, and whether training saw them."""
         n = len(self.returns)
         return f"{n} tasks, the same as in training" if self.same_tasks else f"{n} held-out tasks"
 

@@ -1,4 +1,4 @@
-"""What a few runs say of an algorithm: robust means, shares and intervals (Agarwal et al. 2021, section 4).
+"""Statistics of an algorithm from a few runs: robust means, shares and intervals (Agarwal et al. 2021, section 4).
 
 Values are those of runs on tasks, (run, task, …). Agarwal et al. have the same tasks in every run, take them as strata
 and resample the runs of each. Here a run is a seed, which draws test tasks of its own: each task is met by one run, and

@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import Logger
 from pearl.collection.rollout import StepEvent
 
 Callback = BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool] | None
-"""What ``learn`` takes: callbacks, a function of (locals, globals) that returns whether to go on, or nothing"""
+"""Argument ``callback`` of ``learn``: callbacks, or a function of (locals, globals) that returns whether to go on"""
 
 
 def silent_logger() -> Logger:

@@ -1,4 +1,4 @@
-"""How a saved model comes back."""
+"""Loading of saved models."""
 
 from collections.abc import Mapping
 from dataclasses import replace

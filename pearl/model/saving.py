@@ -1,4 +1,4 @@
-"""What a saved model consists of."""
+"""Contents of a saved model, and how they are written."""
 
 import platform
 from collections.abc import Sequence

@@ -87,7 +87,7 @@ class SB3Interface(SavedModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the policy acts: the CPU, also where it learns on a GPU (``training.device``)."""
+        """Device on which the policy acts: the CPU, even if it learns on a GPU (``training.device``)."""
         return next(self.policy.parameters()).device
 
     @property

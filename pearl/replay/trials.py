@@ -11,7 +11,7 @@ from pearl.collection.rollout import Trajectories
 from pearl.replay.transitions import check_budget, check_content, check_form, untouched_zeros
 
 GOES_ON, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
-"""How the store notes what an episode does after a transition"""
+"""Codes of the store for the state of the episode after a transition"""
 
 
 class TrialReplay:

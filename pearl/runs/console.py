@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a live bar, and a line per evaluation."""
+"""Console output of training: a live bar, and a line per evaluation."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a person looks at after an evaluation: numbers, a table, pictures."""
+"""Reports of an evaluation: numbers, a table, pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ PLOTTED_TASKS = 6
 
 @dataclass(frozen=True)
 class PosteriorPath:
-    """How the posterior moved while a trial went on."""
+    """Posterior at each step of a trial."""
 
     transitions_seen: NDArray[np.int64]
     """(n,), from 0"""

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: console, `progress.csv`, TensorBoard and Weights & Biases, over environment steps.
+"""Trackers of a run's numbers: console, `progress.csv`, TensorBoard and Weights & Biases, over environment steps.
 
 Everything passes through a stable-baselines3 logger, so its callbacks record beside us. `progress.csv` is the record
 that survives: a row is on disk as soon as it is logged, and a resumed run goes on with the rows of its checkpoint.

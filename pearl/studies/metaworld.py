@@ -26,7 +26,7 @@ from pearl.model.meta_learner import PEARL
 
 
 class MetaworldTimestep(Protocol):
-    """What Metaworld tells of a step of all environments: its ``Timestep``."""
+    """Metaworld's ``Timestep``: one step of all environments."""
 
     @property
     def observation(self) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class MetaworldAgent:
 
     @property
     def memory(self) -> PEARLMemory | None:
-        """What is known of the tasks, one row per environment; None before the first step."""
+        """The agent's memory, one row per environment; None before the first step."""
         return self._memory
 
     def init(self) -> None:

@@ -62,7 +62,7 @@ class RunRecord:
     config: Mapping[str, Any]
     """The settings that are not the defaults, under their present names"""
     curve: Mapping[str, FloatArray]
-    """What each evaluation logged, by the names of ``progress.csv``, (evaluation,) each; NaN where nothing was"""
+    """Logged values of each evaluation, by the names of ``progress.csv``, (evaluation,) each; NaN where nothing was"""
     measured: Mapping[str, Any] = field(default_factory=dict)
     """All other measurements, as JSON; ``returns`` are (task, episode)"""
 

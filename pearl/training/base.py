@@ -23,7 +23,7 @@ from pearl.tasks import Task, TaskDistribution
 from pearl.training.divergence import DivergedError, remedy
 
 BatchT = TypeVar("BatchT")
-"""What the agent learns from"""
+"""Type of the data that the agent learns from"""
 SettingsT = TypeVar("SettingsT", bound=CollectionConfig)
 """The class of the run's section ``training``"""
 

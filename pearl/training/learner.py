@@ -1,4 +1,4 @@
-"""Where gradient steps are taken: by the agent itself, or by a twin of it on another device."""
+"""Learners take gradient steps: with the agent itself, or with a twin of it on another device."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy

@@ -241,7 +241,7 @@ def tensors(memory: Any) -> Iterator[Tensor]:
 
 def settled(agent: Any, memory: Any) -> Any:
     """A memory once everything seen is folded in, for agents that put that off."""
-    return agent.read(memory)
+    return agent.fold(memory)
 
 
 def snapshot(values: Any) -> list[Tensor]:

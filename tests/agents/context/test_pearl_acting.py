@@ -99,7 +99,7 @@ def test_each_episodes_z_depends_on_every_transition_before_it_and_on_none_after
 def test_a_terminated_flag_is_no_part_of_the_context() -> None:
     script = random_transitions(2, 4)
     other = script._replace(terminated=1.0 - script.terminated)
-    beliefs = [AGENT.read(observe_all(AGENT, AGENT.begin(2, generator(0)), each)).belief for each in (script, other)]
+    beliefs = [AGENT.fold(observe_all(AGENT, AGENT.begin(2, generator(0)), each)).belief for each in (script, other)]
     assert all(torch.equal(left, right) for left, right in zip(*beliefs, strict=True))
 
 
@@ -165,7 +165,7 @@ def test_boxes_of_any_float_type_give_single_precision_actions_that_can_be_obser
     memory, transition = agent.begin(2, generator(0)), at_step(random_transitions(2, 1), 0)
     choice = agent.act(transition.observation, memory, all_of(2, False), generator(0))
     assert choice.action.dtype == torch.float32
-    later = agent.read(agent.observe(memory, transition._replace(action=choice.action), all_of(2, True)))
+    later = agent.fold(agent.observe(memory, transition._replace(action=choice.action), all_of(2, True)))
     before: Any = memory.belief
     after: Any = later.belief
     assert not torch.equal(after.weighted_mean, before.weighted_mean)
@@ -207,7 +207,7 @@ def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_
     late = at_once = agent.begin(2, generator(0))
     for step in range(transitions.reward.shape[1]):
         seen = (at_step(transitions, step), torch.tensor([True, step % 3 > 0]))
-        late, at_once = agent.observe(late, *seen), agent.read(agent.observe(at_once, *seen))
+        late, at_once = agent.observe(late, *seen), agent.fold(agent.observe(at_once, *seen))
         assert len(late.unread) < READ_TOGETHER
         assert at_once.unread == ()
     assert len(late.unread) == 5

@@ -56,10 +56,10 @@ def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel
     transitions = torch.randn(2, 11, 4, generator=generator(0))
     with torch.no_grad():
         at_once, kept = model(transitions), model.begin(2)
-        stepped = [model.read(kept)]
+        stepped = [model.output(kept)]
         for step in range(11):
             kept = model.step(kept, transitions[:, step])
-            stepped.append(model.read(kept))
+            stepped.append(model.output(kept))
     torch.testing.assert_close(torch.stack(stepped, 1), at_once, rtol=1e-4, atol=1e-5)
 
 

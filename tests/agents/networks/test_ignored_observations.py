@@ -40,7 +40,7 @@ def test_ignored_entries_change_nothing_that_the_agent_does(settings: dict[str, 
         if "normalise" in settings["observations"]:
             agent.features.see(transitions.observation.flatten(0, 1))
         actions, memory = play(agent, agent.begin(2, generator(0)), transitions)
-        believed = agent.read(memory)
+        believed = agent.fold(memory)
         agent.update(MetaBatch(as_context(transitions), transitions), generator(0))
         found.append((actions, believed, state(agent)))
     assert_identical(*found)
