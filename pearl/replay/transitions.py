@@ -20,7 +20,7 @@ class Rows(NamedTuple):
     """Transitions from the store."""
 
     observation: Tensor
-    """(task, n, observation_dim), float32; uint8 where observations are images"""
+    """(task, n, observation_dim), float32; uint8 for images"""
     action: Tensor
     """(task, n, action_dim)"""
     next_observation: Tensor
