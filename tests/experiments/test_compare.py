@@ -6,7 +6,6 @@ import shutil
 import compare
 import numpy as np
 import pytest
-from pages import with_table
 
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import ConfigError, from_mapping
@@ -14,9 +13,12 @@ from pearl.config.run import PEARLConfig, RL2Config
 from pearl.evaluation import protocol as evaluation
 from pearl.model.meta_learner import MetaLearner
 from pearl.runs.run import Run, RunError, write_json
-from pearl.studies.comparison import last_episode, normalised
+from pearl.studies import runner
+from pearl.studies.comparison import by_name, last_episode
+from pearl.studies.comparison_table import table
+from pearl.studies.results import RUNS, RunRecord, read_results, settings_of, store_run
 from tests.support.pictures import pixels
-from tests.support.processes import ROOT
+from tests.support.runs.run_records import assert_same_runs
 
 AGENTS = ("pearl", "rl2", "maml")
 COLLECTION = {"total_steps": 120, "n_train_tasks": 2, "episodes_per_trial": 3}
@@ -36,7 +38,7 @@ def _small(monkeypatch):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    monkeypatch.setattr(compare, "train", lambda *arguments, **settings: pytest.fail("trained"))
+    monkeypatch.setattr(runner, "train", lambda *arguments, **settings: pytest.fail("trained"))
 
 
 @pytest.fixture(scope="module")
@@ -52,58 +54,78 @@ def compared(tmp_path_factory):
     return folder
 
 
-def written(folder, name):
-    return json.loads((folder / "point-robot" / f"{name}.json").read_text())
+def runs_of(folder, name):
+    """The runs of an algorithm in the folder's results of the point robot."""
+    return by_name(read_results(folder / "point-robot"), "pearl")[name]
+
+
+def without(folder, algorithm):
+    """Remove an algorithm's runs from a family's results, as the error about other settings says."""
+    document = json.loads((folder / RUNS).read_text())
+    document["runs"] = [run for run in document["runs"] if run["algorithm"] != algorithm]
+    (folder / RUNS).write_text(json.dumps(document))
+
+
+def give_a_budget_of_its_own(folder, algorithm):
+    """Store an algorithm's runs once more, as runs with a budget of their own."""
+    results = read_results(folder)
+    ((setting, runs),) = ((setting, runs) for setting, runs in results.runs.items() if setting.algorithm == algorithm)
+    for seed, record in runs.items():
+        store_run(folder, setting._replace(name="120-steps"), small(ALGORITHMS[algorithm].config, ""), seed, record)
+
+
+def untimed(measured):
+    assert measured["wall_s"] >= 0
+    return {name: value for name, value in measured.items() if name != "wall_s"}
 
 
 def test_every_run_has_its_curve_its_last_evaluation_and_a_longer_trial(compared):
     for name in AGENTS:
-        data = written(compared, name)
-        assert data["algorithm"] == name
-        assert from_mapping(ALGORITHMS[name].config, data["config"]) == small(ALGORITHMS[name].config, "")
-        assert list(data["runs"]) == ["0", "1"]
-        for run in data["runs"].values():
-            curve = run["curve"]
-            assert curve["env_steps"][0] == 0
-            assert curve["env_steps"][-1] >= 120
-            assert {len(values) for values in curve.values()} == {len(curve["env_steps"])}
-            assert set(curve) == {"env_steps", "gradient_steps", "wall_s", "return_per_episode", "score"}
-            returns, trial = np.array(run["returns"]), np.array(run["trial_returns"])
+        runs = runs_of(compared, name)
+        assert list(runs) == [0, 1]
+        for run in runs.values():
+            assert from_mapping(ALGORITHMS[name].config, run.config) == small(ALGORITHMS[name].config, "")
+            assert run.curve["env_steps"][0] == 0
+            assert run.curve["env_steps"][-1] >= 120
+            assert {len(values) for values in run.curve.values()} == {len(run.curve["env_steps"])}
+            returns, trial = np.array(run.measured["returns"]), np.array(run.measured["trial_returns"])
             assert returns.shape == (2, 3)
             assert trial.shape == (2, 5)
-            np.testing.assert_allclose(returns.mean(0), curve["return_per_episode"][-1], atol=2e-4)
-            random, oracle = (np.array(run["references"][end]) for end in ("random", "oracle"))
+            ends = [run.curve[f"test/return_ep{episode}"][-1] for episode in (1, 2, 3)]
+            np.testing.assert_allclose(returns.mean(0), ends, atol=2e-4)
+            random, oracle = (np.array(run.measured["references"][end]) for end in ("random", "oracle"))
             assert random.shape == oracle.shape == (2,)
             assert (random < oracle).all()
             score = (returns[:, -1].mean() - random.mean()) / (oracle.mean() - random.mean())
-            assert score == pytest.approx(curve["score"][-1], abs=2e-4)
-            assert run["wall_s"] >= curve["wall_s"][-1]
-            assert len(run["commit"].removesuffix("-dirty")) == 40
-        assert data["runs"]["0"]["returns"] != data["runs"]["1"]["returns"]
+            assert score == pytest.approx(run.curve["test/score"][-1], abs=2e-4)
+            assert run.measured["wall_s"] >= run.curve["wall_s"][-1] - 0.1
+            assert len(run.commit.removesuffix("-dirty")) == 40
+        assert runs[0].measured["returns"] != runs[1].measured["returns"]
 
 
 def test_a_longer_trial_begins_as_the_protocols(compared):
-    for run in written(compared, "pearl")["runs"].values():
-        np.testing.assert_allclose(np.array(run["trial_returns"])[:, :3], run["returns"], atol=1e-3)
+    for run in runs_of(compared, "pearl").values():
+        trial = np.array(run.measured["trial_returns"])
+        np.testing.assert_allclose(trial[:, :3], run.measured["returns"], atol=1e-3)
 
 
 def test_all_algorithms_meet_the_same_test_tasks_and_each_seed_its_own(compared):
-    tasks = [[run["test_tasks"] for run in written(compared, name)["runs"].values()] for name in AGENTS]
+    tasks = [[run.measured["test_tasks"] for run in runs_of(compared, name).values()] for name in AGENTS]
     assert tasks[0] == tasks[1] == tasks[2]
     assert tasks[0][0] != tasks[0][1]
 
 
 def test_only_what_adapts_by_gradient_takes_gradient_steps_at_test_time(compared):
-    steps = {name: written(compared, name)["runs"]["0"]["gradient_steps_at_test"] for name in AGENTS}
+    steps = {name: runs_of(compared, name)[0].measured["gradient_steps_at_test"] for name in AGENTS}
     assert steps == {"pearl": 0, "rl2": 0, "maml": 1}
 
 
 def test_the_page_has_the_table_of_the_results_and_the_picture(compared):
-    found = compare.all_runs(compared / "point-robot", "pearl")
+    found = by_name(read_results(compared / "point-robot"), "pearl")
     assert next(iter(found)) == "pearl"
     assert set(found) == set(AGENTS)
     picture = "point-robot/comparison.png"
-    text = f"a\n<!-- point-robot -->\n\n![What they reach]({picture})\n\n{compare.table(found)}\n\n<!-- / -->\nb\n"
+    text = f"a\n<!-- point-robot -->\n\n![What they reach]({picture})\n\n{table(found)}\n\n<!-- / -->\nb\n"
     assert (compared / "page.md").read_text() == text
     assert pixels(compared / picture).shape[1] == 1200
 
@@ -111,10 +133,10 @@ def test_the_page_has_the_table_of_the_results_and_the_picture(compared):
 def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_down(compared, tmp_path, untrained):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     shutil.copytree(compared / "point-robot", tmp_path / "without-the-baseline")
-    (tmp_path / "without-the-baseline" / "pearl.json").unlink()
+    without(tmp_path / "without-the-baseline", "pearl")
     shutil.copytree(compared / "point-robot", tmp_path / "with-fewer")
-    (tmp_path / "with-fewer" / "maml.json").unlink()
-    shutil.copy(tmp_path / "with-fewer" / "rl2.json", tmp_path / "with-fewer" / "rl2-120-steps.json")
+    without(tmp_path / "with-fewer", "maml")
+    give_a_budget_of_its_own(tmp_path / "with-fewer", "rl2")
     page = tmp_path / "overview.md"
     page.write_text("<!-- overview -->\n<!-- / -->\n")
     compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), trial_episodes=5, out=tmp_path, overview=page)
@@ -124,7 +146,7 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
     assert set(cells) == set(AGENTS)
     assert cells["maml"][1] == "–"
     assert cells["pearl"][0] == cells["pearl"][1]
-    last = {name: last_episode(compare.read_runs(compared / "point-robot" / f"{name}.json")) for name in AGENTS}
+    last = {name: last_episode(runs_of(compared, name)) for name in AGENTS}
     places = {
         family: sorted(set(AGENTS) - gone, key=lambda name: -last[name])
         for family, gone in (("all", set()), ("fewer", {"maml"}))
@@ -135,12 +157,12 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
 
 def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_them(compared, tmp_path, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
-    own = written(tmp_path, "rl2")
+    own = runs_of(tmp_path, "rl2")
     compare.main("point-robot", algorithms=("rl2",), seeds=(0,), total_steps=240, apart=True, out=tmp_path)
-    longer = written(tmp_path, "rl2-240-steps")
-    assert longer["config"]["training"]["total_steps"] == 240
-    assert longer["runs"]["0"]["curve"]["env_steps"][-1] >= 240
-    assert written(tmp_path, "rl2") == own
+    longer = runs_of(tmp_path, "rl2-240-steps")[0]
+    assert longer.config["training"]["total_steps"] == 240
+    assert longer.curve["env_steps"][-1] >= 240
+    assert_same_runs(runs_of(tmp_path, "rl2"), own)
     assert capsys.readouterr().out.count("better than") == 0
     compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), out=tmp_path)
     assert "| rl2-240-steps (1) |" in capsys.readouterr().out
@@ -162,17 +184,22 @@ def test_runs_that_are_there_are_drawn_and_not_run_again(compared, tmp_path, unt
 
 
 def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
-    def interrupted(family, config, seed, *, trial_episodes):
+    def interrupted(family, config, seed, *, commit, trial_episodes):
         if seed == 3:
             raise KeyboardInterrupt
-        return {"seed": seed}
+        return RunRecord(
+            commit=commit,
+            config=settings_of(config),
+            curve={"env_steps": np.array([0.0])},
+            measured={"returns": [[float(seed)]], "references": {"random": [0.0], "oracle": None}},
+        )
 
-    monkeypatch.setattr(compare, "train", interrupted)
+    monkeypatch.setattr(runner, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare.main("point-robot", algorithms=("rl2",), seeds=(10, 2, 3), out=tmp_path)
-    runs = written(tmp_path, "rl2")["runs"]
-    assert list(runs) == ["2", "10"]
-    assert runs["2"]["seed"] == 2
+    runs = runs_of(tmp_path, "rl2")
+    assert list(runs) == [2, 10]
+    assert runs[2].measured["returns"] == [[2.0]]
 
 
 def test_a_run_that_is_through_takes_the_place_of_a_new_one(compared, tmp_path, untrained, monkeypatch):
@@ -184,17 +211,17 @@ def test_a_run_that_is_through_takes_the_place_of_a_new_one(compared, tmp_path, 
     compare.main(
         "point-robot", algorithms=("rl2",), trained=[tmp_path / "run1"], seeds=(1,), trial_episodes=5, out=tmp_path
     )
-    (run,) = written(tmp_path, "rl2")["runs"].values()
-    expected = written(compared, "rl2")["runs"]["1"]
-    for timed in (run, expected):
-        timed["curve"].pop("wall_s")
-        assert timed.pop("wall_s") > 0
-    assert expected.pop("commit") != run.pop("commit") == "unknown"
-    assert run == expected
+    (run,) = runs_of(tmp_path, "rl2").values()
+    expected = runs_of(compared, "rl2")[1]
+    assert expected.commit != run.commit == "unknown"
+    assert run.config == expected.config
+    assert untimed(run.measured) == untimed(expected.measured)
+    for name in ("env_steps", "gradient_steps", "test/return_ep1", "test/return_ep3", "test/score"):
+        np.testing.assert_array_equal(run.curve[name], expected.curve[name])
     result = json.loads((tmp_path / "run0" / "result.json").read_text())
     write_json(tmp_path / "run0" / "result.json", result | {"commit": "abc"})
     compare.main("point-robot", algorithms=("rl2",), trained=[tmp_path / "run0"], seeds=(0, 1), out=tmp_path)
-    assert [run["commit"] for run in written(tmp_path, "rl2")["runs"].values()] == ["abc", "unknown"]
+    assert [run.commit for run in runs_of(tmp_path, "rl2").values()] == ["abc", "unknown"]
 
 
 def test_what_cannot_take_a_runs_place_is_named(tmp_path, untrained):
@@ -216,15 +243,8 @@ def test_runs_with_other_settings_are_not_mixed_with_new_ones(compared, tmp_path
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     if total_steps is None:
         monkeypatch.setitem(PROTOCOL, "n_test_tasks", 3)
-    with pytest.raises(ConfigError, match=r"rl2\.json holds runs with other settings"):
+    with pytest.raises(ConfigError, match=r"runs\.json holds runs with other settings \(comparison, plain, rl2\)"):
         compare.main("point-robot", algorithms=("rl2",), seeds=(0, 1), total_steps=total_steps, out=tmp_path)
-
-
-def test_settings_that_no_longer_read_are_other_settings(tmp_path):
-    path = tmp_path / "rl2.json"
-    path.write_text(json.dumps({"config": {"agent": {"gone": 1}}, "runs": {}}))
-    with pytest.raises(ConfigError, match="holds runs with other settings"):
-        compare.read_runs(path, small(RL2Config, ""))
 
 
 def test_an_equal_budget_is_laid_over_every_preset():
@@ -240,87 +260,3 @@ def test_an_unknown_algorithm_none_and_a_baseline_without_runs_are_errors(tmp_pa
         compare.main("point-robot", algorithms=(), out=tmp_path)
     with pytest.raises(ConfigError, match="holds no runs of pearl"):
         compare.main("point-robot", algorithms=("pearl",), seeds=(), out=tmp_path)
-
-
-def run_of(returns, *, tasks="abcd", oracle=None, steps=(0, 2000), gradient_steps=0, wall_s=90.0):
-    """A run of four tasks, whose returns (task, episode) are given."""
-    return {
-        "curve": {"env_steps": list(steps), "return_per_episode": [[0.0] * len(returns[0])] * len(steps)},
-        "test_tasks": list(tasks),
-        "references": {"random": [-200.0] * 4, "oracle": None if oracle is None else [oracle] * 4},
-        "returns": returns,
-        "trial_returns": returns,
-        "gradient_steps_at_test": gradient_steps,
-        "wall_s": wall_s,
-    }
-
-
-BASE = [[-150.0, -60.0]] * 4
-AHEAD = [[-150.0, -40.0]] * 4
-
-
-def test_the_table_has_returns_with_few_digits_and_the_probability_of_the_same_tasks():
-    found = {
-        "pearl": {"0": run_of(BASE), "1": run_of(BASE, tasks="efgh")},
-        "rl2": {"0": run_of(AHEAD, steps=(0, 1_200_000), wall_s=60.0), "5": run_of(BASE, wall_s=120.0)},
-    }
-    header, _, pearl, rl2 = compare.table(found).splitlines()
-    assert header.startswith(
-        "| algorithm (seeds) | environment steps | first episode | last episode | better than pearl |"
-    )
-    assert pearl == "| pearl (2) | 2 000 | −150 (−150 to −150) | −60 (−60 to −60) | – | 0 | 1.5 |"
-    assert rl2 == "| rl2 (2) | 601 000 | −150 (−150 to −150) | −50 (−60 to −40) | 1.00 (1.00 to 1.00) | 0 | 1.5 |"
-
-
-def test_the_table_has_scores_where_a_policy_knows_the_task():
-    found = {"pearl": {"0": run_of(BASE, oracle=0.0)}, "maml": {"0": run_of(BASE, oracle=0.0, gradient_steps=3)}}
-    assert compare.table(found).splitlines()[3] == (
-        "| maml (1) | 2 000 | 0.250 (0.250 to 0.250) | 0.700 (0.700 to 0.700) | 0.50 (0.50 to 0.50) | 3 | 1.5 |"
-    )
-
-
-def test_a_tasks_score_lies_between_its_own_references():
-    run = run_of(BASE, oracle=0.0)
-    run["references"] = {"random": [-200.0, -100.0, -160.0, -60.0], "oracle": [0.0, -50.0, -10.0, 40.0]}
-    assert normalised(run, run["returns"])[:, -1].tolist() == pytest.approx([0.7, 0.8, 2 / 3, 0.0])
-
-
-def test_algorithms_that_share_no_tasks_are_not_compared():
-    found = {"pearl": {"0": run_of(BASE)}, "rl2": {"0": run_of(AHEAD, tasks="efgh")}, "maml": {"1": run_of(AHEAD)}}
-    assert [line.split(" | ")[4] for line in compare.table(found).splitlines()[2:]] == ["–", "–", "–"]
-
-
-def test_the_baseline_comes_first_and_then_the_best_in_the_last_episode(tmp_path):
-    for name, last in (("rl2", -50.0), ("pearl", -60.0), ("maml", -70.0), ("b", -40.0), ("a", -40.0)):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"0": run_of([[-150.0, last]] * 4)}}))
-    assert list(compare.all_runs(tmp_path, "pearl")) == ["pearl", "a", "b", "rl2", "maml"]
-
-
-@pytest.mark.parametrize("oracle", [None, 0.0])
-def test_algorithms_of_other_budgets_and_lengths_of_trial_are_drawn(tmp_path, oracle):
-    longer = run_of([[-150.0, -90.0, -40.0]] * 4, oracle=oracle, steps=(0, 1000, 40_000))
-    found = {"pearl": {"0": run_of(BASE, oracle=oracle)}, "of-old": {"0": longer, "1": run_of(AHEAD, oracle=oracle)}}
-    assert pixels(compare.draw(tmp_path / "a.png", "family", found, 1)).shape[1] == 1200
-
-
-RESULTS = ROOT / "results" / "comparison"
-PUBLISHED = sorted(path for path in RESULTS.iterdir() if path.is_dir()) if RESULTS.is_dir() else []
-PAGE = ROOT / "docs" / "comparison.md"
-
-
-@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
-def test_the_published_page_has_the_figures_of_the_results(folder):
-    found = compare.all_runs(folder, PEARLConfig.algorithm)
-    shown = compare.section(found, f"../results/comparison/{folder.name}/{compare.PICTURE}")
-    assert with_table(PAGE.read_text(), folder.name, shown) == PAGE.read_text()
-    assert (folder / compare.PICTURE).is_file()
-
-
-@pytest.mark.parametrize("family", ["point-robot", "sparse-point-robot", "varying-cartpole", "cheetah-vel"])
-def test_the_published_page_has_a_place_for_the_family(family):
-    assert "new" in with_table(PAGE.read_text(), family, "new")
-
-
-def test_the_table_of_all_families_comes_from_the_results():
-    page = PAGE.read_text()
-    assert with_table(page, "overview", compare.overview_table(RESULTS, PEARLConfig.algorithm)) == page

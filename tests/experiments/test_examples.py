@@ -20,6 +20,7 @@ from encoders import EncoderConfig, make_encoder
 from encoders.config import ENCODERS
 from pearl.algorithms import ALGORITHMS
 from pearl.config.reading import from_mapping
+from pearl.studies.results import read_results
 from tests.support.agent_tester import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
@@ -144,8 +145,9 @@ def test_the_algorithm_is_compared_with_pearl(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "preset", small)
     names = ("pearl", "mean_context_sac")
     compare.main("point-robot", algorithms=names, seeds=(0,), out=tmp_path, modules=("my_algorithm",))
-    written = {name: json.loads((tmp_path / "point-robot" / f"{name}.json").read_text()) for name in names}
-    runs = {name: found["runs"]["0"] for name, found in written.items()}
+    found = read_results(tmp_path / "point-robot").of_study("comparison")
+    runs = {setting.algorithm: by_seed[0].measured for setting, by_seed in found.items()}
+    assert set(runs) == set(names)
     assert runs["pearl"]["test_tasks"] == runs["mean_context_sac"]["test_tasks"]
     assert runs["pearl"]["returns"] != runs["mean_context_sac"]["returns"]
 
@@ -157,9 +159,9 @@ def test_the_encoder_is_compared_with_pearls(tmp_path):
         "variants: {range: {others: {encoder: {kind: range}}}}\n"
     )
     study.main(tmp_path / "own.yaml", seeds=(0,), out=tmp_path, modules=("my_encoder",))
-    folder = tmp_path / "own" / "point-robot"
-    plain, own = (json.loads((folder / f"{name}.json").read_text())["runs"]["0"] for name in ("plain", "range"))
-    assert plain["value"] != own["value"]
+    found = read_results(tmp_path / "point-robot").of_study("own")
+    plain, own = (found["own", name, "pearl"][0].measured for name in ("plain", "range"))
+    assert plain["returns"] != own["returns"]
 
 
 def test_the_listing_names_a_users_algorithm(capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from stable_baselines3 import PPO
 
 import pearl
 from pearl import ContextConfig, PEARLConfig, TrainingConfig
-from pearl.config.reading import ConfigError
+from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import EvaluationConfig
 from pearl.runs.run import RunError
+from pearl.studies.reproduction import by_setting, summary
+from pearl.studies.results import RUNS, read_results
 from pearl.tasks import make
 from tests.support.pictures import pixels
+from tests.support.runs.run_records import assert_same_runs
 
 SMALL = PEARLConfig(
     agent=dataclasses.replace(PEARLConfig().agent, hidden_sizes=(8,)),
@@ -51,8 +55,8 @@ def arguments(runs, out, **others):
 
 
 def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, tmp_path):
-    assert specialists.main(arguments(saved, tmp_path / "specialists.json")) == 0
-    found = json.loads((tmp_path / "specialists.json").read_text())
+    assert specialists.main(arguments(saved, tmp_path)) == 0
+    found = read_results(tmp_path / "varying-pendulum").specialists
     models = [pearl.load(path) for path in saved]
     task = models[0].test_tasks[0]
     assert found["tasks"] == [task.to_json()]
@@ -68,11 +72,11 @@ def test_specialists_play_the_first_agents_test_tasks_beside_every_agent(saved, 
     level = found["adapted_mean_per_episode"][-1]
     at_level = [steps for steps, value in zip(found["specialist_steps"], again, strict=True) if value >= level]
     assert found["steps_to_adapted"] == (at_level[0] if at_level else None)
-    assert pixels(tmp_path / "specialists.png").shape[1] == 1200
+    assert pixels(tmp_path / "varying-pendulum" / "specialists.png").shape[1] == 1200
 
 
 def test_specialists_that_were_stopped_go_on_and_others_are_not_overwritten(saved, tmp_path, monkeypatch):
-    out = tmp_path / "specialists.json"
+    out = tmp_path / "varying-pendulum" / RUNS
     trained: list[Any] = []
 
     def train(distribution, task, *, seed, **settings):
@@ -83,23 +87,39 @@ def test_specialists_that_were_stopped_go_on_and_others_are_not_overwritten(save
         return [float(seed)] * 4
 
     monkeypatch.setattr(specialists, "train_specialist", train)
-    two = dataclasses.replace(arguments(saved[:1], out), tasks=2)
+    two = dataclasses.replace(arguments(saved[:1], tmp_path), tasks=2)
     with pytest.raises(KeyboardInterrupt):
         specialists.main(two)
-    assert json.loads(out.read_text())["specialist_curves"] == [[0.0] * 4]
+    assert json.loads(out.read_text())["specialists"]["specialist_curves"] == [[0.0] * 4]
     for _ in range(2):
         specialists.main(two)
         assert trained == [0, None, 1]
     before = out.read_bytes()
     for other in (dataclasses.replace(two, steps=100), dataclasses.replace(two, tasks=1)):
-        with pytest.raises(ConfigError, match="Move it away"):
+        with pytest.raises(ConfigError, match=r"runs\.json holds specialists of other tasks or settings"):
             specialists.main(other)
     assert out.read_bytes() == before
-    assert len(json.loads(before)["specialist_return"]) == 2
+    assert len(json.loads(before)["specialists"]["specialist_return"]) == 2
     out.write_text("{")
-    with pytest.raises(RunError, match=r"specialists\.json"):
+    with pytest.raises(RunError, match=r"runs\.json"):
         specialists.main(two)
     assert out.read_text() == "{"
+
+
+def test_a_specialist_that_another_call_has_stored_meanwhile_stays(saved, tmp_path, monkeypatch):
+    def train(distribution, task, *, seed, **settings):
+        if not trained:
+            trained.append(seed)
+            specialists.main(one)
+        return [float(len(trained))] * 4
+
+    trained: list[int] = []
+    one = arguments(saved[:1], tmp_path)
+    monkeypatch.setattr(specialists, "train_specialist", train)
+    specialists.main(one)
+    found = read_results(tmp_path / "varying-pendulum").specialists
+    assert found["specialist_curves"] == [[1.0] * 4]
+    assert len(found["tasks"]) == len(found["specialist_seconds"]) == 1
 
 
 def test_a_specialist_of_discrete_actions_is_evaluated_where_it_is_due():
@@ -137,7 +157,7 @@ def test_a_specialist_is_measured_at_the_end_too():
 
 def test_an_interval_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="--interval must be at least 1, got 0"):
-        specialists.Arguments(runs=[], out=Path("specialists.json"), interval=0)
+        specialists.Arguments(runs=[], out=Path("results"), interval=0)
 
 
 def test_a_task_that_an_agent_was_trained_on_is_refused(saved, tmp_path):
@@ -146,7 +166,7 @@ def test_a_task_that_an_agent_was_trained_on_is_refused(saved, tmp_path):
     )
     trained_on_it.save(tmp_path / "agent", training_state=False)
     with pytest.raises(ValueError, match="training tasks too"):
-        specialists.main(arguments([saved[0], tmp_path / "agent"], tmp_path / "specialists.json"))
+        specialists.main(arguments([saved[0], tmp_path / "agent"], tmp_path / "results"))
 
 
 @pytest.fixture(scope="module")
@@ -160,45 +180,71 @@ def reproduced(tmp_path_factory):
     return folder
 
 
+def settings_in(folder):
+    """The runs of each published setting in a folder of results."""
+    return by_setting(read_results(folder / "results" / "varying-pendulum"))
+
+
 def test_a_result_without_a_score_has_returns_probes_and_a_curve(reproduced):
-    results = reproduced / "results" / "varying-pendulum"
-    summary = json.loads((results / "summary.json").read_text())
-    single = json.loads((results / "seed0" / "result.json").read_text())
-    assert summary["score_mean"] is None
-    assert summary["last_return"] == [single["test"]["return_per_episode"][-1]]
-    assert set(summary["probes_mean"]) == {"usual", "zero_z", "other_tasks_z", "random_context"}
-    assert summary["probes_mean"]["usual"] == pytest.approx(summary["last_return"][0])
-    assert (results / "learning_curves.png").stat().st_size > 10_000
+    runs = settings_in(reproduced)["plain"]
+    found = summary("varying-pendulum", runs)
+    assert found["seeds"] == [0]
+    assert found["score_mean"] is None
+    assert found["last_return"] == [runs[0].measured["test"]["return_per_episode"][-1]]
+    assert found["last_return"][0] == pytest.approx(np.mean(runs[0].measured["returns"], axis=0)[-1], abs=1e-3)
+    assert found["last_return"] == [runs[0].curve["test/return_ep2"][-1]]
+    assert set(found["probes_mean"]) == {"usual", "zero_z", "other_tasks_z", "random_context"}
+    assert found["probes_mean"]["usual"] == pytest.approx(found["last_return"][0])
+    assert len(found["commit"].removesuffix("-dirty")) == 40
+
+
+def test_pictures_are_of_all_seeds_or_of_the_first(reproduced):
+    names = {path.name for path in (reproduced / "results" / "varying-pendulum").glob("*.png")}
+    assert {"learning_curves.png", "return_by_episode.png"} <= names
+    assert "learning_curve.png" not in names
 
 
 def test_the_blind_reference_has_the_same_settings_but_for_the_encoder(reproduced):
-    results = reproduced / "results" / "varying-pendulum"
-    own, blind = (json.loads((results / run / "config.json").read_text()) for run in ("seed0", "blind-seed0"))
-    assert blind["encoder"].pop("kind") == "blind"
-    assert own["encoder"].pop("kind") == "linear_gaussian"
-    assert own == blind
-    assert json.loads((results / "blind-summary.json").read_text())["probes_mean"] == {}
-    tasks = [json.loads((results / run / "tasks.json").read_text()) for run in ("seed0", "blind-seed0")]
-    assert tasks[0] == tasks[1]
+    own, blind = (settings_in(reproduced)[name][0] for name in ("plain", "blind"))
+    configs = [from_mapping(PEARLConfig, run.config) for run in (own, blind)]
+    assert [config.encoder.kind for config in configs] == ["linear_gaussian", "blind"]
+    assert dataclasses.replace(configs[1], encoder=configs[0].encoder) == configs[0]
+    assert "probes" not in blind.measured
+    assert summary("varying-pendulum", {0: blind})["probes_mean"] == {}
+    for name in ("train_tasks", "test_tasks"):
+        assert own.measured[name] == blind.measured[name]
 
 
-def test_a_longer_run_stands_beside_the_presets_own(reproduced):
-    results = reproduced / "results" / "varying-pendulum"
-    own = (results / "summary.json").read_text()
+def test_a_longer_run_is_a_setting_of_its_own_and_another_seed_joins_the_first(reproduced, tmp_path):
+    results = tmp_path / "results" / "varying-pendulum"
+    shutil.copytree(reproduced / "results" / "varying-pendulum", results)
+    own = settings_in(tmp_path)["plain"]
     total_steps = SMALL.training.total_steps + 100
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "load_preset", lambda family: SMALL)
-        reproduce.main(
-            "varying-pendulum",
-            seeds=(1,),
-            out=reproduced / "results",
-            runs=reproduced / "runs",
-            total_steps=total_steps,
-        )
-    config = json.loads((results / f"{total_steps}-steps-seed1" / "config.json").read_text())
-    assert config["training"]["total_steps"] == total_steps
-    assert json.loads((results / f"{total_steps}-steps-summary.json").read_text())["env_steps"][0] >= total_steps
-    assert (results / "summary.json").read_text() == own
+        for longer in (total_steps, None):
+            reproduce.main(
+                "varying-pendulum", seeds=(1,), out=tmp_path / "results", runs=tmp_path / "runs", total_steps=longer
+            )
+    found = settings_in(tmp_path)
+    assert list(found) == ["plain", f"{total_steps}-steps", "blind"]
+    (run,) = found[f"{total_steps}-steps"].values()
+    assert run.config["training"]["total_steps"] == total_steps
+    assert run.measured["env_steps"] >= total_steps
+    assert list(found["plain"]) == [0, 1]
+    assert_same_runs({0: found["plain"][0]}, own)
+
+
+def test_a_run_that_is_reproduced_again_replaces_the_published_one(reproduced, tmp_path):
+    shutil.copytree(reproduced / "results" / "varying-pendulum", tmp_path / "results" / "varying-pendulum")
+    published = settings_in(tmp_path)["plain"][0]
+    other = dataclasses.replace(SMALL, evaluation=dataclasses.replace(SMALL.evaluation, n_test_tasks=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "load_preset", lambda family: other)
+        reproduce.main("varying-pendulum", seeds=(0,), out=tmp_path / "results", runs=tmp_path / "runs")
+    (run,) = settings_in(tmp_path)["plain"].values()
+    assert len(published.measured["returns"]) == 2
+    assert len(run.measured["returns"]) == len(run.measured["test_tasks"]) == 3
 
 
 def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(reproduced, tmp_path):
@@ -213,7 +259,7 @@ def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(repr
 
 
 def test_a_commit_is_marked_where_anything_but_results_differs_from_it(tmp_path, monkeypatch):
-    for name in ("experiments/reproduce.py", "results/summary.json"):
+    for name in ("experiments/reproduce.py", "results/runs.json"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("1")
     author = ["-c", "user.name=a", "-c", "user.email=a@b"]
@@ -222,7 +268,7 @@ def test_a_commit_is_marked_where_anything_but_results_differs_from_it(tmp_path,
     monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "experiments" / "reproduce.py"))
     clean = reproduce.commit()
     assert len(clean) == 40
-    (tmp_path / "results" / "summary.json").write_text("2")
+    (tmp_path / "results" / "runs.json").write_text("2")
     assert reproduce.commit() == clean
     (tmp_path / "experiments" / "reproduce.py").write_text("2")
     assert reproduce.commit() == f"{clean}-dirty"

@@ -1,14 +1,17 @@
 """Studies: variants of the presets, each against the preset as it is."""
 
-import json
 import shutil
 
+import numpy as np
 import pytest
 import study
 from pages import with_table
 
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, load_preset
+from pearl.studies import runner
+from pearl.studies.results import read_results
+from pearl.studies.variants import by_variant
 from tests.support.processes import ROOT
 
 SMALL = """
@@ -40,43 +43,47 @@ def studied(tmp_path_factory):
     path = folder / "small.yaml"
     path.write_text(SMALL)
     study.main(path, families=("point-robot",), seeds=(0, 1), out=folder)
-    return folder / "small"
+    return folder
+
+
+def runs_of(folder):
+    """The runs of each variant in the folder's results of the point robot."""
+    return by_variant(read_results(folder / "point-robot"), "small")
 
 
 def test_every_variant_has_every_seeds_curve_and_a_picture(studied):
     for name in ("plain", "layer-norm"):
-        written = json.loads((studied / "point-robot" / f"{name}.json").read_text())
-        assert list(written["runs"]) == ["0", "1"]
-        for run in written["runs"].values():
-            assert run["env_steps"][0] == 0
-            assert run["env_steps"][-1] >= 400
-            assert len(run["value"]) == len(run["gradient_steps"]) == len(run["wall_s"]) == len(run["env_steps"])
-        assert written["runs"]["0"]["value"] != written["runs"]["1"]["value"]
-    assert (studied / "point-robot.png").is_file()
+        runs = runs_of(studied)[name]
+        assert list(runs) == [0, 1]
+        for run in runs.values():
+            assert run.curve["env_steps"][0] == 0
+            assert run.curve["env_steps"][-1] >= 400
+            assert {len(values) for values in run.curve.values()} == {len(run.curve["env_steps"])}
+            assert np.isfinite(run.curve["test/score"]).all()
+            assert len(run.measured["returns"]) == 2
+        assert runs[0].curve["test/score"].tolist() != runs[1].curve["test/score"].tolist()
+    assert (studied / "point-robot" / "small.png").is_file()
 
 
 def test_a_variant_is_told_apart_from_the_plain_setting(studied):
-    plain, variant = (
-        from_mapping(PEARLConfig, json.loads((studied / "point-robot" / f"{name}.json").read_text())["config"])
-        for name in ("plain", "layer-norm")
-    )
+    plain, variant = (from_mapping(PEARLConfig, runs_of(studied)[name][0].config) for name in ("plain", "layer-norm"))
     assert not plain.agent.critic_layer_norm
     assert variant.agent.critic_layer_norm
     assert variant.encoder == load_preset("point-robot").encoder
 
 
 def test_runs_that_are_there_are_not_run_again(studied, small, tmp_path, monkeypatch):
-    shutil.copytree(studied, tmp_path / "small")
-    trained = []
-    monkeypatch.setattr(study, "train", lambda family, config, seed: trained.append(seed))
+    shutil.copytree(studied / "point-robot", tmp_path / "point-robot")
+    monkeypatch.setattr(runner, "train", lambda *arguments, **settings: pytest.fail("trained"))
+    before = (tmp_path / "point-robot" / "runs.json").read_bytes()
     study.main(small, families=("point-robot",), seeds=(0, 1), out=tmp_path)
-    assert not trained
+    assert (tmp_path / "point-robot" / "runs.json").read_bytes() == before
 
 
 def test_runs_with_other_settings_are_not_mixed_with_new_ones(studied, small, tmp_path):
-    shutil.copytree(studied, tmp_path / "small")
+    shutil.copytree(studied / "point-robot", tmp_path / "point-robot")
     small.write_text(SMALL.replace("total_steps: 400", "total_steps: 600"))
-    with pytest.raises(ConfigError, match=r"plain\.json holds runs with other settings"):
+    with pytest.raises(ConfigError, match=r"runs\.json holds runs with other settings \(small, plain, pearl\)"):
         study.main(small, families=("point-robot",), seeds=(0,), out=tmp_path)
 
 
@@ -100,13 +107,13 @@ def test_a_family_has_the_variants_that_name_it_or_others(small):
 )
 def test_a_slip_in_the_file_shows_before_anything_is_trained(small, given, wrong, message, tmp_path, monkeypatch):
     small.write_text(SMALL.replace(given, wrong))
-    monkeypatch.setattr(study, "train", lambda *arguments: pytest.fail("trained"))
+    monkeypatch.setattr(runner, "train", lambda *arguments, **settings: pytest.fail("trained"))
     with pytest.raises(ConfigError, match=message):
         study.main(small, out=tmp_path)
 
 
 def test_an_unknown_variant_is_an_error_before_anything_is_trained(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "train", lambda *arguments: pytest.fail("trained"))
+    monkeypatch.setattr(runner, "train", lambda *arguments, **settings: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="no variants layr-norm; it has plain, layer-norm, learned-temperature"):
         study.main(small, variants=("layr-norm",), out=tmp_path)
 
@@ -116,46 +123,6 @@ def test_an_unknown_family_is_an_error_that_names_the_known_ones(small, tmp_path
         study.main(small, families=("reacher",), out=tmp_path)
 
 
-def test_the_value_on_the_way_is_the_mean_over_environment_steps():
-    runs = {"0": {"env_steps": [0, 10, 40], "value": [0.0, 1.0, 1.0]}}
-    assert study.on_the_way(runs).tolist() == [(5 + 30) / 40]
-    assert study.final(runs).tolist() == [1.0]
-
-
-def run_of(*value, steps=(0, 10, 20)):
-    return {"env_steps": list(steps), "value": list(value)}
-
-
-def test_the_table_counts_the_seeds_ahead_of_the_plain_setting_with_the_same_seed():
-    found = {
-        "plain": {"0": run_of(0.0, 0.0, 1.0), "1": run_of(0.0, 0.5, 0.5)},
-        "two-fold": {"1": run_of(0.0, 0.25, 0.75), "0": run_of(0.0, 0.25, 0.75), "2": run_of(0.0, 1.0, 1.0)},
-    }
-    assert study.table(found).splitlines()[2:] == [
-        "| plain | 0.500 (0.500 to 0.500) | 0.312 (0.250 to 0.375) | |",
-        "| two fold | 0.667 (0.500 to 1.000) | 0.458 (0.312 to 0.750) | +0.000, 1 of 2 |",
-    ]
-
-
-def test_the_table_gives_returns_in_whole_numbers_and_a_single_seed_without_a_range():
-    found = {"plain": {"0": run_of(-1200.0, -400.4, -200.4)}, "worse": {"0": run_of(-1200.0, -600.0, -400.0)}}
-    assert study.table(found).splitlines()[2:] == [
-        "| plain | −300 | −550 | |",
-        "| worse | −500 | −700 | −150, 0 of 1 |",
-    ]
-
-
-def test_a_variant_that_shares_no_seed_with_the_plain_setting_is_compared_with_nothing():
-    found = {"plain": {"0": run_of(0.0, 0.0, 1.0)}, "other": {"3": run_of(0.0, 0.0, 1.0)}}
-    assert study.table(found).splitlines()[3] == "| other | 0.500 | 0.250 | |"
-
-
-def test_all_of_a_familys_files_are_found_the_plain_one_first_then_the_best_on_the_way(tmp_path):
-    for name, value in (("b", 0.1), ("plain", 0.2), ("c", 0.3), ("a", 0.3)):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"0": run_of(0.0, value, value)}}))
-    assert list(study.all_runs(tmp_path)) == ["plain", "a", "c", "b"]
-
-
 def test_a_table_takes_its_place_on_a_page_and_leaves_the_rest():
     text = "a\n<!-- x -->\nold\n<!-- / -->\nb\n<!-- y -->\n<!-- / -->\n"
     assert with_table(text, "x", "| new |") == text.replace("old\n", "\n| new |\n\n")
@@ -163,16 +130,6 @@ def test_a_table_takes_its_place_on_a_page_and_leaves_the_rest():
         with_table(text, "z", "| new |")
     with pytest.raises(ConfigError, match="no place for x's table"):
         with_table(text.replace("<!-- / -->", "", 1), "x", "| new |")
-
-
-PUBLISHED = sorted(path for path in (ROOT / "results" / "what-helps").iterdir() if path.is_dir())
-
-
-@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
-def test_the_page_has_the_figures_of_the_results(folder):
-    page = (ROOT / "docs" / "what-helps.md").read_text()
-    assert with_table(page, folder.name, study.table(study.all_runs(folder))) == page
-    assert f"../results/what-helps/{folder.name}.png" in page
 
 
 def test_the_published_study_reads():

@@ -26,6 +26,7 @@ from tests.support.agent_tester import (
     reptile_with,
     state,
 )
+from tests.support.padded_trials import padded_trials
 
 EPISODE = 3
 
@@ -268,20 +269,8 @@ def test_learning_changes_every_weight_and_reports_its_gradient_steps(agent: Gra
 def test_padding_changes_nothing_of_what_is_learnt(make: MakeAgent) -> None:
     plain, padded = make(0), make(0)
     trials, _ = played(plain)
-
-    def longer(values: Tensor, padding: float = 3.0) -> Tensor:
-        return torch.cat([values, torch.full_like(values[:, :3], padding)], dim=1)
-
-    wider = Trials(
-        Transitions(*(longer(field) for field in trials.transitions)),
-        longer(trials.training_reward),
-        longer(trials.ended),
-        longer(trials.mask, padding=False),
-        {name: longer(extra) for name, extra in trials.extras.items()},
-    )
-    wider = wider._replace(transitions=wider.transitions._replace(action=_padded_actions(trials.transitions.action)))
     plain.update(trials, generator(1))
-    padded.update(wider, generator(1))
+    padded.update(padded_trials(trials), generator(1))
     for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
 
@@ -299,10 +288,6 @@ def test_trials_that_were_cut_short_are_learnt_from_without_harm(agent: Gradient
     metrics = agent.update(short, generator(0))
     assert all(value.isfinite() for value in metrics.values())
     assert all(parameter.isfinite().all() for parameter in agent.parameters())
-
-
-def _padded_actions(action: Tensor) -> Tensor:
-    return torch.cat([action, action[:, :3]], dim=1)
 
 
 def test_an_agent_learns_to_adapt_where_no_one_action_pays_in_every_task() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents import Transitions, Trials
+from agents import Trials
 from agents.memory.on_policy import MemoryAgent
 from agents.memory.sequence_models import GRU, EmbeddedGRU, SequenceModel
 from agents.memory.transformer import CausalTransformer
@@ -26,6 +26,7 @@ from tests.support.agent_tester import (
     state,
     transformer_with,
 )
+from tests.support.padded_trials import padded_trials
 
 MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
@@ -126,22 +127,10 @@ def test_padding_changes_nothing_of_what_is_learnt() -> None:
     for make in (rl2_with(epochs=1, minibatches=1), transformer_with(epochs=1, minibatches=1)):
         plain, padded = make(0), make(0)
         trials = played(plain)
-        wider = Trials(
-            Transitions(*(longer(field) for field in trials.transitions)),
-            longer(trials.training_reward),
-            longer(trials.ended),
-            longer(trials.mask, padding=False),
-            {name: longer(extra) for name, extra in trials.extras.items()},
-        )
         plain.update(trials, generator(1))
-        padded.update(wider, generator(1))
+        padded.update(padded_trials(trials), generator(1))
         for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
             torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
-
-
-def longer(values: Tensor, *, padding: float = 3.0) -> Tensor:
-    """Values (task, step, …) with three more steps."""
-    return torch.cat([values, torch.full_like(values[:, :3], padding)], dim=1)
 
 
 @pytest.mark.parametrize("by_task", [False, True])

@@ -19,7 +19,9 @@ from agents.spaces import is_image
 from pearl import Task, check_task_distribution, task_observed
 from pearl.model.meta_learner import learner_of
 from tests.support.algorithms import CONFIGS
-from tests.support.sampled_spaces import (
+from tests.support.sessions import play_by_hand, same
+from tests.support.small import differences, everything_learnt, small_model
+from tests.support.tasks.sampled_spaces import (
     ACTIONS,
     HORIZON,
     IMAGES,
@@ -28,8 +30,6 @@ from tests.support.sampled_spaces import (
     env_of,
     model_of,
 )
-from tests.support.sessions import play_by_hand, same
-from tests.support.small import differences, everything_learnt, small_model
 
 
 @pytest.fixture(

@@ -14,9 +14,9 @@ from pearl.model.meta_learner import learner_of
 from pearl.studies.metaworld import MetaworldAgent
 from tests.support.agent_tester import KINDS
 from tests.support.algorithms import CONFIGS
-from tests.support.sampled_spaces import model_of
 from tests.support.small import Counting, CountingEnv, small_config, small_model
 from tests.support.tasks.metaworld_steps import timesteps
+from tests.support.tasks.sampled_spaces import model_of
 
 ZEROS = {"observation": np.zeros(3), "action": np.zeros(2), "next_observation": np.zeros(3)}
 SETTINGS = {

@@ -24,7 +24,7 @@ from tests.support.checkpoint.checkpoints import (
     contents,
     example,
 )
-from tests.support.json_values import json_values
+from tests.support.checkpoint.json_values import json_values
 
 DTYPES = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),

@@ -9,7 +9,7 @@ from hypothesis import given
 from pearl.files import json_reading
 from pearl.files.json_reading import MOST_LEVELS, check_depth, parse_json, read_json_file
 from pearl.runs.run import RunError, read_json
-from tests.support.json_values import json_values
+from tests.support.checkpoint.json_values import json_values
 
 
 @pytest.mark.parametrize(

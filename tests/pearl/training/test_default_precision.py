@@ -10,8 +10,8 @@ import pearl
 from pearl.model.meta_learner import learner_of
 from tests.support.agent_tester import KINDS
 from tests.support.algorithms import CONFIGS
-from tests.support.sampled_spaces import env_of, model_of
 from tests.support.small import Counting, differences, everything_learnt, small_config
+from tests.support.tasks.sampled_spaces import env_of, model_of
 
 EVERYTHING = {
     "exploration": {"sweep": 0.1},
