@@ -1,4 +1,4 @@
-"""The algorithms: for each its settings, its agent, and how it is trained."""
+"""The table of algorithms: settings, agent and meta-training of each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ from pearl.training.on_policy import TrialTraining
 ConfigT = TypeVar("ConfigT", bound=Config)
 AgentT = TypeVar("AgentT", bound=LearningAgent[Any])
 AgentFactory = Callable[[gym.Space[Any], gym.Space[Any], ConfigT, torch.Generator], AgentT]
-"""Builds an agent from the observation space, the action space, the run's settings and what draws the weights"""
+"""Builds an agent from the observation space, the action space, the run's settings and the weights' generator"""
 TrainingFactory = Callable[[AgentT, TaskDistribution, Sequence[Task], ConfigT, int], MetaTraining[Any, Any]]
-"""A class of meta-training: of the agent, the task distribution, the training tasks, the run's settings and the seed"""
+"""Builds meta-training from the agent, the task distribution, the training tasks, the run's settings and the seed"""
 
 ACTING = ("begin", "act", "observe", "end_episode", "fold", "redraw")
 LEARNING = ("update", "see", "set_learning_rate", "gradient_steps_per_trial", "normalises_observations", "optimizer")
@@ -53,7 +53,7 @@ SPACES = ("observation_space", "action_space", "observation_dim", "action_dim")
 SETTINGS = ("learning_rate", "final_learning_rate", "reward_scale")
 
 
-def _as_it_is(distribution: TaskDistribution) -> TaskDistribution:
+def _unchanged(distribution: TaskDistribution) -> TaskDistribution:
     return distribution
 
 
@@ -62,13 +62,13 @@ class Algorithm:
     """A meta-RL algorithm."""
 
     description: str
-    """Description in one line"""
+    """One line for listings"""
     config: type[Config]
     """The class of a run's settings"""
     agent: AgentFactory[Any, Any]
     training: TrainingFactory[Any, Any]
-    distribution: Callable[[TaskDistribution], TaskDistribution] = _as_it_is
-    """Transform of the family's task distribution, applied before everything else"""
+    distribution: Callable[[TaskDistribution], TaskDistribution] = _unchanged
+    """Replaces the family's task distribution before environments are made"""
 
     def make_agent(
         self, observations: gym.Space[Any], actions: gym.Space[Any], config: Config, rng: torch.Generator
@@ -82,7 +82,7 @@ class Algorithm:
             rng: draws the initial weights.
 
         Raises:
-            TypeError: what the factory returns is no ``agents.LearningAgent``.
+            TypeError: the factory does not return an ``agents.LearningAgent``.
         """
         agent: Any = self.agent(observations, actions, config, rng)
         lacking = [name for name in (*ACTING, *LEARNING, *SPACES) if not hasattr(agent, name)]
@@ -90,8 +90,8 @@ class Algorithm:
             raise TypeError(
                 f"The agent of the algorithm {config.algorithm!r} must be an nn.Module and an agents.LearningAgent, "
                 f"got a {type(agent).__name__}, which lacks {', '.join(lacking) or 'nn.Module'}. "
-                f"agents.base.{NetworkAgent.__name__} has all of it but begin, act, observe, end_episode, update and "
-                "the optimizer."
+                f"agents.base.{NetworkAgent.__name__} has all of it except begin, act, observe, end_episode, update "
+                "and the optimizer."
             )
         return cast(LearningAgent[Any], agent)
 
@@ -108,7 +108,7 @@ def _trial_based(
     agent: Callable[..., LearningAgent[Any]],
     training: TrainingFactory[Any, Any] = TrialTraining,
 ) -> Algorithm:
-    """Return the algorithm of an agent that learns from trials and reads none but the settings' section ``agent``."""
+    """Return the algorithm of an agent that learns from trials and needs only the settings' section ``agent``."""
 
     def make_agent(
         observations: gym.Space[Any], actions: gym.Space[Any], settings: Config, rng: torch.Generator
@@ -121,7 +121,7 @@ def _trial_based(
 def _gradient_based(
     description: str, config: type[MAMLConfig | ReptileConfig], agent: Callable[..., LearningAgent[Any]]
 ) -> Algorithm:
-    """Return the algorithm of an agent that adapts by gradient steps; its trials must go on after the last of them."""
+    """Return the algorithm of an agent that adapts by gradient steps; trials must continue after the last step."""
 
     def make_agent(
         observations: gym.Space[Any],
@@ -153,10 +153,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     "rl2": _trial_based("recurrent policy over whole trials (Duan 2016)", RL2Config, RL2Agent),
     "transformer": _trial_based("attention over whole trials (Melo 2022)", TransformerConfig, TransformerAgent),
     "multitask_sac": Algorithm(
-        "SAC that infers nothing: the floor of adapting", MultitaskSACConfig, _pearl, ReplayTraining
+        "SAC that infers nothing: the baseline without adaptation", MultitaskSACConfig, _pearl, ReplayTraining
     ),
     "oracle_sac": Algorithm(
-        "SAC that observes the task: the ceiling", OracleSACConfig, _pearl, ReplayTraining, task_observed
+        "SAC that observes the task: the upper reference", OracleSACConfig, _pearl, ReplayTraining, task_observed
     ),
     "recurrent_sac": _trial_based(
         "recurrent policy over trials, off-policy (Ni 2022)",
@@ -165,7 +165,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         TrialReplayTraining,
     ),
 }
-"""By name"""
+"""The algorithms by name"""
 
 
 def register_algorithm(
@@ -175,7 +175,7 @@ def register_algorithm(
     agent: AgentFactory[ConfigT, AgentT],
     training: TrainingFactory[AgentT, ConfigT],
     description: str = "",
-    distribution: Callable[[TaskDistribution], TaskDistribution] = _as_it_is,
+    distribution: Callable[[TaskDistribution], TaskDistribution] = _unchanged,
 ) -> None:
     """Make an algorithm available by name: to ``pearl.MetaLearner``, checkpoints, ``train.py`` and ``compare.py``.
 
@@ -191,9 +191,9 @@ def register_algorithm(
         distribution: replaces a family's task distribution before the algorithm's environments are made.
 
     Raises:
-        ValueError: the name is taken, or no such word; or it is not the config's.
-        TypeError: an argument of another kind; the config's agent section lacks what meta-training reads.
-        ConfigError: the config's section ``training`` is none of those that ``training`` takes.
+        ValueError: the name is taken, is not such a word, or is not the config's.
+        TypeError: an argument has the wrong type, or the config's section ``agent`` lacks settings of meta-training.
+        ConfigError: ``training`` does not accept the config's section ``training``.
     """
     check_new_name(name, ALGORITHMS, "algorithm")
     whose = f"the algorithm {name!r}"
@@ -214,7 +214,7 @@ def register_algorithm(
     if lacking:
         raise TypeError(
             f"{type(defaults.agent).__name__}, the section agent of {config.__name__}, lacks {', '.join(lacking)}, "
-            "which meta-training reads."
+            "which meta-training needs."
         )
     check_takes(agent, ("observation_space", "action_space", "config", "rng"), f"The agent of {whose}")
     if not (isinstance(training, type) and issubclass(training, MetaTraining)):
@@ -231,7 +231,7 @@ def find_algorithm(name: str) -> Algorithm:
     """Return the algorithm of that name.
 
     Raises:
-        UnregisteredError: there is none.
+        UnregisteredError: no algorithm has this name.
     """
     if name not in ALGORITHMS:
         raise UnregisteredError(f"There is no algorithm {name!r}. Algorithms: {', '.join(ALGORITHMS)}.")

@@ -1,7 +1,7 @@
-"""Make sure that the two packages beneath `pearl` are this distribution's own.
+"""Check that the two packages beneath `pearl` are this distribution's own.
 
 `agents` and `encoders` are ordinary words. Another distribution (openai-agents) installs a package named `agents` too,
-and so does any folder of that name beside the script that runs: Python takes the first one on its path.
+and a folder of that name next to the running script counts as one: Python takes the first on its path.
 """
 
 import importlib
@@ -19,8 +19,8 @@ def check_floors() -> None:
     """Import `encoders` and `agents`, and check that each carries pearl-metarl's marker.
 
     Raises:
-        ImportError: a package is missing, or another one of its name comes first on the path. The message names the
-            file that was found and the remedy.
+        ImportError: a package is missing, or another package of its name comes first on the path. The message names the
+            file found and the remedy.
     """
     for package in LOWER_PACKAGES:
         _check_floor(package)
@@ -45,7 +45,7 @@ def _check_floor(package: str) -> None:
 
 
 def _locate(package: str) -> Path | None:
-    """The file (a folder, for a package without `__init__.py`) that `import package` takes, or None."""
+    """Return the file that `import package` loads (a folder for a package without `__init__.py`), or None."""
     if package in sys.modules:
         file = getattr(sys.modules[package], "__file__", None)
         return Path(file) if file else Path(next(iter(getattr(sys.modules[package], "__path__", [])), package))
@@ -58,7 +58,7 @@ def _locate(package: str) -> Path | None:
 
 
 def _declares_marker(location: Path) -> bool:
-    """Whether a package that fails to import is ours all the same, so that its own error is the one to show."""
+    """Return whether a package that fails to import is ours, so that its own error should be shown."""
     return location.is_file() and f'__distribution__ = "{DISTRIBUTION}"'.encode() in location.read_bytes()
 
 
@@ -69,13 +69,13 @@ def _foreign_package_error(package: str, location: Path) -> ImportError:
         f"pearl needs {DISTRIBUTION}'s own package {package!r}, but Python finds a foreign one first: {location}\n"
         f"- If another distribution brings it{known}, as openai-agents brings 'agents': uninstall that one and "
         f"reinstall {DISTRIBUTION} ({_reinstall_command()}), or give {DISTRIBUTION} a virtual environment of its own.\n"
-        f"- If it is a folder or file of yours, beside the script that runs, in the current folder or on PYTHONPATH: "
+        f"- If it is a folder or file of yours, next to the running script, in the current folder or on PYTHONPATH: "
         f"rename it, or run from elsewhere.\n"
-        f"- If it is what is left of a broken installation of {DISTRIBUTION}: reinstall.",
+        f"- If it is the rest of a broken installation of {DISTRIBUTION}: reinstall.",
         name=package,
         path=str(location),
     )
 
 
 def _reinstall_command() -> str:
-    return f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or the path of your checkout in the name's place"
+    return f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or your checkout's path instead of the name"

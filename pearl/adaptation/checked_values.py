@@ -1,4 +1,4 @@
-"""Checks of values from a user's own loop: each has to be as in training."""
+"""Checks of the values that a user's own loop passes to a session or a policy."""
 
 import math
 from typing import Any
@@ -11,9 +11,9 @@ from agents.finite import ACTION_REMEDY, FLOAT32_MAX, NonFiniteError, is_finite
 from agents.spaces import as_numbers, check_action, checked_rows, env_actions, is_discrete, observation_row, part_of
 
 ORDINARY = 1e10
-"""Magnitude up to which networks take every value; what is larger may overflow in them"""
+"""Magnitude up to which no value overflows in the networks; larger values may"""
 ROUNDING = 1e-3
-"""Share of an action's range by which it may pass a bound"""
+"""Tolerance at an action's bounds, as a share of the range"""
 
 _FLOATS = (float, np.floating)
 
@@ -23,7 +23,7 @@ def observed(space: gym.Space[Any], observation: Any, *, single: bool = True) ->
 
     Raises:
         NonFiniteError: a number is NaN or infinite.
-        ValueError: it does not have the space's form.
+        ValueError: the observation does not have the form of the space.
     """
     rows = observation_row(space, observation) if single else checked_rows(space, observation)
     if not is_finite(rows):
@@ -32,7 +32,7 @@ def observed(space: gym.Space[Any], observation: Any, *, single: bool = True) ->
 
 
 def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
-    """Return an agent's actions (row, action_dim) as an environment takes them, one per row.
+    """Convert an agent's actions (row, action_dim) to actions of the space, one per row.
 
     Raises:
         NonFiniteError: a number is NaN or infinite.
@@ -43,11 +43,11 @@ def chosen(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
 
 
 class TransitionReader:
-    """Reads transitions as rows.
+    """Converts transitions to rows.
 
     Args:
-        observation_space: of an observation.
-        action_space: of an action; one that is no finite set is a bounded Box.
+        observation_space: space of the observations.
+        action_space: space of the actions, a finite set or a bounded Box.
     """
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
@@ -64,16 +64,16 @@ class TransitionReader:
     def __call__(
         self, observation: Any, action: ArrayLike, reward: Any, next_observation: Any
     ) -> tuple[tuple[NDArray[Any], ...], bool]:
-        """Return the rows (1, dim) of each, the reward's (1,), and whether all numbers are of ordinary size.
+        """Return each value as a row (1, dim), the reward as (1,), and whether all numbers are of ordinary size.
 
         Raises:
             NonFiniteError: a number is NaN or infinite.
-            ValueError: a value does not have its space's form, or the reward is not one real number.
+            ValueError: a value does not have the form of its space, or the reward is not one real number.
         """
         row, earned = self._action(action), _real(reward)
         before = observation_row(self._space, observation)
         after = observation_row(self._space, next_observation, "next_observation")
-        # One sum of squares tells both NaN and large numbers, and takes less than flags would.
+        # One sum of squares detects both NaN and large numbers, faster than a mask.
         ordinary = (
             self._small_actions
             and -ORDINARY < earned < ORDINARY
@@ -93,7 +93,7 @@ class TransitionReader:
         if self._is_discrete or action.shape != self._action_space.shape:
             check_action(self._action_space, action)
         row = np.array(action, np.float32).reshape(1, -1)
-        # A few numbers are compared faster one by one than as an array.
+        # For a few numbers, a loop is faster than NumPy.
         for (low, high), number in zip(self._bounds, row[0].tolist(), strict=False):
             if not low <= number <= high:
                 if not is_finite(row):
@@ -106,10 +106,10 @@ class TransitionReader:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return whether a flag is set, of any type of one truth value.
+    """Return a flag of any type as a bool.
 
     Raises:
-        ValueError: it is not one truth value.
+        ValueError: ``value`` is not a single True, False, 1 or 0.
     """
     if value is True or value is False:
         return bool(value)
@@ -121,11 +121,11 @@ def flag(name: str, value: Any) -> bool:
 
 
 def _real(reward: Any) -> float:
-    """Return a reward as a float that single precision holds, of any type of one real number."""
+    """Return a reward, a real number of any type, as a float that is finite in single precision."""
     if not isinstance(reward, _FLOATS):
-        # A tensor with a gradient is no array; as an object it is refused like everything else that is no number.
+        # A tensor with a gradient cannot become an array; None stands for it and is refused like any non-number.
         array = np.asarray(reward) if not getattr(reward, "requires_grad", False) else np.asarray(None)
-        whole = isinstance(reward, int) and not isinstance(reward, bool)  # a long one is an object to NumPy
+        whole = isinstance(reward, int) and not isinstance(reward, bool)  # NumPy makes an object of a long one.
         if array.shape != () or not (whole or array.dtype.kind in "fiu"):
             remedy = " Give reward[i] of each environment i to a session of its own." if array.ndim else ""
             raise ValueError(f"reward must be one real number, got {reward!r}; the belief was left as it was.{remedy}")
@@ -139,7 +139,7 @@ def _real(reward: Any) -> float:
 
 
 def _not_finite(name: str, row: NDArray[Any], space: gym.Space[Any] | None = None) -> NonFiniteError:
-    """Return the error of a value that is not finite, which names the part of it that is at fault."""
+    """Return the error for a value that is not finite; it names the part that is not finite."""
     place, columns = name, slice(None)
     if space is not None:
         place, columns = part_of(space, int(np.nonzero(~np.isfinite(row))[-1][0]), name)

@@ -1,4 +1,4 @@
-"""A policy for one task, read from what a trial has taught."""
+"""The policy for one task that an adapted agent gives."""
 
 from typing import Any, TypeGuard, cast
 
@@ -17,13 +17,13 @@ from pearl.tasks.vector_env import TaskVectorEnv
 
 
 class AdaptedPolicy:
-    """A policy for one task, fixed to what a trial has taught; speaks stable-baselines3's ``predict``.
+    """A policy for one task with the memory of a trial; it has the ``predict`` of stable-baselines3.
 
     Args:
         agent: the meta-trained agent.
-        memory: what the trial left, one row.
-        rng: draws z and actions where not deterministic.
-        trial: the trajectories of the trial, where the policy comes from one.
+        memory: the agent's memory after the trial, one row.
+        rng: draws z, and actions unless deterministic.
+        trial: the trajectories of the trial, if there are any.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class AdaptedPolicy:
 
     @property
     def posterior(self) -> Normal:
-        """q(z|c) over everything seen, mean and stddev each (latent_dim,); a TypeError where the agent has no z."""
+        """q(z|c) given all transitions seen, mean and stddev (latent_dim,) each; a TypeError if the agent has no z."""
         return single_posterior(self.agent, self.memory)
 
     def predict(
@@ -49,14 +49,14 @@ class AdaptedPolicy:
         """Choose actions as stable-baselines3 policies do; the belief does not change.
 
         Args:
-            observation: of the observation space, or a batch of them.
-            state: what the last call returned; carries each row's z.
-            episode_start: (row,) bool, where a new episode begins and z is drawn anew.
+            observation: one observation of the observation space, or a batch of them.
+            state: the state that the last call returned; it contains each row's z.
+            episode_start: (row,) bool, whether a new episode begins, for which z is resampled.
             deterministic: act on the posterior mean with the policy mean.
 
         Returns:
-            An action of the action space or a batch of them, and the state for the next call (None where
-            neither ``state`` nor ``episode_start`` is given: z then stays as the trial left it).
+            An action of the action space or a batch of them, and the state for the next call. The state is None if
+            neither ``state`` nor ``episode_start`` is given: z then stays as after the trial.
 
         Raises:
             ValueError: the observation, or a part of it, has the wrong shape or is not finite.
@@ -66,7 +66,7 @@ class AdaptedPolicy:
         rows = observed(space, observation, single=single)
         memory = repeat(self.memory, len(rows)) if state is None else state
         if episode_start is not None:
-            if state is None:  # Rows, and evaluations, must not all play the trial's next sample.
+            if state is None:  # Otherwise all rows and evaluations would use the same next sample of z.
                 memory = self.agent.redraw(memory, self._rng)
             memory = self.agent.end_episode(memory, torch.as_tensor(episode_start, dtype=torch.bool), self._rng)
         flags = torch.full((len(rows),), deterministic)
@@ -84,23 +84,23 @@ def adapt(
     seed: int,
     exploration_episodes: int | None = None,
 ) -> AdaptedPolicy:
-    """Play ``episodes`` episodes of ``env``, growing a belief from the prior, and return the policy for it.
+    """Play ``episodes`` episodes of ``env``, starting from the prior belief, and return the adapted policy.
 
     Args:
         agent: the meta-trained agent.
-        env: one task's environment; spaces as in training. It is left open.
-        episodes: episodes to play.
-        horizon: environment steps after which an episode is cut where nothing tells ``env``'s own time limit.
-        seed: of every draw.
-        exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
-            where None.
+        env: one task's environment, with the spaces of training. It stays open.
+        episodes: number of episodes to play.
+        horizon: environment steps after which an episode is truncated, if ``env`` has no known time limit.
+        seed: seed of every draw.
+        exploration_episodes: number of episodes in which z and actions are sampled; later ones are deterministic. All
+            episodes if None.
 
     Raises:
-        ValueError: no episodes, or a value that is not finite.
+        ValueError: ``episodes`` is below 1, or a value is not finite.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}; model.session() adapts step by step.")
-    # Also where env has a limit: a spec or an attribute tells it, but nothing may enforce it.
+    # Also if env has a limit: a spec or an attribute may state it without enforcing it.
     env = gym.wrappers.TimeLimit(env, own_time_limit(env) or horizon)
     envs = TaskVectorEnv(lambda _: env, ["the one to adapt to"], caught=())
     rng = torch.Generator().manual_seed(seed)
@@ -117,7 +117,7 @@ def adapt(
 
 
 def infers_task(agent: object) -> TypeGuard[PEARLAgent]:
-    """Whether an agent has a posterior over a task variable that depends on what it saw."""
+    """Return whether an agent has a posterior over a task variable that depends on the context."""
     return isinstance(agent, PEARLAgent) and agent.encoder.infers
 
 

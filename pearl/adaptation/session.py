@@ -1,4 +1,4 @@
-"""Adaptation one step at a time."""
+"""Step-by-step adaptation in a user's own loop."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.flo
 
 
 class Session:
-    """Adaptation one step at a time, for a loop that the user owns.
+    """Step-by-step adaptation in a user's own loop.
 
     Args:
         agent: the meta-trained agent.
@@ -30,14 +30,14 @@ class Session:
 
     @property
     def posterior(self) -> Normal:
-        """q(z|c) over everything observed, mean and stddev each (latent_dim,); a TypeError where the agent has no z."""
+        """q(z|c) given all transitions observed, mean and stddev (latent_dim,) each; a TypeError if there is no z."""
         return single_posterior(self.agent, self.memory)
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
-        """Choose an action of the action space on the episode's z.
+        """Choose an action of the action space given the episode's z.
 
         Args:
-            observation: of the observation space.
+            observation: an observation of the observation space.
             deterministic: act on the posterior mean at the episode's start, with the policy mean.
 
         Raises:
@@ -59,21 +59,21 @@ class Session:
         terminated: bool,
         truncated: bool,
     ) -> None:
-        """Fold one transition into the belief; where the episode ends with it, z is drawn anew.
+        """Fold one transition into the belief; if it ends the episode, resample z.
 
-        The transition may come from any policy, not only from ``act``. Where anything is raised, the belief and the
-        draws to come stay as they were.
+        The transition may come from any policy, not only from ``act``. An error leaves the belief and the random state
+        unchanged.
 
         Args:
-            observation: of the observation space, of numbers of any type.
-            action: of the action space, as the environment carried it out.
+            observation: an observation of the observation space, with numbers of any type.
+            action: the action that the environment carried out.
             reward: one finite real number.
-            next_observation: of the observation space.
+            next_observation: an observation of the observation space.
             terminated: whether the MDP ended: True or False, or 1 or 0.
-            truncated: whether the episode was cut.
+            truncated: whether the episode was truncated.
 
         Raises:
-            ValueError: a value has the wrong shape or type, is not of its space, or is not finite.
+            ValueError: a value has the wrong shape or type, is not in its space, or is not finite.
             NonFiniteError: the belief would not be finite.
         """
         terminal, cut = flag("terminated", terminated), flag("truncated", truncated)
@@ -81,13 +81,13 @@ class Session:
         before, done, earned, after = map(torch.from_numpy, rows)
         transition = Transitions(before, done, earned, after, _ONE if terminal else _ZERO)
         memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
-        if not ordinary:  # Read at once what might overflow, and see what it would make of the next episode.
+        if not ordinary:  # The belief may overflow: check it now, and the start of the next episode with it.
             memory = self.agent.fold(memory)
             self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
         self.memory = self._after_episode(memory) if terminal or cut else memory
 
     def policy(self) -> AdaptedPolicy:
-        """Return the policy for what was observed so far; later observations do not change it."""
+        """Return the policy given the transitions so far; later ones do not change it."""
         return AdaptedPolicy(self.agent, self.memory, self._rng)
 
     def _after_episode(self, memory: Any) -> Any:

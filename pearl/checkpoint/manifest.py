@@ -32,7 +32,7 @@ _PICKLE_SUFFIXES = (".zip", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written or read; the message says why and what to do."""
+    """A checkpoint cannot be written or read; the message gives the reason and the remedy."""
 
 
 class DataFile(NamedTuple):

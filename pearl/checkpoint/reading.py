@@ -87,8 +87,8 @@ def _read_generation(
     if absent:
         raise CheckpointError(
             f"the checkpoint in {folder} has no {', '.join(map(repr, absent))}; it has "
-            f"{', '.join(map(repr, present)) or 'no tensors'}. Ask for what is there, or load a checkpoint that was "
-            "saved with what you need."
+            f"{', '.join(map(repr, present)) or 'no tensors'}. Ask for one of these, or load a checkpoint that was "
+            "saved with the missing ones."
         )
     wanted = [group for group in present if groups is None or group in groups]
     paths = {group: verify_file(folder, manifest.files[group], sealed=manifest.sealed) for group in [*wanted, STATE]}

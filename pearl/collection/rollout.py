@@ -25,7 +25,7 @@ class Trajectories(NamedTuple):
     """Whole trials of several tasks, padded to the longest; ``mask`` is False for padding."""
 
     observation: NDArray[Any]
-    """(task, step, observation_dim), float32; uint8 where observations are images"""
+    """(task, step, observation_dim), float32; uint8 for images"""
     action: FloatArray
     """(task, step, action_dim), in the space's units"""
     reward: FloatArray

@@ -1,4 +1,4 @@
-"""The few-shot evaluation protocol: what an agent makes of tasks it has never seen, episode by episode."""
+"""The few-shot evaluation protocol: the return of each episode of a trial on held-out tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
 
 REFERENCE_EPISODES = 50
-"""Episodes per task behind each end of the score"""
+"""Episodes per task that measure each end of the score"""
 RANDOM_EPISODES = 5
-"""Episodes per task behind the random policy's line in pictures, where there is no score for it to be an end of"""
+"""Episodes per task that measure the random policy for pictures, if the family has no oracle and no score"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class References:
-    """Mean episode returns that normalise a score: 0 for the random policy, 1 for the policy that knows the task."""
+    """Mean episode returns that define the score: 0 for the random policy, 1 for the policy that knows the task."""
 
     random: float
     oracle: float | None
-    """None where the family knows no such policy; scores are None then"""
+    """None if the family has no such policy; scores are None then"""
     random_by_task: tuple[float, ...] = ()
-    """Of each task, where they were measured"""
+    """The random policy's return on each task, if measured"""
     oracle_by_task: tuple[float, ...] = ()
-    """Of each task, where they were measured and the family knows such a policy"""
+    """The oracle's return on each task, if measured and if the family has one"""
 
     def lines(self) -> dict[str, float]:
-        """Return the references that are known, by the name that pictures and tables give them."""
+        """Return the known references by their names in pictures and tables."""
         lines = {"random policy": self.random}
         return lines if self.oracle is None else lines | {"task known": self.oracle}
 
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def tasks_label(self) -> str:
-        """The number of tasks, and whether training saw them."""
+        """The number of tasks, and whether they are held out."""
         n = len(self.returns)
         return f"{n} tasks, the same as in training" if self.same_tasks else f"{n} held-out tasks"
 
@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def success_per_episode(self) -> NDArray[np.float64] | None:
-        """Share of tasks that succeeded, (episode,); None where the environments do not say."""
+        """Share of tasks that succeeded, (episode,); None if the environments do not report success."""
         successes = self.trajectories.episode_successes(self.returns.shape[1])
         if successes is None:
             return None
@@ -123,19 +123,19 @@ def evaluate(
 ) -> Evaluation:
     """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
 
-    In the first ``exploration_episodes`` the agent samples (z and actions); afterwards it acts deterministically.
-    Nothing that was learnt changes. The same seed gives the same environment starts and the same draws.
+    In the first ``exploration_episodes`` the agent samples z and actions; afterwards it acts deterministically. The
+    agent's weights do not change. The same seed gives the same environment starts and the same draws.
 
     Args:
         agent: any meta-learner.
         distribution: builds the tasks' environments.
-        tasks: the tasks; of a held-out evaluation none may be a training task.
+        tasks: the tasks; for a held-out evaluation, none may be a training task.
         episodes: episodes per trial.
         exploration_episodes: episodes before the agent acts deterministically.
-        seed: of every draw.
-        references: ends of the normalised score; measured where None.
-        workers: processes that step the environments; 0 steps them in this one.
-        worker_timeout_s: seconds after which a worker counts as hanging; none where None.
+        seed: seed of every draw.
+        references: ends of the normalised score; measured if None.
+        workers: number of processes that step the environments; 0 steps them in this process.
+        worker_timeout_s: seconds after which a worker counts as hanging; None for no limit.
     """
     if references is None:
         references = measure_references(
@@ -173,7 +173,7 @@ def measure_references(
     workers: int = 0,
     worker_timeout_s: float | None = None,
 ) -> References:
-    """Measure the random policy's and the goal-known policy's mean return."""
+    """Measure the mean returns of the random policy and, if the family has one, the oracle."""
     envs = make_envs(distribution, tasks, workers, worker_timeout_s)
     space = envs.single_action_space
     observation, _ = envs.reset(seed=seed)
@@ -199,10 +199,10 @@ def measure_references(
 
 
 def check_disjoint(train: Sequence[Task], test: Sequence[Task]) -> None:
-    """Prove that no test task is a training task.
+    """Check that no test task is a training task.
 
     Raises:
-        ValueError: some are; names the first.
+        ValueError: some test tasks are training tasks; the message names the first.
     """
     shared = [task for task in test if task in set(train)]
     if shared:

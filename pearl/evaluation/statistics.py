@@ -1,8 +1,8 @@
-"""Statistics of an algorithm from a few runs: robust means, shares and intervals (Agarwal et al. 2021, section 4).
+"""Robust statistics of an algorithm from a few runs: means, shares and intervals (Agarwal et al. 2021, section 4).
 
-Values are those of runs on tasks, (run, task, …). Agarwal et al. have the same tasks in every run, take them as strata
-and resample the runs of each. Here a run is a seed, which draws test tasks of its own: each task is met by one run, and
-both vary. ``interval`` therefore resamples in two stages, the runs and then each chosen run's tasks.
+Values have the shape (run, task, …). In Agarwal et al. all runs share their tasks; the tasks are strata, and the runs
+of each stratum are resampled. Here each run has its own seed and test tasks, so each task belongs to one run, and both
+vary. ``interval`` therefore resamples in two stages: the runs, then each chosen run's tasks.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 RESAMPLES = 2_000
-"""Draws of every bootstrap interval"""
+"""Number of resamples of every bootstrap interval"""
 SEED = 0
-"""Seed of every interval's draws, so that the same values have the same interval wherever it is shown"""
+"""Seed of every interval's resamples, so that the same values always have the same interval"""
 
 
 def interquartile_mean(values: FloatArray) -> FloatArray:
-    """Return the mean over runs and tasks without the lowest and the highest quarter of them.
+    """Return the mean over runs and tasks without the lowest and the highest quarter of the values.
 
-    What a quarter of n is, is rounded down, as in Agarwal et al. (2021, section 4.3).
+    A quarter of the values is rounded down, as in Agarwal et al. (2021, section 4.3).
 
     Args:
         values: (run, task, …).
 
     Returns:
-        Of what is left of the shape, (…).
+        The means, (…).
     """
     ordered = np.sort(values.reshape(-1, *values.shape[2:]), axis=0)
     cut = len(ordered) // 4
@@ -43,7 +43,7 @@ def performance_profile(values: FloatArray, thresholds: ArrayLike) -> FloatArray
         thresholds: (threshold,).
 
     Returns:
-        (threshold,).
+        The shares, (threshold,).
     """
     share: FloatArray = (values[..., None] > np.asarray(thresholds)).mean((0, 1))
     return share
@@ -52,12 +52,12 @@ def performance_profile(values: FloatArray, thresholds: ArrayLike) -> FloatArray
 def probability_of_improvement(ours: FloatArray, theirs: FloatArray) -> float:
     """Return the probability P(ours > theirs) on a task, the mean over tasks; a tie counts half.
 
-    For each task Agarwal et al. (2021, section 4.3) take Mann and Whitney's statistic, the share of pairs of a run of
-    ours and one of theirs in which ours is ahead. Here a task was met by one run of each, which are its only pair.
+    Agarwal et al. (2021, section 4.3) use the Mann-Whitney statistic of each task: the share of pairs of one of our
+    runs and one of theirs in which ours is better. Here each task has one run of each, and so one pair.
 
     Args:
         ours: (run, task).
-        theirs: of the same tasks, (run, task).
+        theirs: (run, task), on the same tasks.
 
     Raises:
         ValueError: the shapes differ.
@@ -68,7 +68,7 @@ def probability_of_improvement(ours: FloatArray, theirs: FloatArray) -> float:
 
 
 def mean_over_tasks(values: FloatArray) -> FloatArray:
-    """Return the mean over the first dimension of values (task, …), leaving NaN out; NaN where nothing is left."""
+    """Return the mean over the first dimension of values (task, …) without NaN; NaN if nothing is left."""
     known = np.isfinite(values)
     count = known.sum(0)
     total = np.where(known, values, 0.0).sum(0)
@@ -83,7 +83,7 @@ def mean_interval(values: FloatArray) -> tuple[FloatArray, FloatArray]:
         values: (task, …); NaN is left out.
 
     Returns:
-        The lower and the upper end, (…) each; NaN where no value is known.
+        The lower and the upper end, (…) each; NaN if no value is known.
     """
     return interval(lambda chosen: mean_over_tasks(chosen[0]), values[None])
 
@@ -91,15 +91,15 @@ def mean_interval(values: FloatArray) -> tuple[FloatArray, FloatArray]:
 def interval(statistic: Callable[..., ArrayLike], *samples: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the 95 % percentile bootstrap interval of a statistic, resampling runs and then the tasks of each.
 
-    Where there is a single run, its tasks alone are resampled. Of few runs the interval is rough: three can be drawn
-    in ten ways.
+    With a single run, only its tasks are resampled. With few runs, the interval is rough: three runs have ten different
+    resamples.
 
     Args:
-        statistic: of as many arrays as there are samples. A resample whose statistic is NaN is left out.
+        statistic: a function of as many arrays as there are samples. A resample whose statistic is NaN is left out.
         samples: (run, task, …) each, of the same runs and tasks; all are resampled alike.
 
     Returns:
-        The lower and the upper end, each of the statistic's shape.
+        The lower and the upper end, each with the statistic's shape.
 
     Raises:
         ValueError: the samples' runs and tasks differ, or there are none.
@@ -117,7 +117,7 @@ def interval(statistic: Callable[..., ArrayLike], *samples: FloatArray) -> tuple
 
 
 def quantiles(values: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """Return quantiles (level, …) over the first dimension of values (n, …), leaving NaN out; NaN of none."""
+    """Return quantiles (level, …) over the first dimension of values (n, …) without NaN; NaN if nothing is left."""
     columns = [column[np.isfinite(column)] for column in values.reshape(len(values), -1).T]
     nothing = np.full(len(levels), np.nan)
     found = [np.quantile(column, levels) if column.size else nothing for column in columns]

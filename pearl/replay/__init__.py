@@ -1,1 +1,1 @@
-"""Replays of transitions and of trials, and what gradient steps draw from them."""
+"""Replays of transitions and of trials, and the sampling of batches from them."""

@@ -1,4 +1,4 @@
-"""Meta-batches for a gradient step: of each task's own trials, or of any trial relabelled."""
+"""Meta-batches for a gradient step, from each task's own trials or from relabelled trials of any task."""
 
 from collections.abc import Sequence
 
@@ -13,22 +13,22 @@ from pearl.replay.transitions import TaskReplay
 from pearl.tasks import Task, TaskDistribution
 
 TASKS_TRIED = 4
-"""Tasks for which relabelling seeks a rewarded context, per task of the meta-batch"""
+"""Number of tasks for which relabelling looks for a rewarded context, per task of the meta-batch"""
 
 
 class MetaSampler:
     """Draws meta-batches from a replay.
 
     Args:
-        replay: what was collected, by task.
-        distribution: relabels, where ``training.relabelling.candidates`` asks for it.
+        replay: the collected transitions, by task.
+        distribution: computes relabelled rewards if ``training.relabelling.candidates`` is not 0.
         tasks: the training tasks.
-        training: the run's section of that name.
+        training: the run's settings in the section ``training``.
         rng: the source of every draw, on the replay's device.
         early_context: whether meta-batches have an early context.
 
     Raises:
-        ConfigError: relabelling is asked for and the family cannot compute its rewards.
+        ConfigError: relabelling is on, and the family cannot compute its rewards.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class MetaSampler:
         return self._own_trials() if self._training.relabelling.candidates == 0 else self._relabelled_trials()
 
     @property
-    def shapes_stand(self) -> bool:
-        """Whether every meta-batch from now on has the same shapes and is drawn without asking the host."""
+    def has_fixed_shapes(self) -> bool:
+        """Whether all further meta-batches have the same shapes and are drawn without synchronising with the host."""
         return self._training.relabelling.candidates == 0 and self._replay.every_task_holds_some
 
     def _own_trials(self) -> MetaBatch:
@@ -81,9 +81,9 @@ class MetaSampler:
     def _relabelled_trials(self) -> MetaBatch:
         """Give trials of any task the rewards of other tasks (hindsight relabelling, Wan et al. 2021).
 
-        Where rewards are rare most contexts say nothing, and a z that says nothing teaches critics that goals do not
-        matter. So each context ends at a transition that its task rewards; tasks for which none of the candidates will
-        do are taken only where there are not enough others.
+        If rewards are rare, most contexts contain no information, and an uninformed z teaches the critics that goals do
+        not matter. Each context therefore ends at a transition that its task rewards. Tasks that reward none of the
+        candidates are used only if there are not enough others.
         """
         training, replay, rng = self._training, self._replay, self._rng
         filled = self._filled()

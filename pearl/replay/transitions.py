@@ -1,4 +1,4 @@
-"""Every task's transitions in one store, and whole meta-batches drawn from it in one indexing operation."""
+"""A replay of the transitions of all tasks, which draws a whole meta-batch in one indexing operation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ MIB = 2**20
 
 
 class Rows(NamedTuple):
-    """Transitions as the store holds them."""
+    """Transitions from the store."""
 
     observation: Tensor
-    """(task, n, observation_dim), float32; uint8 where observations are images"""
+    """(task, n, observation_dim), float32; uint8 for images"""
     action: Tensor
     """(task, n, action_dim)"""
     next_observation: Tensor
@@ -36,23 +36,22 @@ class Rows(NamedTuple):
 class TaskReplay:
     """A store indexed by task; each task keeps its newest ``capacity`` transitions, trial by trial.
 
-    Everything is float32, side by side, so that one indexing operation fetches it all; images are kept as uint8 apart.
+    All fields lie in one float32 tensor, so that one indexing operation fetches them. Images are kept apart, as uint8.
 
-    A context is what an agent had seen of a trial at some moment: the transitions from the trial's start up to a
-    transition drawn uniformly. So no transition repeats, lengths are random, and contexts in training look like
-    contexts at test time.
+    A context is the part of a trial from its start up to a transition drawn uniformly. Therefore no transition repeats,
+    lengths are random, and contexts in training resemble contexts at test time.
 
     Args:
         n_tasks: number of tasks.
         capacity: transitions kept per task.
         observation_dim: width of an observation.
         action_dim: width of an action.
-        budget_mb: memory the store may take, in MiB.
+        budget_mb: memory limit of the store, in MiB.
         images: whether observations are images.
-        device: where the store lies and where draws are made; ``n_added`` is on the CPU whatever it is.
+        device: device of the store and of the draws; ``n_added`` is always on the CPU.
 
     Raises:
-        MemoryError: the store would exceed the budget; says how much it needs.
+        MemoryError: the store would exceed the limit; the message says how much it needs.
     """
 
     def __init__(
@@ -74,18 +73,18 @@ class TaskReplay:
         self.n_bytes = n_bytes
         self.device = torch.device("cpu") if device is None else device
         self.n_added = torch.zeros(n_tasks, dtype=torch.int64)
-        self._n_added = self.n_added.to(self.device)  # the same tensor on the CPU
+        self._n_added = self.n_added.to(self.device)  # on the CPU, the same tensor
         self._store = untouched_zeros((n_tasks, capacity, sum(self._widths)), np.float32, self.device)
         self._images = untouched_zeros((n_tasks, capacity, 2, image), np.uint8, self.device) if images else None
         self._trial_start = untouched_zeros((n_tasks, capacity), np.int64, self.device)
 
     @property
     def every_task_holds_some(self) -> bool:
-        """Whether there are transitions of every task."""
+        """Whether every task has transitions."""
         return int(self.n_added.min()) > 0
 
     def size(self) -> Tensor:
-        """Return how many transitions each task holds, (task,)."""
+        """Return the number of transitions of each task, (task,)."""
         return self.n_added.clamp(max=self.capacity)
 
     def add(self, task_ids: Sequence[int] | NDArray[np.int64], trajectories: Trajectories) -> None:
@@ -127,20 +126,20 @@ class TaskReplay:
         self._n_added.copy_(self.n_added)
 
     def draw_rows(self, task_ids: Tensor, n: int, rng: torch.Generator, *, recent: int | None = None) -> Tensor:
-        """Draw ``n`` transitions of each task uniformly, as absolute numbers (task, n) that count from its first.
+        """Draw ``n`` transitions of each task uniformly; return their numbers (task, n), counted from the task's first.
 
         Args:
             task_ids: (task,) int64, on the replay's device.
             n: transitions per task.
             rng: the source of the draws.
-            recent: draw from each task's newest ``recent`` transitions; from everything it holds where None.
+            recent: draw from each task's newest ``recent`` transitions; from all stored ones if None.
 
         Raises:
-            ValueError: a task holds nothing.
+            ValueError: a task has no transitions.
         """
         added = self._n_added[task_ids]
         window = added.clamp(max=self.capacity)
-        if not self.every_task_holds_some and int(window.min()) == 0:  # The first is known without asking a device.
+        if not self.every_task_holds_some and int(window.min()) == 0:  # The first condition needs no device.
             raise ValueError(f"Tasks {task_ids[window == 0].tolist()} hold no transitions; collect from them first.")
         if recent is not None:
             window = window.clamp(max=recent)
@@ -158,23 +157,23 @@ class TaskReplay:
         context_ends: Tensor | None = None,
         random_length: bool = False,
     ) -> MetaBatch:
-        """Draw a meta-batch: context and transitions of each task, drawn apart.
+        """Draw a meta-batch: context and transitions of each task, drawn independently.
 
         Args:
             task_ids: (task,) int64, on the replay's device.
-            batch_size: transitions per task for actor and critics, uniform over everything the task holds.
-            max_context: longest context, in transitions; of a longer one the newest are taken.
+            batch_size: transitions per task for actor and critics, uniform over all stored ones.
+            max_context: maximum length of a context, in transitions; a longer one keeps its newest transitions.
             rng: the source of every draw.
-            recent: contexts end in each task's newest ``recent`` transitions; anywhere where None.
-            context_ends: (task,), each context's last transition by its absolute number; drawn where None.
-            random_length: cut each context to its newest transitions, as many as a log-uniform draw from 1 to
-                ``max_context`` says, so that there are as many short contexts as long ones however long trials are.
+            recent: contexts end in each task's newest ``recent`` transitions; anywhere if None.
+            context_ends: (task,), absolute number of each context's last transition; drawn if None.
+            random_length: cut each context to its newest transitions; their number is log-uniform from 1 to
+                ``max_context``, so that short contexts are as frequent as long ones, however long trials are.
 
         Returns:
             Context (task, max_context, …), padded, and transitions (task, batch_size, …) with the training reward.
 
         Raises:
-            ValueError: a task holds nothing.
+            ValueError: a task has no transitions.
         """
         if context_ends is None:
             context_ends = self.draw_rows(task_ids, 1, rng, recent=recent)[:, 0]
@@ -200,12 +199,12 @@ class TaskReplay:
         )
 
     def context(self, task_ids: Tensor, ends: Tensor, max_context: int) -> Context:
-        """Return what had been seen of a trial at each of its transitions ``ends``.
+        """Return the contexts that end at the transitions ``ends``, each from its trial's start.
 
         Args:
             task_ids: (task,) int64, on the replay's device.
-            ends: (task,), each context's last transition by its absolute number.
-            max_context: longest context, in transitions; of a longer one the newest are taken.
+            ends: (task,), absolute number of each context's last transition.
+            max_context: maximum length of a context, in transitions; a longer one keeps its newest transitions.
         """
         longest = torch.full((len(task_ids),), max_context, device=self.device)
         rows, mask = self._context_rows(task_ids, ends, longest, max_context)
@@ -225,7 +224,7 @@ class TaskReplay:
 
         Args:
             task_ids: (task,) int64, on the replay's device.
-            rows: (task, n) int64; numbers of transitions that are no longer held give others.
+            rows: (task, n) int64; the number of an overwritten transition gives a newer one.
         """
         slots = task_ids.unsqueeze(1), rows % self.capacity
         drawn = self._store[slots].split(self._widths, dim=-1)
@@ -236,7 +235,7 @@ class TaskReplay:
         return found._replace(observation=before, next_observation=after)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs: the filled part of the store."""
+        """Return the tensors for a checkpoint: the filled part of the store."""
         filled = int(self.size().max())
         tensors = {
             "n_added": self.n_added,
@@ -246,17 +245,17 @@ class TaskReplay:
         return tensors if self._images is None else tensors | {"images": self._images[:, :filled].contiguous()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of another replay of the same shape.
+        """Load the tensors of another replay of the same shape.
 
         Raises:
-            KeyError: one of them is missing.
-            ValueError: the number of tasks, the widths or the capacity do not fit, or a tensor holds what no replay
-                does; nothing is changed.
+            KeyError: a tensor is missing.
+            ValueError: the number of tasks, the widths or the capacity do not fit, or a tensor holds invalid values;
+                the replay is unchanged.
         """
         n_added, store, trial_start = tensors["n_added"], tensors["store"], tensors["trial_start"]
         check_form("n_added", n_added, tuple(self.n_added.shape), torch.int64)
         filled = int(n_added.clamp(max=self.capacity).max())
-        # A ring that had gone round at another capacity has its rows elsewhere.
+        # A ring that wrapped around at another capacity has its rows in other places.
         if store.shape != (len(n_added), filled, sum(self._widths)):
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (task, transition, width), this one is "
@@ -273,7 +272,7 @@ class TaskReplay:
         images = tensors.get("images")
         if (images is None) != (self._images is None):
             raise ValueError(
-                "Either the saved replay or this one is of images. Give the saved run's task distribution."
+                "Only one of the saved replay and this one holds images. Give the saved run's task distribution."
             )
         if images is not None and self._images is not None:
             check_form("images", images, (len(n_added), filled, *self._images.shape[2:]), torch.uint8)
@@ -285,35 +284,35 @@ class TaskReplay:
 
 
 def check_form(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Check a tensor of a saved replay.
+    """Check the shape and dtype of a saved replay's tensor.
 
     Raises:
-        ValueError: it has another shape or dtype.
+        ValueError: the tensor has another shape or dtype.
     """
     if tensor.shape != shape or tensor.dtype != dtype:
         raise ValueError(
-            f"The saved replay's {name!r} is {tensor.dtype} {tuple(tensor.shape)}, where {dtype} {shape} belongs; "
+            f"The saved replay's {name!r} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}; "
             "tasks, spaces and replay_capacity must be those of the saved run."
         )
 
 
 def check_content(name: str, sound: Tensor) -> None:
-    """Check the values of a saved replay's tensor, by a mask that is True where they are valid.
+    """Check the values of a saved replay's tensor, given a mask that is True for valid values.
 
     Raises:
-        ValueError: some of it is not.
+        ValueError: a value is invalid.
     """
     if not bool(sound.all()):
-        raise ValueError(f"The saved replay's {name!r} holds values that no replay has. Restore the checkpoint.")
+        raise ValueError(f"The saved replay's {name!r} holds invalid values. Restore the checkpoint.")
 
 
 def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic], device: torch.device) -> Tensor:
-    """Return zeros that take memory only where something is written, on systems that give memory so.
+    """Return zeros that take memory only once they are written to, on systems that allocate memory lazily.
 
-    A model that is loaded to act takes none for its replay.
+    The replay of a model that is loaded only to act therefore takes no memory.
 
     Raises:
-        MemoryError, ValueError: the system cannot have so many.
+        MemoryError, ValueError: the system cannot allocate the tensor.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.zeros(shape, dtype))
@@ -321,15 +320,15 @@ def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic], device: tor
 
 
 def check_budget(size: str, n_bytes: int, budget_mb: int) -> None:
-    """Refuse a replay before its memory is taken.
+    """Check a replay's memory before it is allocated.
 
     Args:
-        size: what it would hold, in words.
-        n_bytes: memory that it would take.
-        budget_mb: memory that it may take, in MiB.
+        size: description of the replay's size, for the error.
+        n_bytes: memory that the replay would take.
+        budget_mb: memory limit, in MiB.
 
     Raises:
-        MemoryError: it would take more.
+        MemoryError: the replay would exceed the limit.
     """
     if n_bytes > budget_mb * MIB:
         raise MemoryError(

@@ -1,4 +1,4 @@
-"""Trials in one store, transition after transition, and batches of them drawn in one indexing operation."""
+"""A replay of whole trials, which draws a batch in one indexing operation."""
 
 from collections.abc import Mapping
 
@@ -11,24 +11,24 @@ from pearl.collection.rollout import Trajectories
 from pearl.replay.transitions import check_budget, check_content, check_form, untouched_zeros
 
 GOES_ON, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
-"""Codes of the store for the state of the episode after a transition"""
+"""The store's codes of an episode's state after a transition"""
 
 
 class TrialReplay:
     """A ring of the newest ``capacity`` transitions, in which trials lie one after the other.
 
-    Everything is float32, side by side; images are kept as uint8 apart. Nothing is kept of what a transition led to: it
-    is the next one's observation. A trial of which a part is overwritten is forgotten.
+    All fields lie in one float32 tensor; images are kept apart, as uint8. The next observation is not stored: it is the
+    next transition's observation. A trial is dropped when a part of it is overwritten.
 
     Args:
         capacity: transitions kept, of all tasks together.
         observation_dim: width of an observation.
         action_dim: width of an action.
-        budget_mb: memory the store may take, in MiB.
+        budget_mb: memory limit of the store, in MiB.
         images: whether observations are images.
 
     Raises:
-        MemoryError: the store would exceed the budget; says how much it needs.
+        MemoryError: the store would exceed the limit; the message says how much it needs.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class TrialReplay:
 
     @property
     def n_trials(self) -> int:
-        """Trials that are held whole."""
+        """Number of whole trials in the store."""
         return len(self._starts)
 
     def add(self, trajectories: Trajectories) -> None:
         """Append the trials of several tasks, one after the other.
 
         Raises:
-            ValueError: they are more transitions than the store's capacity.
+            ValueError: the trials have more transitions than the store's capacity.
         """
         mask = torch.from_numpy(trajectories.mask)
         lengths = mask.sum(1)
@@ -85,20 +85,20 @@ class TrialReplay:
         self._starts = starts[starts >= self.n_added - self.capacity]
 
     def sample(self, n: int, rng: torch.Generator, *, longest: int | None = None) -> TrialBatch:
-        """Draw trials that are held whole, or parts of them, with replacement.
+        """Draw whole trials of the store, or parts of them, with replacement.
 
         Args:
-            n: trials.
+            n: number of trials or parts.
             rng: the source of the draws.
-            longest: where None, whole trials are drawn, each as likely; else parts of at most so many transitions, so
-                that each transition of each trial is as likely to be learnt from, and with a part the transition after
-                it is read, which its last one's value is of.
+            longest: maximum length of a part, in transitions. Each transition of each trial is equally likely to be in
+                a part. A part is followed by one more transition, for the value after its last one. If None, whole
+                trials are drawn, all equally likely.
 
         Returns:
-            The trials, (trial, step, …), padded to the longest of them with what lies behind them in the store.
+            The trials, (trial, step, …), padded to the longest with the transitions that follow in the store.
 
         Raises:
-            ValueError: nothing is held.
+            ValueError: the store holds no trial.
         """
         if not self.n_trials:
             raise ValueError("The replay holds no trials; collect some first.")
@@ -107,7 +107,7 @@ class TrialReplay:
             chosen = torch.randint(self.n_trials, (n,), generator=rng)
             first, stop = torch.zeros_like(chosen), lengths[chosen]
         else:
-            # Parts may begin before a trial and end after it, and are cut to it: so its ends count like its middle.
+            # Parts may begin before a trial or end after it and are cut to it, so its ends are as likely as its middle.
             places = (lengths + longest - 1).cumsum(0)
             place = torch.randint(int(places[-1]), (n,), generator=rng)
             chosen = torch.searchsorted(places, place, right=True)
@@ -130,23 +130,23 @@ class TrialReplay:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs: the filled part of the store, and where trials start."""
+        """Return the tensors for a checkpoint: the filled part of the store, and the starts of the trials."""
         filled = min(int(self.n_added), self.capacity)
         tensors = {"n_added": self.n_added, "starts": self._starts, "store": self._store[:filled]}
         return tensors if self._images is None else tensors | {"images": self._images[:filled]}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of another replay of the same shape.
+        """Load the tensors of another replay of the same shape.
 
         Raises:
-            KeyError: one of them is missing.
-            ValueError: the widths or the capacity do not fit, or a tensor holds what no replay does; nothing is
-                changed.
+            KeyError: a tensor is missing.
+            ValueError: the widths or the capacity do not fit, or a tensor holds invalid values; the replay is
+                unchanged.
         """
         n_added, store, starts = tensors["n_added"], tensors["store"], tensors["starts"]
         check_form("n_added", n_added, (), torch.int64)
         filled = min(int(n_added), self.capacity)
-        # A ring that had gone round at another capacity has its rows elsewhere.
+        # A ring that wrapped around at another capacity has its rows in other places.
         if store.shape != (filled, sum(self._widths)):
             raise ValueError(
                 f"The saved replay has the shape {tuple(store.shape)} (transition, width), this one is "
@@ -162,7 +162,7 @@ class TrialReplay:
         images = tensors.get("images")
         if (images is None) != (self._images is None):
             raise ValueError(
-                "Either the saved replay or this one is of images. Give the saved run's task distribution."
+                "Only one of the saved replay and this one holds images. Give the saved run's task distribution."
             )
         if images is not None and self._images is not None:
             check_form("images", images, (filled, *self._images.shape[1:]), torch.uint8)

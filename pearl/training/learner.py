@@ -124,7 +124,7 @@ class TwinLearner:
             statistics.copy_(own)
         for total in self._sums.values():
             total.zero_()
-        step = self._captured_step if self._captured_step is not None and self._sampler.shapes_stand else self._step
+        step = self._captured_step if self._captured_step is not None and self._sampler.has_fixed_shapes else self._step
         try:
             with static_shapes():
                 for _ in range(n_steps):

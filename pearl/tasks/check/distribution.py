@@ -286,5 +286,5 @@ def _check_relabel(distribution: TaskDistribution, tasks: Sequence[Task], episod
                 require(
                     np.allclose(relabelled, own, rtol=_TOLERANCE, atol=_TOLERANCE),
                     f"relabel must reproduce the environment's {name}; for task ({task}) they differ by up to "
-                    f"{np.abs(relabelled - own).max():.3g}. Return None where it cannot be computed.",
+                    f"{np.abs(relabelled - own).max():.3g}. Return None if it cannot be computed.",
                 )

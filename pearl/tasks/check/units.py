@@ -142,7 +142,7 @@ def _of_rewards(largest: float) -> list[str]:
         return []
     return [
         f"The largest reward of a step is {largest:.3g}. Agents learn badly from rewards far from one. Scale reward, "
-        "and info['training_reward'] where there is one, in make_env, for example with "
+        "and info['training_reward'] if there is one, in make_env, for example with "
         "gymnasium.wrappers.TransformReward."
     ]
 

@@ -167,7 +167,7 @@ class _RandParams(_Rewarded, EzPickle):
     """Mixin: a v5 environment with scaled parameters and a reward of 1 for each step alive.
 
     Args:
-        factors: factors on the model's parameters, see `scale_parameters`; unscaled where None.
+        factors: factors on the model's parameters, see `scale_parameters`; unscaled if None.
         kwargs: for the v5 environment.
     """
 

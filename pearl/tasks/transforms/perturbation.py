@@ -20,7 +20,7 @@ _PARENTS = ("", "model", "model.opt")
 class Perturbed(TaskDistribution):
     """A Gymnasium environment whose attributes differ from task to task.
 
-    A task is ``{"g": 9.1, ...}``: the attribute's value, or the factor where the sampler is a `Scale`. Attributes are
+    A task is ``{"g": 9.1, ...}``: the attribute's value, or the factor if the sampler is a `Scale`. Attributes are
     set on the unwrapped environment before each reset, so that they survive it. Factors multiply the environment's
     original value, so that they do not compound.
 

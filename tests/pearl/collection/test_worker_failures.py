@@ -78,7 +78,7 @@ def test_a_class_of_a_notebook_or_of_a_scripts_guarded_part_is_to_be_moved_into_
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120).stdout
     assert shown.startswith("WorkerError Worker 0 (task 0: number=10; task 1: number=11) failed to build"), shown
-    assert "move the class into a module" in shown
+    assert "move it into a module" in shown
 
 
 def test_a_distribution_that_cannot_be_read_in_the_worker_shows_why(started):

@@ -175,7 +175,7 @@ def test_without_static_shapes_a_step_asks(monkeypatch):
 def test_before_every_task_has_transitions_a_step_asks(monkeypatch):
     model = begun()
     model.training.replay.n_added[1] = 0
-    assert not own_sampler(model.training, torch.Generator()).shapes_stand
+    assert not own_sampler(model.training, torch.Generator()).has_fixed_shapes
     learner = learner_without_data(model, monkeypatch)
     with (
         without_autocast(monkeypatch),
