@@ -118,7 +118,7 @@ def test_a_name_that_no_file_or_command_can_hold_is_refused(name):
 @pytest.mark.parametrize(
     ("agent", "lacking"),
     [
-        (lambda *arguments: nn.Linear(2, 3), "lacks begin, act, observe, end_episode, read, redraw, update, see, "),
+        (lambda *arguments: nn.Linear(2, 3), "lacks begin, act, observe, end_episode, fold, redraw, update, see, "),
         (lambda *arguments: None, "got a NoneType, which lacks begin"),
         (
             lambda *arguments: NetworkAgent(*arguments[:2]),
