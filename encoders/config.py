@@ -72,77 +72,46 @@ EncoderFactory = Callable[[EncoderConfig, int, int], ContextEncoder[Any]]
 """Builds an encoder from its settings and the widths of an observation and of an action as the encoder reads them"""
 
 
-def _linear_gaussian(config: EncoderConfig, observation_dim: int, action_dim: int) -> LinearGaussian:
-    return LinearGaussian(
-        observation_dim,
-        action_dim,
-        config.latent_dim,
-        config.context_fields,
-        hidden_sizes=config.hidden_sizes,
-        min_stddev=config.min_stddev,
-    )
+Arguments = Callable[[EncoderConfig], dict[str, Any]]
+"""Keyword arguments of an encoder's constructor, from the settings"""
 
 
-def _product_of_gaussians(config: EncoderConfig, observation_dim: int, action_dim: int) -> ProductOfGaussians:
-    return ProductOfGaussians(
-        observation_dim,
-        action_dim,
-        config.latent_dim,
-        config.context_fields,
-        hidden_sizes=config.hidden_sizes,
-        min_stddev=config.min_stddev,
-    )
+def _networks(config: EncoderConfig) -> dict[str, Any]:
+    return {"hidden_sizes": config.hidden_sizes}
 
 
-def _with_features(kind: type[PooledFeatures | MaxPooledFeatures | RecurrentFeatures]) -> EncoderFactory:
+def _gaussian(config: EncoderConfig) -> dict[str, Any]:
+    return _networks(config) | {"min_stddev": config.min_stddev}
+
+
+def _features(config: EncoderConfig) -> dict[str, Any]:
+    return _gaussian(config) | {"feature_dim": config.feature_dim, "head_sizes": config.head_sizes}
+
+
+def _window(config: EncoderConfig) -> dict[str, Any]:
+    return _features(config) | {"window": config.window}
+
+
+def _nothing(config: EncoderConfig) -> dict[str, Any]:
+    return {}
+
+
+def _factory(kind: Callable[..., ContextEncoder[Any]], arguments: Arguments) -> EncoderFactory:
     def make(config: EncoderConfig, observation_dim: int, action_dim: int) -> ContextEncoder[Any]:
-        return kind(
-            observation_dim,
-            action_dim,
-            config.latent_dim,
-            config.context_fields,
-            hidden_sizes=config.hidden_sizes,
-            feature_dim=config.feature_dim,
-            head_sizes=config.head_sizes,
-            min_stddev=config.min_stddev,
-        )
+        return kind(observation_dim, action_dim, config.latent_dim, config.context_fields, **arguments(config))
 
     return make
 
 
-def _mean(config: EncoderConfig, observation_dim: int, action_dim: int) -> MeanAggregator:
-    return MeanAggregator(
-        observation_dim, action_dim, config.latent_dim, config.context_fields, hidden_sizes=config.hidden_sizes
-    )
-
-
-def _attention(config: EncoderConfig, observation_dim: int, action_dim: int) -> WindowedAttention:
-    return WindowedAttention(
-        observation_dim,
-        action_dim,
-        config.latent_dim,
-        config.context_fields,
-        hidden_sizes=config.hidden_sizes,
-        feature_dim=config.feature_dim,
-        head_sizes=config.head_sizes,
-        min_stddev=config.min_stddev,
-        window=config.window,
-    )
-
-
-def _blind(config: EncoderConfig, observation_dim: int, action_dim: int) -> Blind:
-    return Blind(observation_dim, action_dim, config.latent_dim, config.context_fields)
-
-
 ENCODERS: dict[str, EncoderFactory] = {
-    "linear_gaussian": _linear_gaussian,
-    "product_of_gaussians": _product_of_gaussians,
-    "pooled_features": _with_features(PooledFeatures),
-    "max_pooled_features": _with_features(MaxPooledFeatures),
-    "mean": _mean,
-    "gru": _with_features(RecurrentFeatures),
-    "attention": _attention,
-    "blind": _blind,
+    "linear_gaussian": _factory(LinearGaussian, _gaussian),
+    "product_of_gaussians": _factory(ProductOfGaussians, _gaussian),
+    "pooled_features": _factory(PooledFeatures, _features),
+    "max_pooled_features": _factory(MaxPooledFeatures, _features),
+    "mean": _factory(MeanAggregator, _networks),
+    "gru": _factory(RecurrentFeatures, _features),
+    "attention": _factory(WindowedAttention, _window),
+    "blind": _factory(Blind, _nothing),
 }
 """Every encoder's factory, by the name that ``EncoderConfig.kind`` gives"""
 

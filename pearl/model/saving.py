@@ -1,6 +1,7 @@
 """Contents of a saved model, and how they are written."""
 
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +26,7 @@ CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
 
 
-class SavedModel:
+class SavedModel(ABC):
     """Base class: the state of a model that a checkpoint holds."""
 
     family: str
@@ -47,9 +48,9 @@ class SavedModel:
     _rng: torch.Generator
 
     @staticmethod
+    @abstractmethod
     def class_of(config: Config) -> type[Any]:
         """Return the class of the models with such settings."""
-        raise NotImplementedError
 
 
 def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
