@@ -1,14 +1,21 @@
-"""The README's examples run as they stand there; training alone is cut short."""
+"""The examples of the README and of two pages run as they stand there; training alone is cut short."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
+import pearl
 from tests.support.processes import ROOT
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+def examples(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+EXAMPLES = examples("README.md")
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +24,8 @@ def in_a_copy_of_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_are_three_examples():
-    assert len(EXAMPLES) == 3
+def test_there_are_two_examples():
+    assert len(EXAMPLES) == 2
 
 
 def test_the_adaptation_example_runs(capsys):
@@ -36,10 +43,20 @@ def test_the_own_task_example_runs(monkeypatch):
     assert Path("runs/varying-pendulum/manifest.json").is_file()
 
 
-def test_the_perturbed_example_runs():
+def test_the_perturbed_example_of_the_environments_page_runs():
+    (example,) = examples("docs/environments.md")
     namespace: dict[str, Any] = {}
-    exec(EXAMPLES[2], namespace)
+    exec(example, namespace)
     assert namespace["tasks"].name == "mirrored-perturbed-Pendulum-v1"
+
+
+def test_the_loop_of_the_deployment_page_plays_an_episode(capsys):
+    loop, _ = examples("docs/deployment.md")
+    env = gym.make("pearl/PointRobot-v0", goal=(0.3, -0.7))
+    namespace: dict[str, Any] = {"pearl": pearl, "env": env}
+    exec(loop, namespace)
+    assert namespace["truncated"]
+    assert "tensor" in capsys.readouterr().out
 
 
 def test_every_link_and_picture_exists():
