@@ -10,7 +10,7 @@ from encoders.blind import Blind
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
-from encoders.registration import check_new_name, check_takes
+from encoders.registration import check_new_name, check_signature
 from encoders.sequence.attention import WindowedAttention
 from encoders.sequence.recurrent import RecurrentFeatures
 from encoders.settings import ConfigError, Settings, UnregisteredError, chosen
@@ -128,7 +128,7 @@ def register_encoder(name: str, factory: EncoderFactory) -> None:
         TypeError: the factory cannot be called with three arguments.
     """
     check_new_name(name, ENCODERS, "encoder")
-    check_takes(factory, ("config", "observation_dim", "action_dim"), f"The factory of the encoder {name!r}")
+    check_signature(factory, ("config", "observation_dim", "action_dim"), f"The factory of the encoder {name!r}")
     ENCODERS[name] = factory
 
 

@@ -55,7 +55,7 @@ def line_padding(rows: Tensor, width: int) -> int:
     return -width % CACHE_LINE
 
 
-def followed_by_zeros(values: Tensor, *further: int) -> Tensor:
+def zero_padded(values: Tensor, *further: int) -> Tensor:
     """Return ``values`` with so many zeros behind them in the last dimension, the one before it, and so on."""
     return functional.pad(values, [n for count in further for n in (0, count)]) if any(further) else values
 
@@ -67,8 +67,8 @@ class HiddenLinear(nn.Linear):
         """Return (…, output or wider) for (…, input or wider)."""
         behind, further = input.shape[-1] - self.in_features, line_padding(input, self.out_features)
         if behind or further:
-            weight = followed_by_zeros(self.weight, behind, further)
-            return functional.linear(input, weight, followed_by_zeros(self.bias, further))
+            weight = zero_padded(self.weight, behind, further)
+            return functional.linear(input, weight, zero_padded(self.bias, further))
         return functional.linear(input, self.weight, self.bias)
 
 
@@ -77,7 +77,7 @@ class OutputLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (…, output) in single precision for (…, input or wider) of any."""
-        weight = followed_by_zeros(self.weight, input.shape[-1] - self.in_features)
+        weight = zero_padded(self.weight, input.shape[-1] - self.in_features)
         if not torch.is_autocast_enabled(input.device.type):
             return functional.linear(input, weight, self.bias)
         with torch.autocast(input.device.type, enabled=False):

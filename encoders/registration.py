@@ -24,7 +24,7 @@ def check_new_name(name: object, taken: Container[str], what: str) -> None:
         raise ValueError(f"An {what} named {name!r} is registered already; choose another name.")
 
 
-def check_takes(function: Callable[..., object], arguments: Sequence[str], whose: str) -> None:
+def check_signature(function: Callable[..., object], arguments: Sequence[str], whose: str) -> None:
     """Check that ``function`` can be called with so many arguments.
 
     Args:

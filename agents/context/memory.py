@@ -8,7 +8,7 @@ from torch import Tensor
 from agents.context.draws import StratifiedDraws
 from encoders import Belief, Context
 
-READ_TOGETHER = 256
+MAX_UNREAD = 256
 """Most unread transitions per task, so that memory stays flat"""
 
 
@@ -29,6 +29,6 @@ class PEARLMemory(NamedTuple):
     """(task,) int64, steps since the episode's start, less the unread ones"""
 
 
-def joined(steps: tuple[Context, ...]) -> Context:
+def as_context(steps: tuple[Context, ...]) -> Context:
     """Return steps without that dimension as one context."""
     return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))

@@ -12,7 +12,7 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
-from agents.context.memory import READ_TOGETHER, PEARLMemory, joined
+from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -145,8 +145,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
         if self._z_moves:
-            return self._draw(self._fold(memory, joined(memory.unread)), active)
-        return self.fold(memory) if len(memory.unread) == READ_TOGETHER else memory
+            return self._draw(self._fold(memory, as_context(memory.unread)), active)
+        return self.fold(memory) if len(memory.unread) == MAX_UNREAD else memory
 
     @torch.no_grad()
     def fold(self, memory: PEARLMemory) -> PEARLMemory:
@@ -157,7 +157,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if not memory.unread:
             return memory
-        context = joined(memory.unread)
+        context = as_context(memory.unread)
         read = self._fold(memory, context)
         check_memory("The belief", read.belief, context)
         return read

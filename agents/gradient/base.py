@@ -61,10 +61,10 @@ class GradientMemory(NamedTuple):
     """(task,) int64, adaptations so far"""
 
 
-class Lessons(NamedTuple):
+class AdaptationBatch(NamedTuple):
     """Steps of several tasks, from which gradient steps on a policy learn."""
 
-    read: Tensor
+    inputs: Tensor
     """Inputs of the policy, (task, step, width)"""
     sample: Tensor
     """The actions as the policy draws them, (task, step, …)"""
@@ -109,7 +109,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         """Start ``n_tasks`` trials: every policy is the one that was learnt."""
         nothing = torch.zeros(n_tasks, dtype=torch.int64)
         return GradientMemory(
-            tuple(parameter.detach() for parameter in self.common_parameters(n_tasks)),
+            tuple(parameter.detach() for parameter in self.initial_parameters(n_tasks)),
             Transitions(
                 observation=torch.zeros(n_tasks, ROOM, self.observation_dim, dtype=torch.float32),
                 action=torch.zeros(n_tasks, ROOM, self.action_dim, dtype=torch.float32),
@@ -133,7 +133,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         """
         policy = self.policies(memory.parameters, self.features(observation))
         sample = choose(policy, deterministic, rng)
-        return ActionChoice(self.policy.head.carried_out(sample), {"log_prob": policy.log_prob(sample)})
+        return ActionChoice(self.policy.head.to_action(sample), {"log_prob": policy.log_prob(sample)})
 
     @torch.no_grad()
     def observe(self, memory: GradientMemory, transition: Transitions, active: Tensor) -> GradientMemory:
@@ -150,7 +150,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         full = bool((step == memory.ended.shape[1]).any())
         transitions, ended = memory.transitions, memory.ended
         if full:
-            transitions, ended = Transitions(*(_with_room(field) for field in transitions)), _with_room(ended)
+            transitions, ended = Transitions(*(_grown(field) for field in transitions)), _grown(ended)
         written = Transitions(
             *(
                 field.index_put((rows, step), new[rows].to(field.dtype))
@@ -175,7 +175,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
             return memory._replace(ended=marked, episodes=episodes)
         adapted = self.adapted(
             tuple(parameter[ready] for parameter in memory.parameters),
-            self._to_learn_from(memory._replace(ended=marked), ready),
+            self._adaptation_batch(memory._replace(ended=marked), ready),
         )
         parameters = tuple(old.index_put((ready,), new) for old, new in zip(memory.parameters, adapted, strict=True))
         check_memory("The adapted policy", parameters, memory.transitions)
@@ -193,22 +193,22 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         distribution: ActionDistribution = vmap(self._policy)(parameters, read)
         return distribution
 
-    def common_parameters(self, n_tasks: int) -> Parameters:
+    def initial_parameters(self, n_tasks: int) -> Parameters:
         """Return the learnt parameters as those of each of several tasks, with the gradient to them."""
         return tuple(parameter.expand(n_tasks, *parameter.shape) for parameter in self.policy.parameters())
 
-    def adapted(self, parameters: Parameters, lessons: Lessons, *, first_order: bool = False) -> Parameters:
+    def adapted(self, parameters: Parameters, batch: AdaptationBatch, *, first_order: bool = False) -> Parameters:
         """Return each task's parameters after an adaptation (Finn et al. 2017, equation 1).
 
         Args:
             parameters: of each task.
-            lessons: what each task has played since the last adaptation; its advantages are standardised here.
+            batch: what each task has played since the last adaptation; its advantages are standardised here.
             first_order: whether the steps taken count as constants for the gradient to ``parameters``.
         """
-        lessons = lessons._replace(advantage=standardised(lessons.advantage, lessons.mask, by_task=True))
+        batch = batch._replace(advantage=standardised(batch.advantage, batch.mask, by_task=True))
         step_sizes = list(self.step_sizes) or [self.config.inner_learning_rate] * len(parameters)
         for _ in range(self.config.inner_steps):
-            slopes = vmap(grad(self._inner_loss))(parameters, lessons)
+            slopes = vmap(grad(self._inner_loss))(parameters, batch)
             if first_order:
                 slopes = tuple(slope.detach() for slope in slopes)
             parameters = tuple(
@@ -259,16 +259,16 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         episode = trials.ended.long().cumsum(1) - trials.ended.long()
         return (episode // self.config.inner_episodes).clamp(max=self.config.adaptations)
 
-    def _to_learn_from(self, memory: GradientMemory, rows: Tensor) -> Lessons:
+    def _adaptation_batch(self, memory: GradientMemory, rows: Tensor) -> AdaptationBatch:
         """Return what some tasks' adaptations learn from."""
         steps = int(memory.length[rows].max())
         transitions = Transitions(*(field[rows, :steps] for field in memory.transitions))
         mask = torch.arange(steps) < memory.length[rows].unsqueeze(1)
         adapted = memory.adapted[rows].unsqueeze(1).expand(-1, steps)
         advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
-        read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
+        read, sample = self.features(transitions.observation), self.policy.head.to_sample(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
-        return Lessons(read, sample, log_prob, advantage, mask)
+        return AdaptationBatch(read, sample, log_prob, advantage, mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
         """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""
@@ -281,15 +281,15 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         """Return the policy of one task's parameters."""
         return functional_call(self.policy, dict(zip(self._names, parameters, strict=True)), (read,))
 
-    def _inner_loss(self, parameters: Parameters, lessons: Lessons) -> Tensor:
+    def _inner_loss(self, parameters: Parameters, batch: AdaptationBatch) -> Tensor:
         """Return what an adaptation's steps descend, of one task."""
-        log_prob, mask = self._policy(parameters, lessons.read).log_prob(lessons.sample), lessons.mask
+        log_prob, mask = self._policy(parameters, batch.inputs).log_prob(batch.sample), batch.mask
         if self.config.inner_objective == "clipped":
-            climbed = clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, mask, self.config.clip)
+            climbed = clipped_surrogate(log_prob, batch.log_prob, batch.advantage, mask, self.config.clip)
         else:
-            climbed = torch.where(mask, log_prob - lessons.log_prob, 0.0).exp() * lessons.advantage
+            climbed = torch.where(mask, log_prob - batch.log_prob, 0.0).exp() * batch.advantage
         return -mean_of_steps(climbed, mask)
 
 
-def _with_room(field: Tensor) -> Tensor:
+def _grown(field: Tensor) -> Tensor:
     return torch.cat([field, field.new_zeros(len(field), ROOM, *field.shape[2:])], dim=1)

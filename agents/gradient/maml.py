@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.gradient.base import GradientAgent, GradientAgentConfig, Lessons
+from agents.gradient.base import AdaptationBatch, GradientAgent, GradientAgentConfig
 from agents.learning.ppo import PPOConfig, clipped_surrogate, gradient_steps, mean_of_tasks, standardised
 from agents.types import Trials, check_transitions
 
@@ -85,13 +85,13 @@ class MAMLAgent(GradientAgent):
         """
         mask, old_log_prob, adapted = trials.mask, trials.extras["log_prob"], self.adaptations_before(trials)
         read = self.features(trials.transitions.observation)
-        sample = self.policy.head.sampled(trials.transitions.action)
-        parameters = self.common_parameters(len(mask))
+        sample = self.policy.head.to_sample(trials.transitions.action)
+        parameters = self.initial_parameters(len(mask))
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, inner_advantages, now)
-            parameters = self.adapted(parameters, lessons, first_order=self.first_order)
+            batch = AdaptationBatch(read, sample, old_log_prob, inner_advantages, now)
+            parameters = self.adapted(parameters, batch, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)
             entropy = torch.where(later, policies.entropy(), entropy)

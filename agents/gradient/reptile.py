@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from agents.gradient.base import GradientAgent, Lessons, Parameters
+from agents.gradient.base import AdaptationBatch, GradientAgent, Parameters
 from agents.learning.ppo import gradient_steps, mean_of_tasks
 from agents.types import Trials, check_transitions
 
@@ -30,7 +30,7 @@ class ReptileAgent(GradientAgent):
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
         adapted = self.adaptations_before(trials)
         _, returns = self.advantages(trials.transitions, trials.training_reward, trials.ended, trials.mask, adapted)
-        reached = self.reached(trials)
+        reached = self.final_parameters(trials)
         self.optimizer.zero_grad(set_to_none=True)
         squares = []
         for parameter, ends in zip(self.policy.parameters(), reached, strict=True):
@@ -49,16 +49,16 @@ class ReptileAgent(GradientAgent):
         return scalars | {"way": way, "gradient_steps": scalars["gradient_steps"] + 1.0}
 
     @torch.no_grad()
-    def reached(self, trials: Trials) -> Parameters:
+    def final_parameters(self, trials: Trials) -> Parameters:
         """Return where each task's policy comes to by all that was played."""
         adapted = self.adaptations_before(trials)
         advantages, _ = self.advantages(
             trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted
         )
         read = self.features(trials.transitions.observation)
-        sample, old_log_prob = self.policy.head.sampled(trials.transitions.action), trials.extras["log_prob"]
-        parameters = self.common_parameters(len(adapted))
+        sample, old_log_prob = self.policy.head.to_sample(trials.transitions.action), trials.extras["log_prob"]
+        parameters = self.initial_parameters(len(adapted))
         for number in range(self.config.adaptations + 1):
             now = trials.mask & (adapted == number)
-            parameters = self.adapted(parameters, Lessons(read, sample, old_log_prob, advantages, now))
+            parameters = self.adapted(parameters, AdaptationBatch(read, sample, old_log_prob, advantages, now))
         return parameters

@@ -33,11 +33,11 @@ class PolicyHead(nn.Module, ABC):
         """Return the distribution that ``output`` (…, width) describes."""
 
     @abstractmethod
-    def carried_out(self, sample: Tensor) -> Tensor:
+    def to_action(self, sample: Tensor) -> Tensor:
         """Return the rows (…, action_dim), in the space's units, that samples stand for."""
 
     @abstractmethod
-    def sampled(self, action: Tensor) -> Tensor:
+    def to_sample(self, action: Tensor) -> Tensor:
         """Return the samples that stand for rows (…, action_dim) in the space's units."""
 
 
@@ -53,10 +53,10 @@ class GaussianHead(PolicyHead):
     def forward(self, output: Tensor) -> ClippedGaussian:  # noqa: D102
         return ClippedGaussian(output, self.log_stddev.expand_as(output))
 
-    def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
+    def to_action(self, sample: Tensor) -> Tensor:  # noqa: D102
         return self._actions.decode(sample)
 
-    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+    def to_sample(self, action: Tensor) -> Tensor:  # noqa: D102
         return self._actions.encode(action).clamp(-1.0, 1.0)
 
 
@@ -71,10 +71,10 @@ class CategoricalHead(PolicyHead):
     def forward(self, output: Tensor) -> Categorical:  # noqa: D102
         return Categorical(output.log_softmax(-1))
 
-    def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
+    def to_action(self, sample: Tensor) -> Tensor:  # noqa: D102
         return functional.embedding(sample, self._actions.table)
 
-    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+    def to_sample(self, action: Tensor) -> Tensor:  # noqa: D102
         return self._actions.encode(action).argmax(-1)
 
 

@@ -64,7 +64,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
         policy = self.policy(read)
         sample = choose(policy, deterministic, rng)
         extras = {"sample": sample, "log_prob": policy.log_prob(sample), "value": self._value(read)}
-        return ActionChoice(self.policy.head.carried_out(sample), extras)
+        return ActionChoice(self.policy.head.to_action(sample), extras)
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
         """Learn from trials that the agent has just played (Schulman et al. 2017, algorithm 1, over trials).
@@ -101,7 +101,7 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
         transitions, mask, extras = trials.transitions, trials.mask, trials.extras
         begins = episode_begins(trials.ended).unsqueeze(-1).float()
         features, action = self.features(transitions.observation), self.actions.encode(transitions.action)
-        remembered = self.memory(self.as_read(features, action, transitions.reward, begins))[:, :-1]
+        remembered = self.memory(self.memory_inputs(features, action, transitions.reward, begins))[:, :-1]
         read = torch.cat([features, remembered], dim=-1)
         policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])

@@ -138,7 +138,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
 
         observation, action = self.features(batch.observation), self.actions.encode(batch.action)
         begins = episode_begins(batch.ended).unsqueeze(-1).float()
-        read = self.as_read(observation, action, batch.reward, begins)
+        read = self.memory_inputs(observation, action, batch.reward, begins)
         steps, fixed = present(observation), present(observation).detach()
         learnt = batch.learnt[batch.mask]
         policy = self.actor(fixed, present(self.memory(read.detach())[:, :-1]))

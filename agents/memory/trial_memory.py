@@ -58,7 +58,7 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
         row, everyone = active.unsqueeze(-1), bool(active.all())
         present = transition if everyone else _only(active, transition)
         features, action = self.features(present.observation), self.actions.encode(present.action)
-        state = self.memory.step(memory.state, self.as_read(features, action, present.reward, memory.begins))
+        state = self.memory.step(memory.state, self.memory_inputs(features, action, present.reward, memory.begins))
         if not everyone:
             state = where_rows(active, state, memory.state)
         check_memory("The memory", leaves(state), present)
@@ -68,7 +68,7 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
         """Note that the next step begins an episode, for each task whose last one ended; all else is kept."""
         return memory._replace(begins=torch.where(ended.unsqueeze(-1), 1.0, memory.begins))
 
-    def as_read(self, features: Tensor, action: Tensor, reward: Tensor, begins: Tensor) -> Tensor:
+    def memory_inputs(self, features: Tensor, action: Tensor, reward: Tensor, begins: Tensor) -> Tensor:
         """Return transitions as a memory reads them, (task, …, transition_width).
 
         Args:

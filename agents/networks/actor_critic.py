@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from encoders import mlp
-from encoders.mlp import followed_by_zeros, line_padding
+from encoders.mlp import line_padding, zero_padded
 
 
 class Actor(nn.Module):
@@ -91,13 +91,13 @@ class CriticEnsemble(nn.Module):
         *layers, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in layers:
             further = 0 if self.layer_norm else line_padding(joined, weight.shape[-1])
-            weight = followed_by_zeros(weight, further, hidden.shape[-1] - weight.shape[1])
-            hidden = torch.baddbmm(followed_by_zeros(bias, further), hidden, weight)
+            weight = zero_padded(weight, further, hidden.shape[-1] - weight.shape[1])
+            hidden = torch.baddbmm(zero_padded(bias, further), hidden, weight)
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:])
             hidden = functional.relu(hidden, inplace=True)
         with torch.autocast(hidden.device.type, enabled=False):  # values need more than 8 bits
-            weight = followed_by_zeros(last[0], 0, hidden.shape[-1] - last[0].shape[1])
+            weight = zero_padded(last[0], 0, hidden.shape[-1] - last[0].shape[1])
             output = _product(last[1], hidden.float(), weight)
         return output.view(len(output), tasks, steps, -1)
 

@@ -33,7 +33,7 @@ class RandomAgent(MemorylessAgent):
         return ActionChoice(self._low + uniform * (self._high - self._low))
 
 
-class SteadyAgent:
+class ConstantActionAgent:
     """A ``MetaAgent`` that repeats one uniform action throughout an episode, and so moves far from the start.
 
     Its memory is each task's action, (task, action_dim).

@@ -137,7 +137,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     @property
     @abstractmethod
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether what learning goes on from is there, and not the agent's weights alone."""
 
     @abstractmethod

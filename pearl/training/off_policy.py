@@ -12,7 +12,7 @@ from agents import LearningAgent, MetaAgent, MetaBatch, TrialBatch
 from agents.base import MetaBatchAgent
 from agents.spaces import is_image
 from pearl.checkpoint.fields import finite_number
-from pearl.collection.references import RandomAgent, SteadyAgent
+from pearl.collection.references import ConstantActionAgent, RandomAgent
 from pearl.collection.rollout import StepEvent, Trajectories
 from pearl.config.run import Config
 from pearl.config.training import ReplayConfig, TrainingConfig, TrialReplayConfig
@@ -23,7 +23,10 @@ from pearl.tasks import Task, TaskDistribution
 from pearl.training.base import BatchT, MetaTraining
 from pearl.training.learner import AgentLearner, Learner, learning_device, make_learner
 
-INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
+INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {
+    "random": RandomAgent,
+    "steady": ConstantActionAgent,
+}
 
 ReplaySettingsT = TypeVar("ReplaySettingsT", bound=ReplayConfig)
 
@@ -50,7 +53,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         self._owed_gradient_steps = 0.0
 
     @property
-    def can_go_on(self) -> bool:  # noqa: D102
+    def can_resume(self) -> bool:  # noqa: D102
         return self.env_steps == 0 or int(self.replay.n_added.sum()) > 0
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102

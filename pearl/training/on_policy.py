@@ -16,7 +16,7 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
     """Meta-training from the trials of each iteration alone, by an agent that learns from ``Trials``."""
 
     @property
-    def can_go_on(self) -> bool:  # noqa: D102
+    def can_resume(self) -> bool:  # noqa: D102
         return self.gradient_steps == 0 or bool(self.agent.optimizer.state)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
