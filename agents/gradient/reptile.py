@@ -1,4 +1,4 @@
-"""Reptile: parameters that lie near those of every task (Nichol et al. 2018)."""
+"""Reptile: initial parameters close to the adapted parameters of every task (Nichol et al. 2018)."""
 
 import torch
 from torch import Tensor
@@ -9,23 +9,23 @@ from agents.types import Trials, check_transitions
 
 
 class ReptileAgent(GradientAgent):
-    """Reptile: the parameters move towards where adaptation takes them (Nichol et al. 2018). A ``MetaAgent``.
+    """Reptile: the initial parameters move towards the adapted ones (Nichol et al. 2018). A ``MetaAgent``.
 
-    What was played after the last adaptation is learnt from by one more. The way there, meant over tasks, is Adam's
-    gradient (section 3 of the paper). Only the policy adapts: features of images learn by the values' loss alone. See
-    ``GradientAgent``.
+    In training, one more adaptation learns from the steps after the last one. The displacement of the parameters, a
+    mean over tasks, is Adam's gradient (section 3 of the paper). Only the policy adapts, so only the value loss trains
+    the features of images. See ``GradientAgent``.
     """
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
-        """Learn from trials that the agent has just played: the policy in one step, the values in passes over them.
+        """Learn from the trials of one iteration: one step for the policy, several for the value function.
 
         Args:
-            trials: of several tasks.
-            rng: draws which tasks make a gradient step of the values.
+            trials: trials of several tasks.
+            rng: draws the tasks of each gradient step of the value function.
 
         Returns:
-            Scalars for logging, detached: way (its length, a mean over tasks), value_loss, a mean over its gradient
-            steps, and gradient_steps, their number and the policy's one.
+            Scalars for logging, detached: way (length of the displacement, mean over tasks), value_loss (mean over its
+            gradient steps), and gradient_steps, the number of steps including the policy's.
         """
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
         adapted = self.adaptations_before(trials)
@@ -50,7 +50,7 @@ class ReptileAgent(GradientAgent):
 
     @torch.no_grad()
     def final_parameters(self, trials: Trials) -> Parameters:
-        """Return where each task's policy comes to by all that was played."""
+        """Return each task's parameters after adaptation to all episodes of its trial."""
         adapted = self.adaptations_before(trials)
         advantages, _ = self.advantages(
             trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted
