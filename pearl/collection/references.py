@@ -34,7 +34,7 @@ class RandomAgent(MemorylessAgent):
 
 
 class ConstantActionAgent:
-    """A ``MetaAgent`` that repeats one uniform action throughout an episode, and so moves far from the start.
+    """A ``MetaAgent`` that repeats one random action throughout an episode, and so moves far from the start.
 
     Its memory is each task's action, (task, action_dim).
     """
