@@ -120,7 +120,7 @@ class LearningAgent(Deployable[Any], Protocol[BatchT]):
         ...
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take over what ``state_dict`` returned, as ``nn.Module`` does."""
+        """Load a state that ``state_dict`` returned, as ``nn.Module`` does."""
         ...
 
 

@@ -13,7 +13,7 @@ class ObservationsConfig(Settings):
     """Settings of how networks read observations.
 
     Raises:
-        ConfigError: a setting has the wrong type or is out of range. All sections of this module raise it.
+        ConfigError: a setting has the wrong type or is out of range; so in every section below.
     """
 
     section: ClassVar[str] = "agent.observations"
@@ -118,7 +118,7 @@ class ExplorationConfig(Settings):
 
     section: ClassVar[str] = "agent.exploration"
     sweep: float = 0.0
-    """Share of the way to the next episode's draw by which z moves in each step, under the current posterior; 0 keeps
+    """Fraction of the way to the next episode's draw that z moves in each step, under the current posterior; 0 keeps
     one draw for the episode."""
     z_follows_posterior: bool = False
     """Whether z follows the posterior after each step, so that evidence takes effect in the same episode. False keeps z

@@ -7,21 +7,21 @@ from collections.abc import Callable, Container, Sequence
 from encoders.abbreviation import abbreviated
 
 
-def check_new_name(name: object, taken: Container[str], what: str) -> None:
+def check_new_name(name: object, taken: Container[str], kind: str) -> None:
     """Check that ``name`` can be registered: it becomes part of commands, files and checkpoints.
 
     Args:
         name: the name to register.
         taken: the registered names.
-        what: noun for the error message, such as "encoder".
+        kind: noun for the error message, such as "encoder".
 
     Raises:
         ValueError: the name is taken, or is not a word of letters, digits, ``_`` and ``-``.
     """
     if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name) is None:
-        raise ValueError(f"The name of an {what} must be a word of letters, digits, _ and -, got {abbreviated(name)}.")
+        raise ValueError(f"The name of an {kind} must be a word of letters, digits, _ and -, got {abbreviated(name)}.")
     if name in taken:
-        raise ValueError(f"An {what} named {name!r} is registered already; choose another name.")
+        raise ValueError(f"An {kind} named {name!r} is registered already; choose another name.")
 
 
 def check_signature(function: Callable[..., object], arguments: Sequence[str], whose: str) -> None:

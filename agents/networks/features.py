@@ -53,7 +53,7 @@ class VectorFeatures(nn.Module):
         return self.select(observation)
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what ``forward`` does, in NumPy."""
+        """Compute ``forward`` in NumPy."""
         kept = self._buffers["_kept"]  # Faster than the lookup of a module's attribute.
         return observation if kept is None else observation[:, kept.numpy()]
 
@@ -86,7 +86,7 @@ class NormalisedFeatures(VectorFeatures):
         return (self.select(observation) - self._offset).mul_(self._scale).clamp_(-CLIP, CLIP)
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what ``forward`` does, in NumPy."""
+        """Compute ``forward`` in NumPy."""
         buffers: dict[str, Any] = self._buffers
         rows: NDArray[np.float32] = super().in_numpy(observation) - buffers["_offset"].numpy()
         rows *= buffers["_scale"].numpy()

@@ -14,7 +14,7 @@ from pearl.tasks import Task, TaskDistribution
 
 
 class RandomAgent(MemorylessAgent):
-    """A ``MetaAgent`` whose actions are uniform over a bounded Box or a finite set, drawn anew at each step."""
+    """A ``MetaAgent`` that draws a uniform action from a bounded Box or a finite set at each step."""
 
     def __init__(self, action_space: gym.Space[Any]) -> None:
         self._choices: Tensor | None = None
