@@ -175,8 +175,8 @@ def make_learner(
         return AgentLearner(agent, make_sampler(rng).sample, rng)
     if not isinstance(agent, MovableAgent):
         raise ConfigError(
-            f"training.device is {device.type}, but {type(agent).__name__} has no make_optimizer, which learning there "
-            "needs. Set training.device to cpu."
+            f"training.device is {device.type}, but {type(agent).__name__} has no make_optimizer method and cannot "
+            "learn there. Set training.device to cpu."
         )
     return TwinLearner(agent, make_sampler, rng, device, captured=True)
 
