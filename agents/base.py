@@ -1,4 +1,4 @@
-"""The protocols that rollouts, evaluation, adaptation and training speak with every meta-learner."""
+"""Protocols of meta-learners, for rollouts, evaluation, adaptation and training; base classes of agents."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +15,21 @@ from agents.spaces import check_spaces
 from agents.types import ActionChoice, MetaBatch, Transitions
 
 MemoryT = TypeVar("MemoryT")
-"""Memory of an agent: its knowledge of the tasks it is acting in, one row per task, never kept in the agent."""
+"""An agent's memory: its knowledge of the tasks, one row per task. The caller holds it, not the agent."""
 
 
 BatchT = TypeVar("BatchT", contravariant=True)
-"""One gradient step's data: ``MetaBatch``, ``TrialBatch``; or ``Trials``, an iteration's own"""
+"""Data of an update: a ``MetaBatch`` or ``TrialBatch`` from a replay, or the ``Trials`` of one iteration"""
 
 
 class MetaAgent(Protocol[MemoryT]):
     """An agent that learns within a trial: several episodes of one task, for many tasks side by side.
 
-    PEARL's memory is a belief and a sample of z, a recurrent agent's is a hidden state, a plain policy's is empty.
+    The memory of PEARL is a belief and a sample of z, of a recurrent agent a hidden state, of a plain policy None.
     """
 
     def begin(self, n_tasks: int, rng: torch.Generator) -> MemoryT:
-        """Return the memory of ``n_tasks`` new trials, before anything was seen."""
+        """Return the memory of ``n_tasks`` new trials, before the first transition."""
         ...
 
     def act(self, observation: Tensor, memory: MemoryT, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
@@ -38,7 +38,7 @@ class MetaAgent(Protocol[MemoryT]):
         Args:
             observation: (task, observation_dim).
             memory: one row per task.
-            deterministic: (task,) bool; where True the agent takes its best guess and samples nothing.
+            deterministic: (task,) bool; where True, the agent takes its best guess and samples nothing.
             rng: the source of every random draw.
         """
         ...
@@ -53,13 +53,13 @@ class MetaAgent(Protocol[MemoryT]):
 
 
 class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
-    """A meta-trained agent, which adapts to environments of its spaces and whose memory can be handed on."""
+    """A meta-trained agent that adapts to environments with its spaces. Its memory can be stored and continued."""
 
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
 
     def fold(self, memory: MemoryT) -> MemoryT:
-        """Return the memory with everything taken in that was put off."""
+        """Fold buffered observations into the memory."""
         ...
 
     def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
@@ -68,7 +68,7 @@ class Deployable(MetaAgent[MemoryT], Protocol[MemoryT]):
 
 
 class LearningAgent(Deployable[Any], Protocol[BatchT]):
-    """A deployable agent that learns from batches of one kind, as meta-training uses it. It is an ``nn.Module`` too."""
+    """A deployable agent that meta-training can train on batches of one type. It is an ``nn.Module`` too."""
 
     optimizer: torch.optim.Optimizer
     observation_dim: int
@@ -78,7 +78,7 @@ class LearningAgent(Deployable[Any], Protocol[BatchT]):
 
     @property
     def gradient_steps_per_trial(self) -> int:
-        """Gradient steps that the agent takes in adapting to a task."""
+        """Number of gradient steps in which the agent adapts to a task."""
         ...
 
     @property
@@ -90,12 +90,12 @@ class LearningAgent(Deployable[Any], Protocol[BatchT]):
         """Learn from a batch.
 
         Args:
-            batch: of the kind that the agent's training draws.
+            batch: a batch of the type that the agent learns from.
             rng: the source of every random draw.
 
         Returns:
-            Scalars for the log, detached. Of an iteration's ``Trials``, from which an agent takes gradient steps as it
-            likes, also ``gradient_steps``, their number.
+            Scalars for the log, detached. An agent that learns from ``Trials`` takes several gradient steps per update
+            and also returns their number, ``gradient_steps``.
         """
         ...
 
@@ -120,12 +120,12 @@ class LearningAgent(Deployable[Any], Protocol[BatchT]):
         ...
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take over what ``state_dict`` returned, as ``nn.Module`` does."""
+        """Load a state that ``state_dict`` returned, as ``nn.Module`` does."""
         ...
 
 
 class MetaBatchAgent(LearningAgent[MetaBatch], Protocol):
-    """A learning agent that learns from transitions and contexts apart."""
+    """A learning agent that learns from meta-batches: transitions, and contexts drawn independently of them."""
 
     @property
     def reads_early_context(self) -> bool:
@@ -135,7 +135,7 @@ class MetaBatchAgent(LearningAgent[MetaBatch], Protocol):
 
 @runtime_checkable
 class MovableAgent(MetaBatchAgent, Protocol):
-    """One whose twin can learn on another device, in steps that the device repeats by itself."""
+    """An agent whose copy can learn on another device, with the gradient step captured in a CUDA graph."""
 
     @property
     def config(self) -> LearningSettings:
@@ -150,29 +150,30 @@ class MovableAgent(MetaBatchAgent, Protocol):
         """Build the optimizer over everything that learns.
 
         Args:
-            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
+            learning_rate: the step size; a float32 scalar tensor on the parameters' device if it changes between
+                replays of a CUDA graph.
             capturable: whether a step can be captured in a CUDA graph.
         """
         ...
 
 
 class NetworkAgent(nn.Module, Generic[MemoryT]):
-    """Base class of agents that learn: a ``LearningAgent`` but for acting, remembering and ``update``.
+    """Base class of learning agents. Subclasses add acting, memory and ``update`` to make it a ``LearningAgent``.
 
-    It holds the spaces, how actions are read and given, and the optimizer's step size.
+    It holds the spaces, the conversion of actions, and the optimizer's step size.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
+        observation_space: vectors, spaces that Gymnasium flattens to vectors, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions.
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds, or too many actions.
     """
 
     optimizer: torch.optim.Optimizer
     features: VectorFeatures | ImageFeatures
-    """Inputs of the networks, made of observations (``make_features``)"""
+    """Maps observations to the networks' inputs (``make_features``)"""
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         super().__init__()
@@ -188,7 +189,7 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
 
     @property
     def gradient_steps_per_trial(self) -> int:
-        """Gradient steps that the agent takes in adapting to a task; none where it adapts by remembering."""
+        """Number of gradient steps in which the agent adapts to a task; 0 if it adapts by its memory."""
         return 0
 
     @property
@@ -202,11 +203,11 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
             self.features.see(observation)
 
     def fold(self, memory: MemoryT) -> MemoryT:
-        """Return the memory itself: most agents put nothing off."""
+        """Return the memory unchanged: most agents buffer no observations."""
         return memory
 
     def redraw(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
-        """Return the memory itself: most agents' hold no draws."""
+        """Return the memory unchanged: most agents' memories hold no draws."""
         return memory
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -220,9 +221,9 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
 
 @contextmanager
 def initial_weights(rng: torch.Generator) -> Iterator[None]:
-    """Let ``rng`` draw the initial weights of the networks built within, which are in single precision.
+    """Draw the initial weights of networks built in this context from ``rng``, in single precision.
 
-    The global generator and PyTorch's default precision stay as they were.
+    The global generator and PyTorch's default precision are restored afterwards.
     """
     precision = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
@@ -235,7 +236,7 @@ def initial_weights(rng: torch.Generator) -> Iterator[None]:
 
 
 class MemorylessAgent:
-    """Shared part of agents that keep nothing of a trial: a random policy, a policy that is told the task."""
+    """Base class of agents without a memory, such as a random policy or an oracle."""
 
     def begin(self, n_tasks: int, rng: torch.Generator) -> None:
         """Return the empty memory."""

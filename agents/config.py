@@ -1,4 +1,4 @@
-"""Settings of agents that learn by soft actor-critic, PEARL's among them."""
+"""Settings of agents that learn by soft actor-critic, including PEARL."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
@@ -13,14 +13,16 @@ class ObservationsConfig(Settings):
     """Settings of how networks read observations.
 
     Raises:
-        ConfigError: a setting of the wrong type or out of its range, here and in every section below.
+        ConfigError: a setting has the wrong type or is out of range; so in every section below.
     """
 
     section: ClassVar[str] = "agent.observations"
     normalise: bool = False
-    """Whether observations are normalised by their running mean and deviation in training, which adaptation keeps."""
+    """Whether observations are normalised by the running mean and standard deviation of training. Adaptation does not
+    change these statistics."""
     ignored: tuple[int, ...] = ()
-    """Entries of the flattened observation, from 0, that no network reads: such as name a task, not its state."""
+    """Indices, from 0, of entries of the flattened observation that no network reads, such as entries that identify the
+    task."""
     image_channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions that read image observations; the first has stride 4, the others stride 2."""
     image_features: int = 64
@@ -40,7 +42,7 @@ class ObservationsConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig(Settings):
-    """Settings that every agent has."""
+    """Settings shared by all agents."""
 
     section: ClassVar[str] = "agent"
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)
@@ -48,7 +50,7 @@ class FeaturesConfig(Settings):
 
 
 class LearningSettings(Protocol):
-    """Settings of an agent that meta-training uses, in whatever dataclass they are."""
+    """The agent's settings that meta-training reads, whatever their dataclass."""
 
     @property
     def learning_rate(self) -> float:
@@ -68,11 +70,11 @@ class SACConfig(FeaturesConfig):
     """Settings of soft actor-critic."""
 
     hidden_sizes: tuple[int, ...] = (256, 256)
-    """Widths of the actor's and the critics' hidden layers; PEARL's decoder has them too."""
+    """Widths of the hidden layers of the actor, the critics and PEARL's decoder."""
     critic_layer_norm: bool = False
     """Whether the critics normalise each hidden layer."""
     n_critics: int = 2
-    """Independent critics; the smallest value counts."""
+    """Number of independent critics; the smallest of their values is used."""
     learning_rate: float = 1e-3
     """Adam's step size for every network and the temperature, at the start."""
     final_learning_rate: float | None = None
@@ -84,12 +86,12 @@ class SACConfig(FeaturesConfig):
     reward_scale: float = 1.0
     """Factor on rewards before they reach the critics."""
     temperature: float | None = None
-    """Fixed entropy temperature; learned where None."""
+    """Fixed entropy temperature; None learns it."""
     initial_temperature: float = 0.1
     """Initial value of a learned temperature."""
     target_entropy: float | None = None
-    """Entropy that a learned temperature aims at, in nats; where None minus the action width, or for a finite set of
-    actions 0.3 of the largest entropy."""
+    """Target entropy of a learned temperature, in nats. None stands for minus the action width, or 0.3 of the largest
+    entropy for a finite set of actions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,15 +114,15 @@ class SACConfig(FeaturesConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorationConfig(Settings):
-    """Settings of how z moves within an episode. By default z stays for the episode, as in PEARL."""
+    """Settings of how z changes within an episode. By default z is constant within an episode, as in PEARL."""
 
     section: ClassVar[str] = "agent.exploration"
     sweep: float = 0.0
-    """Share of the way to the next episode's draw that z moves in each step, read from the current posterior; 0 keeps
-    the draw for the episode."""
+    """Fraction of the way to the next episode's draw that z moves in each step, under the current posterior; 0 keeps
+    one draw for the episode."""
     z_follows_posterior: bool = False
-    """Whether the posterior is read again after each step and the episode's draw follows it, so that the agent uses
-    evidence in the episode that shows it. False keeps z for the episode."""
+    """Whether z follows the posterior after each step, so that evidence takes effect in the same episode. False keeps z
+    constant within an episode."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,22 +132,22 @@ class ExplorationConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class AuxiliaryConfig(Settings):
-    """Settings of the encoder's losses beyond PEARL's own, which are the critics' loss and agent.kl_weight's KL."""
+    """Settings of the encoder's further losses. PEARL's own are the critics' loss and the KL of agent.kl_weight."""
 
     section: ClassVar[str] = "agent.auxiliary"
     critics_teach_encoder: bool = True
-    """Whether the critics' loss reaches the encoder, as in PEARL. False leaves the encoder to the decoder's and the
-    contrastive loss, as in VariBAD (Zintgraf et al. 2020)."""
+    """Whether the critics' loss trains the encoder, as in PEARL. With False only the decoder's loss and the contrastive
+    loss train it, as in VariBAD (Zintgraf et al. 2020)."""
     reconstruction_weight: float = 0.0
-    """Weight of a decoder's squared error, which also trains the encoder; 0 leaves the decoder out."""
+    """Weight of the decoder's squared error, which also trains the encoder; 0 builds no decoder."""
     reconstructed: tuple[Reconstructed, ...] = ("reward",)
     """Parts of a transition that the decoder predicts: the reward, scaled as for the critics, the next observation, or
-    both. Used only where agent.auxiliary.reconstruction_weight is positive."""
+    both. Used only if agent.auxiliary.reconstruction_weight is positive."""
     contrastive_weight: float = 0.0
-    """Weight of the contrastive loss, which asks the encoder to tell tasks apart by two halves of their contexts (Fu et
-    al. 2021); 0 leaves it out. It slowed learning in every study here (docs/what-helps.md)."""
+    """Weight of the contrastive loss: the encoder must match the two halves of each task's context (Fu et al. 2021);
+    0 omits it. It slowed learning in every study here (docs/what-helps.md)."""
     early_kl_weight: float = 0.0
-    """Weight of the KL from the posterior to the posterior of an earlier context; 0 leaves it out."""
+    """Weight of the KL from the posterior to the posterior of an earlier context; 0 omits it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,15 +163,15 @@ class AuxiliaryConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PEARLAgentConfig(SACConfig):
-    """Settings of the z-conditioned soft actor-critic and of how it trains the encoder."""
+    """Settings of PEARL's z-conditioned soft actor-critic and of the encoder's training."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the products in hidden layers during gradient steps; bfloat16 pays on processors that have it.
-    Weights, outputs, losses and acting stay in float32."""
+    """Number format of matrix products in hidden layers during gradient steps; bfloat16 is faster on processors that
+    support it. Weights, outputs, losses and acting stay in float32."""
     kl_weight: float = 0.1
-    """Weight of KL(q(z|c) || N(0, I)), a mean over tasks, beside the critics' loss."""
+    """Weight of KL(q(z|c) || N(0, I)), a mean over tasks; the critics' loss has weight 1."""
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
-    """Movement of z within an episode."""
+    """Changes of z within an episode."""
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
     """Further losses of the encoder."""
 

@@ -50,14 +50,14 @@ def soft_bellman_target(reward: Tensor, terminated: Tensor, next_value: Tensor, 
 def trial_bellman_target(reward: Tensor, value: Tensor, discount: float, *, ended: Tensor | None = None) -> Tensor:
     """Return r_t + discount V_(t+1), equation 2 along trials.
 
-    A trial is one sequence (Duan et al. 2016, section 2.2) unless ``ended`` cuts it: the value goes on from one of its
-    episodes to the next, and nothing comes after its last step.
+    A trial is one sequence (Duan et al. 2016, section 2.2) unless ``ended`` cuts it: the value continues from one
+    episode to the next. The value after the last step is zero.
 
     Args:
         reward: (trial, step).
-        value: soft value of each step's beginning by the target critics, (trial, step), zeros in padding.
+        value: soft value before each step by the target critics, (trial, step), zeros in padding.
         discount: per environment step.
-        ended: (trial, step) bool, where the value ends with the step; nowhere where None.
+        ended: (trial, step) bool, where the value ends with the step; no cuts if None.
 
     Returns:
         (trial, step).
@@ -91,6 +91,6 @@ def temperature_loss(log_temperature: Tensor, entropy: Tensor, target_entropy: f
     Args:
         log_temperature: scalar.
         entropy: (task, step), or its estimate from one action, detached.
-        target_entropy: in nats.
+        target_entropy: target of the entropy, in nats.
     """
     return log_temperature.exp() * (entropy - target_entropy).mean()

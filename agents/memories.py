@@ -1,4 +1,4 @@
-"""Memories as nested tuples of tensors with a row per task."""
+"""Memories: nested tuples of tensors with one row per task."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Rows: TypeAlias = "Tensor | tuple[Rows, ...]"
-"""A tensor, or a (named) tuple of such or of further tuples; the first dimension of each tensor is the task"""
+"""A tensor, or a nested (named) tuple of tensors; the first dimension of each tensor is the task"""
 RowsT = TypeVar("RowsT", bound=Rows)
 
 
@@ -37,7 +37,7 @@ def where_rows(active: Tensor, new: RowsT, old: RowsT) -> RowsT:
 
 
 def _each(function: Callable[..., Tensor], *memories: Any) -> Any:
-    """Return a memory of which every tensor is ``function`` of the tensors in its place."""
+    """Apply ``function`` to the corresponding tensors of the memories; return a memory of the results."""
     first = memories[0]
     if isinstance(first, Tensor):
         return function(*memories)

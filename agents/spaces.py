@@ -19,7 +19,7 @@ _DISCRETE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def is_image(space: gym.Space[Any]) -> TypeGuard[spaces.Box[np.uint8]]:
-    """Whether observations are images: uint8 from 0 to 255, of a shape with a height and a width (``height_axis``)."""
+    """Whether observations are images: uint8 from 0 to 255, with a height and a width (``height_axis``)."""
     return (
         isinstance(space, spaces.Box)
         and space.dtype == np.uint8
@@ -29,7 +29,7 @@ def is_image(space: gym.Space[Any]) -> TypeGuard[spaces.Box[np.uint8]]:
 
 
 def is_discrete(space: gym.Space[Any]) -> bool:
-    """Whether actions are chosen from a finite set."""
+    """Whether an action space is a finite set."""
     return isinstance(space, _DISCRETE)
 
 
@@ -37,16 +37,16 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
     """Return the widths of an observation's row and of an action's row.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with no room between them, or with too many actions; an
-            image whose height and width cannot be told from its channels, or that is bounded otherwise in places.
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds with low under high, or too many actions; an image's height
+            and width cannot be told from its channels, or some of its bounds are not 0 and 255.
     """
     _check_observations(observation_space, "observation")
     if isinstance(action_space, _DISCRETE):
         n_actions = len(_choices(action_space)) and math.prod(_choices(action_space))
         if n_actions > MAX_DISCRETE_ACTIONS:
             raise ValueError(
-                f"{action_space} has {n_actions} actions; PEARL takes every combination as an action of its own, up to "
+                f"{action_space} has {n_actions} actions; PEARL takes every combination as a separate action, up to "
                 f"{MAX_DISCRETE_ACTIONS}. Leave combinations out with a wrapper, or make the action a Box."
             )
         return spaces.flatdim(observation_space), len(_choices(action_space))
@@ -70,14 +70,14 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
 
 
 def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
-    """Return a copy of a batch of observations as rows: float32 (row, observation_dim), uint8 where they are images.
+    """Return a copy of a batch of observations as rows (row, observation_dim): float32, or uint8 for images.
 
     Args:
-        space: of one observation. Dict, Tuple and discrete ones are flattened as Gymnasium flattens them.
-        observations: as a vector environment of that space returns them.
+        space: space of one observation. Dict, Tuple and discrete spaces are flattened as by Gymnasium.
+        observations: a batch as a vector environment returns it.
 
     Raises:
-        ValueError: images that are not uint8.
+        ValueError: images are not uint8.
     """
     if is_image(space):
         return _image_rows(space, observations)
@@ -90,12 +90,12 @@ def observation_rows(space: gym.Space[Any], observations: Any) -> NDArray[Any]:
 
 
 def observation_row(space: gym.Space[Any], observation: Any, name: str = "observation") -> NDArray[Any]:
-    """Return one observation as a row (1, observation_dim); ``name`` names it in errors, with the part at fault.
+    """Return one observation as a row (1, observation_dim). Errors call it ``name`` and add the wrong part.
 
-    Numbers may be of any type and a Box's bounds may be passed, as in the batches of a vector environment.
+    Numbers may have any type and may exceed a Box's bounds, as in the batches of a vector environment.
 
     Raises:
-        ValueError: it does not have the space's form.
+        ValueError: the observation does not have the space's form.
     """
     if isinstance(space, spaces.Box):
         array = as_numbers(observation, name)
@@ -108,10 +108,10 @@ def observation_row(space: gym.Space[Any], observation: Any, name: str = "observ
 
 
 def checked_rows(space: gym.Space[Any], observations: Any, name: str = "observation") -> NDArray[Any]:
-    """Return what ``observation_rows`` does of a batch that may have any form; ``name`` is as in ``observation_row``.
+    """Check the form of a batch and return its rows as ``observation_rows`` does; ``name`` as in ``observation_row``.
 
     Raises:
-        ValueError: it does not have the form of a batch.
+        ValueError: the batch does not have the space's form.
     """
     if isinstance(space, _COMPOSITE):
         parts = list(_parts(space, observations, name))
@@ -129,7 +129,7 @@ def checked_rows(space: gym.Space[Any], observations: Any, name: str = "observat
 
 
 def is_single(space: gym.Space[Any], observation: Any) -> bool:
-    """Whether an observation is one of the space, not a batch of them; also where it lacks what would tell."""
+    """Whether a value is one observation of the space rather than a batch; True also if the value does not tell."""
     if isinstance(space, spaces.Dict):
         name, part = next(iter(space.spaces.items()))
         return not isinstance(observation, Mapping) or name not in observation or is_single(part, observation[name])
@@ -141,12 +141,12 @@ def is_single(space: gym.Space[Any], observation: Any) -> bool:
 
 
 def part_of(space: gym.Space[Any], column: int, name: str = "observation") -> tuple[str, slice]:
-    """Return which part of an observation a column of its row holds: its place, as ``name['arm'][0]``, and its columns.
+    """Return the part of an observation that a column belongs to: its path, as ``name['arm'][0]``, and its columns.
 
     Args:
-        space: of one observation.
-        column: from 0.
-        name: of the observation.
+        space: space of one observation.
+        column: index of the column, from 0.
+        name: name of the observation.
     """
     if not isinstance(space, _COMPOSITE):
         return name, slice(0, spaces.flatdim(space))
@@ -167,19 +167,19 @@ def action_rows(space: gym.Space[Any], actions: Any) -> NDArray[np.float32]:
 
 
 def env_actions(space: gym.Space[Any], rows: NDArray[np.float32]) -> NDArray[Any]:
-    """Return rows of actions (row, action_dim) as an environment of that space takes them, one per row."""
+    """Convert rows of actions (row, action_dim) to actions for an environment of that space, one per row."""
     actions: NDArray[Any] = rows.reshape(len(rows), *(space.shape or ())).astype(space.dtype)
     if isinstance(space, spaces.Box) and space.dtype != np.float32:
-        # A bound in double precision can lie inside its own rounding to single.
+        # Rounding a bound from double to single precision can move it outside the space.
         actions = np.clip(actions, space.low, space.high)
     return actions
 
 
 def check_action(space: gym.Space[Any], action: Any) -> None:
-    """Check that an action has the space's shape, and is one of it where it is a finite set.
+    """Check that an action has the space's shape and, for a finite set, is one of its actions.
 
     Raises:
-        ValueError: it has not, or is not; networks would read it as no action at all.
+        ValueError: the action has another shape, or is not in the set; the networks would read zeros for it.
     """
     if np.shape(action) != (space.shape or ()):
         raise ValueError(f"action must have the shape {space.shape}, got {np.shape(action)}.")
@@ -196,7 +196,7 @@ def discrete_actions(space: gym.Space[Any]) -> NDArray[np.float32]:
 
 
 def _choices(space: gym.Space[Any], values: bool = False) -> list[Any]:
-    """For each number of an action, how many values it has, or those values."""
+    """Return, for each entry of an action, the number of its values, or the values themselves."""
     if isinstance(space, spaces.Discrete):
         starts, counts = [int(space.start)], [int(space.n)]
     elif isinstance(space, spaces.MultiDiscrete):
@@ -219,7 +219,7 @@ def _image_rows(space: spaces.Box[np.uint8], observations: Any) -> NDArray[np.ui
 
 
 def _spans_bytes(space: spaces.Box[np.uint8]) -> bool:
-    # The first entry's bounds alone: to read each one takes longer than to copy an image. _check_observations does.
+    # Only the first entry's bounds: reading all takes longer than copying an image. _check_observations reads all.
     return bool(space.high.item(0) == 255 and space.low.item(0) == 0)
 
 
@@ -230,7 +230,7 @@ def _named(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[Any, gym.Space[
 def _parts(
     space: spaces.Dict | spaces.Tuple[Any], observation: Any, name: str
 ) -> Iterator[tuple[gym.Space[Any], Any, str]]:
-    """Return each part's space, what an observation has there, and its place."""
+    """Return each part's space, value and path."""
     if isinstance(space, spaces.Dict):
         if not isinstance(observation, Mapping):
             raise ValueError(f"{name} must be a mapping with the keys {list(space.spaces)}, got {observation!r}.")
@@ -246,10 +246,10 @@ def _parts(
 
 
 def as_numbers(values: Any, name: str) -> NDArray[Any]:
-    """Return values as an array of numbers of whatever type.
+    """Return values as an array of numbers of any type.
 
     Raises:
-        ValueError: they are not numbers, are masked, or lie where NumPy does not reach them.
+        ValueError: the values are not numbers, are masked, or are not in the CPU's memory.
     """
     try:
         array = np.asarray(values)
@@ -261,7 +261,7 @@ def as_numbers(values: Any, name: str) -> NDArray[Any]:
 
 
 def _choice(space: gym.Space[Any], value: Any, name: str) -> Any:
-    """Return a value of a finite set as the set has it; any type will do that holds the same numbers."""
+    """Convert a value of any numeric type to the equal element of a finite set."""
     array = as_numbers(value, name)
     with np.errstate(invalid="ignore"):
         whole = array.astype(space.dtype)
@@ -284,13 +284,13 @@ def _check_observations(space: gym.Space[Any], where: str) -> None:
         )
     elif is_image(space) and where != "observation":
         raise TypeError(
-            f"{where} is an image ({space}) among other observations, which PEARL does not read. Make the image the "
-            "whole observation, or turn it into features with a wrapper."
+            f"{where} is an image ({space}) among other observations; PEARL cannot read this combination. Make the "
+            "image the whole observation, or turn it into features with a wrapper."
         )
     elif is_image(space) and (space.low.any() or space.high.min() < 255):
         raise ValueError(
             f"The {where} space of the shape {space.shape} has an image's size and type, but bounds other than 0 "
-            "and 255 in places. Give an image these bounds everywhere, and flatten what is no image with "
+            "and 255 in places. If it is an image, give it these bounds everywhere. If not, flatten it with "
             "gymnasium.wrappers.FlattenObservation."
         )
     elif (
@@ -301,5 +301,5 @@ def _check_observations(space: gym.Space[Any], where: str) -> None:
             f"of at least {MIN_SIDE} pixels for height and width if every other axis, of channels or frames, is "
             f"shorter than {MIN_SIDE} or at most half as long. Transpose the observation, for example to (height, "
             "width, channel), with gymnasium.wrappers.TransformObservation, or split its channels over two axes with "
-            "ReshapeObservation. Flatten what is no image with FlattenObservation."
+            "ReshapeObservation. If it is not an image, flatten it with FlattenObservation."
         )

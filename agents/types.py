@@ -1,4 +1,4 @@
-"""Data that pass between agents and rollouts, replays and training."""
+"""Data exchanged between agents, rollouts, replays and training."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -26,23 +26,23 @@ class Transitions(NamedTuple):
 
 
 class MetaBatch(NamedTuple):
-    """One gradient step's data: several tasks, each with context and transitions drawn apart."""
+    """Data of one gradient step: for several tasks, a context and transitions, drawn independently."""
 
     context: Context
     """(task, context step, …)"""
     transitions: Transitions
     """(task, step, …)"""
     early_context: Context | None = None
-    """(task, early step, …), read before ``context`` and drawn apart from it: what might have been known earlier"""
+    """(task, early step, …), an earlier context, read before ``context`` and drawn independently of it"""
 
 
 class Trials(NamedTuple):
-    """Whole trials of several tasks by the agent that learns from them, padded to the longest."""
+    """Whole trials of several tasks, played by the agent that learns from them, padded to the longest."""
 
     transitions: Transitions
     """(task, step, …); the true reward"""
     training_reward: Tensor
-    """(task, step), what the agent is to learn to collect"""
+    """(task, step), the reward to maximise"""
     ended: Tensor
     """(task, step) bool, whether an episode ended with the step"""
     mask: Tensor
@@ -51,7 +51,7 @@ class Trials(NamedTuple):
     """Extras of the agent's choices, each (task, step, …)"""
 
     def of(self, tasks: Tensor) -> "Trials":
-        """Return the trials of some tasks, by number, (chosen,) int64."""
+        """Return the trials of the tasks with the indices ``tasks``, (chosen,) int64."""
         return Trials(
             Transitions(*(field[tasks] for field in self.transitions)),
             self.training_reward[tasks],
@@ -62,10 +62,9 @@ class Trials(NamedTuple):
 
 
 class TrialBatch(NamedTuple):
-    """One gradient step's data of an agent that learns from kept trials, whole ones or parts, padded to the longest.
+    """Data of one gradient step on trials from a replay: whole trials or parts, padded to the longest.
 
-    What comes after a step is the next step's observation, in the next episode too; so next observations are not among
-    it.
+    Next observations are omitted: the observation after a step is that of the next step, or of the next episode.
     """
 
     observation: Tensor
@@ -73,27 +72,27 @@ class TrialBatch(NamedTuple):
     action: Tensor
     """(trial, step, action_dim), in the action space's units"""
     reward: Tensor
-    """(trial, step), the true reward, which is read"""
+    """(trial, step), the true reward, an input of the memory"""
     training_reward: Tensor
-    """(trial, step), what the agent is to learn to collect"""
+    """(trial, step), the reward to maximise"""
     ended: Tensor
     """(trial, step) bool, whether an episode ended with the step"""
     terminated: Tensor
-    """(trial, step) bool, whether it did as the MDP ended; a time limit is none"""
+    """(trial, step) bool, whether the MDP ended with the step; False at a time limit"""
     mask: Tensor
     """(trial, step) bool; False marks padding, which is at the end"""
     learnt: Tensor
-    """(trial, step) bool; the steps that are learnt from, those of ``mask`` but for what is read for its value alone,
-    as what comes after it is not in the batch"""
+    """(trial, step) bool, the steps to learn from: those of ``mask`` except the last step of a part, which only gives
+    the value after the step before it"""
 
 
 def episode_begins(ended: Tensor) -> Tensor:
-    """Return whether an episode begins with each step, (task, step) bool, given whether one ended with it."""
+    """Return whether an episode begins with each step, (task, step) bool; ``ended`` is whether one ended with it."""
     return torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
 
 
 class ActionChoice(NamedTuple):
-    """An agent's choice in one step of every task."""
+    """An agent's choice of one action per task."""
 
     action: Tensor
     """(task, action_dim), in the action space's units"""
@@ -104,13 +103,13 @@ class ActionChoice(NamedTuple):
 def check_transitions(
     transitions: Transitions, observation_dim: int, action_dim: int, rows: tuple[int, ...] | None = None
 ) -> None:
-    """Check shapes where transitions enter the floor: a wrong one could broadcast unnoticed.
+    """Check the shapes of transitions: a wrong shape could broadcast without an error.
 
     Args:
-        transitions: of several tasks.
+        transitions: transitions of several tasks.
         observation_dim: width of an observation.
         action_dim: width of an action.
-        rows: what comes before these widths; where None, (task, step) as the observations have them.
+        rows: leading dimensions; if None, the (task, step) of the observations.
 
     Raises:
         ValueError: a field has another shape; the message names the field, the shape expected and the shape found.
@@ -122,10 +121,10 @@ def check_transitions(
 
 
 def check_trial_batch(batch: TrialBatch, observation_dim: int, action_dim: int) -> None:
-    """Check shapes where kept trials enter the floor, as ``check_transitions`` does.
+    """Check the shapes of a batch of trials, as ``check_transitions`` does.
 
     Args:
-        batch: of several trials.
+        batch: several trials.
         observation_dim: width of an observation.
         action_dim: width of an action.
 

@@ -1,13 +1,13 @@
-"""Values and texts of any size, cut to a length that an error message can hold."""
+"""Values and texts shortened for error messages."""
 
 import reprlib
 
 LONGEST = 100
-"""Characters of a value that an error shows"""
+"""Maximum number of characters of a value in an error message"""
 
 
 class _Abbreviation(reprlib.Repr):
-    """Looks at the first items of a container alone, so that its cost does not grow with the value."""
+    """A ``Repr`` that reads only a container's first items, so that its cost does not grow with the value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class _Abbreviation(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = LONGEST
 
     def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write whole numbers of more than 4,300 digits.
+        # Python refuses to convert integers of more than 4,300 digits to text.
         return f"<a whole number of {x.bit_length()} bits>" if x.bit_length() > 400 else super().repr_int(x, level)
 
 
@@ -24,7 +24,7 @@ _ABBREVIATION = _Abbreviation()
 
 
 def abbreviated(value: object, longest: int = LONGEST) -> str:
-    """Return a value as ``repr`` writes it, cut to ``longest`` characters."""
+    """Return the ``repr`` of a value, cut to ``longest`` characters."""
     return shortened(_ABBREVIATION.repr(value), longest)
 
 

@@ -15,26 +15,26 @@ from encoders.types import CONTEXT_FIELDS, BeliefT, Context, check_context, wher
 class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
     """Amortised inference of the task variable z from context (Rakelly et al. 2019, section 4.1).
 
-    An encoder is stateless: what it knows of a task is the belief, which the caller holds. Encoding a whole context
+    An encoder is stateless: its knowledge of a task is the belief, which the caller holds. Encoding a whole context
     equals folding ``update`` over its transitions.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads, of ``CONTEXT_FIELDS``.
+        context_fields: parts of a transition that the encoder reads, from ``CONTEXT_FIELDS``.
 
     Raises:
         ValueError: ``context_fields`` is empty, repeats a field, or names an unknown one.
     """
 
     stochastic = True
-    """Whether the posterior has a spread; a deterministic encoder has none and no KL to the prior."""
+    """Whether the posterior has a standard deviation; a deterministic encoder has none, and no KL to the prior."""
     infers = True
-    """Whether the posterior depends on what was seen"""
+    """Whether the posterior depends on the context"""
     evidence_limit: float = math.inf
-    """Transitions up to which a belief grows surer. Of a longer trial every transition counts, each for less, so that
-    together they weigh as much as this many: networks never read a posterior surer than training has shown them."""
+    """Maximum evidence in a posterior, in transitions. In a longer trial, each transition has a smaller weight, so that
+    together they weigh as much as this many. The networks thus never read a narrower posterior than in training."""
 
     def __init__(
         self, observation_dim: int, action_dim: int, latent_dim: int, context_fields: Sequence[str] = CONTEXT_FIELDS[:3]
@@ -73,7 +73,7 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
         return torch.where(context.mask.unsqueeze(-1), joined, 0.0)
 
     def read_each(self, network: Callable[[Tensor], Tensor], context: Context) -> Tensor:
-        """Return what ``network`` makes of each transition, (task, step, width); zero for masked steps.
+        """Apply ``network`` to each transition, (task, step, width); zero for masked steps.
 
         Raises:
             ValueError: a field has the wrong shape.
@@ -101,10 +101,10 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
         """Read q(z | c) from a belief: a diagonal Normal, mean and stddev each (task, latent_dim)."""
 
     def evidence_weight(self, n_seen: Tensor) -> Tensor:
-        """Return the weight of each task's transitions in its posterior, (task,): 1 up to ``evidence_limit`` of them.
+        """Return the weight of each task's transitions in its posterior, (task,): 1 for up to ``evidence_limit``.
 
         Args:
-            n_seen: (task,), transitions in each belief.
+            n_seen: (task,), number of transitions in each belief.
         """
         return (self.evidence_limit / n_seen).clamp(max=1.0)
 

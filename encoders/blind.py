@@ -1,4 +1,4 @@
-"""No inference: the reference that every encoder has to beat."""
+"""An encoder without inference: the reference for other encoders."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from encoders.types import CONTEXT_FIELDS, Context, PooledBelief
 
 
 class Blind(ContextEncoder[PooledBelief]):
-    """z is zero whatever was seen, so that one policy plays every task: multi-task SAC without a task variable.
+    """z is always zero, so that one policy plays every task: multi-task SAC without a task variable.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition that other encoders would read.
+        context_fields: checked as in other encoders, but has no effect.
     """
 
     stochastic = False
@@ -39,5 +39,5 @@ class Blind(ContextEncoder[PooledBelief]):
         return belief._replace(n_seen=belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype))
 
     def posterior(self, belief: PooledBelief) -> Normal:
-        """Return zero without a spread."""
+        """Return zero mean and zero standard deviation."""
         return Normal(belief.feature_sum, torch.zeros_like(belief.feature_sum), validate_args=False)

@@ -1,4 +1,4 @@
-"""An encoder's settings, and the encoders that they can describe."""
+"""Settings of encoders, and the registry of encoders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from encoders.blind import Blind
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
-from encoders.registration import check_new_name, check_takes
+from encoders.registration import check_new_name, check_signature
 from encoders.sequence.attention import WindowedAttention
 from encoders.sequence.recurrent import RecurrentFeatures
 from encoders.settings import ConfigError, Settings, UnregisteredError, chosen
@@ -24,26 +24,27 @@ class EncoderConfig(Settings):
 
     Raises:
         UnregisteredError: no encoder is registered under ``kind``.
-        ConfigError: a setting of the wrong type or out of its range.
+        ConfigError: a setting has the wrong type or is out of range.
     """
 
     section: ClassVar[str] = "encoder"
     kind: str = "linear_gaussian"
     """Aggregation of transitions into a belief: linear_gaussian, product_of_gaussians, pooled_features,
-    max_pooled_features, mean (whatever their order); gru, attention (which heed their order in time); blind (which
-    ignores them, as a reference); or a name of your own (pearl.register_encoder)."""
+    max_pooled_features or mean (all permutation-invariant); gru or attention (both depend on the order in time); blind
+    (a reference without inference); or a name that you registered (pearl.register_encoder)."""
     latent_dim: int = 5
     """Width of the task variable z."""
     context_fields: tuple[ContextField, ...] = ("observation", "action", "reward")
-    """Parts of a transition the encoder reads."""
+    """Parts of a transition that the encoder reads."""
     hidden_sizes: tuple[int, ...] = (128, 128)
-    """Widths of the hidden layers that read one transition."""
+    """Widths of the hidden layers of the network that reads one transition."""
     feature_dim: int = 128
     """Width of a transition's features and of their summary (pooled encoders, gru, attention)."""
     head_sizes: tuple[int, ...] = (128,)
-    """Widths of the hidden layers that read what is made of the features (pooled encoders, gru, attention)."""
+    """Widths of the hidden layers of the head, which reads the summary of the features (pooled encoders, gru,
+    attention)."""
     window: int = 128
-    """Newest transitions that attention reads, of a whole trial; older ones are forgotten (attention only)."""
+    """Number of newest transitions of a trial that attention reads; older ones are forgotten (attention only)."""
     min_stddev: float = 1e-3
     """Floor of the posterior's standard deviation."""
 
@@ -69,11 +70,11 @@ class EncoderConfig(Settings):
 
 
 EncoderFactory = Callable[[EncoderConfig, int, int], ContextEncoder[Any]]
-"""Builds an encoder from its settings and the widths of an observation and of an action as the encoder reads them"""
+"""Builds an encoder from its settings, the width of its observations and the width of its actions"""
 
 
 Arguments = Callable[[EncoderConfig], dict[str, Any]]
-"""Keyword arguments of an encoder's constructor, from the settings"""
+"""Maps settings to keyword arguments of an encoder's constructor"""
 
 
 def _networks(config: EncoderConfig) -> dict[str, Any]:
@@ -113,22 +114,22 @@ ENCODERS: dict[str, EncoderFactory] = {
     "attention": _factory(WindowedAttention, _window),
     "blind": _factory(Blind, _nothing),
 }
-"""Every encoder's factory, by the name that ``EncoderConfig.kind`` gives"""
+"""Factories of the encoders, by ``EncoderConfig.kind``"""
 
 
 def register_encoder(name: str, factory: EncoderFactory) -> None:
     """Make an encoder available as ``encoder.kind``.
 
     Args:
-        name: a word, as given on the command line and kept in checkpoints: letters, digits, ``_`` and ``-``.
+        name: a word of letters, digits, ``_`` and ``-``, for the command line and checkpoints.
         factory: builds the encoder from the settings and the widths of an observation and of an action.
 
     Raises:
-        ValueError: the name is taken, or no such word.
+        ValueError: the name is taken, or is not such a word.
         TypeError: the factory cannot be called with three arguments.
     """
     check_new_name(name, ENCODERS, "encoder")
-    check_takes(factory, ("config", "observation_dim", "action_dim"), f"The factory of the encoder {name!r}")
+    check_signature(factory, ("config", "observation_dim", "action_dim"), f"The factory of the encoder {name!r}")
     ENCODERS[name] = factory
 
 
@@ -141,8 +142,8 @@ def make_encoder(config: EncoderConfig, observation_dim: int, action_dim: int) -
         action_dim: width of an action as networks read it.
 
     Raises:
-        TypeError: the registered factory returns something else than a ``ContextEncoder``.
-        ValueError: the encoder that it returns has other widths.
+        TypeError: the registered factory does not return a ``ContextEncoder``.
+        ValueError: the returned encoder has other widths.
     """
     encoder: object = ENCODERS[config.kind](config, observation_dim, action_dim)
     whose = f"The factory of the encoder {config.kind!r}"

@@ -13,13 +13,13 @@ from encoders.types import CONTEXT_FIELDS, BeliefT
 
 
 class FeatureEncoder(ContextEncoder[BeliefT]):
-    """A network reads each transition into features, a head reads q(z|c) from a summary of them that is as wide.
+    """A network embeds each transition into features. A head reads q(z|c) from their summary, which has the same width.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the feature network's hidden layers.
         feature_dim: width of the features and of their summary.
         head_sizes: widths of the head's hidden layers.
@@ -27,7 +27,7 @@ class FeatureEncoder(ContextEncoder[BeliefT]):
     """
 
     reads_amount = False
-    """Whether the head also reads how much was seen"""
+    """Whether the head also reads the number of transitions"""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class FeatureEncoder(ContextEncoder[BeliefT]):
         self.head = mlp(feature_dim + self.reads_amount, head_sizes, 2 * latent_dim)
 
     def read(self, summary: Tensor, n_seen: Tensor) -> Normal:
-        """Return q(z|c), (task, latent_dim), from what summarises each task's features, (task, …).
+        """Return q(z|c), (task, latent_dim), from a summary of each task's features, (task, …).
 
-        Where ``n_seen`` (task,) is zero it is the prior, whatever the summary holds.
+        Where ``n_seen`` (task,) is zero, return the prior.
         """
         mean, raw_stddev = self.head(summary).chunk(2, dim=-1)
         stddev = functional.softplus(raw_stddev + 0.5) + self.min_stddev

@@ -1,4 +1,4 @@
-"""Checks of names and factories that users register."""
+"""Checks of the names and factories that users register."""
 
 import inspect
 import re
@@ -7,33 +7,33 @@ from collections.abc import Callable, Container, Sequence
 from encoders.abbreviation import abbreviated
 
 
-def check_new_name(name: object, taken: Container[str], what: str) -> None:
-    """Check that ``name`` can be registered: it becomes a part of commands, files and checkpoints.
+def check_new_name(name: object, taken: Container[str], kind: str) -> None:
+    """Check that ``name`` can be registered: it becomes part of commands, files and checkpoints.
 
     Args:
-        name: what was given.
-        taken: the names that are registered.
-        what: of which kind the named thing is, for the error.
+        name: the name to register.
+        taken: the registered names.
+        kind: noun for the error message, such as "encoder".
 
     Raises:
-        ValueError: it is taken, or no word of letters, digits, ``_`` and ``-``.
+        ValueError: the name is taken, or is not a word of letters, digits, ``_`` and ``-``.
     """
     if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name) is None:
-        raise ValueError(f"The name of an {what} must be a word of letters, digits, _ and -, got {abbreviated(name)}.")
+        raise ValueError(f"The name of an {kind} must be a word of letters, digits, _ and -, got {abbreviated(name)}.")
     if name in taken:
-        raise ValueError(f"An {what} named {name!r} is registered already; choose another name.")
+        raise ValueError(f"An {kind} named {name!r} is registered already; choose another name.")
 
 
-def check_takes(function: Callable[..., object], arguments: Sequence[str], whose: str) -> None:
-    """Check that ``function`` can be called with so many arguments.
+def check_signature(function: Callable[..., object], arguments: Sequence[str], whose: str) -> None:
+    """Check that ``function`` can be called with the given positional arguments.
 
     Args:
-        function: what was given.
-        arguments: what it will be called with, by position.
-        whose: begins the error.
+        function: the function to check.
+        arguments: names of the positional arguments.
+        whose: start of the error message, such as "The factory of the encoder 'mine'".
 
     Raises:
-        TypeError: it cannot be called so.
+        TypeError: the function does not accept these arguments.
     """
     wanted = f"{whose} must be callable as factory({', '.join(arguments)})"
     if not callable(function):

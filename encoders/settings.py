@@ -1,4 +1,4 @@
-"""Settings: dataclasses whose values are converted to plain Python, by their annotations, when one is made."""
+"""Settings: dataclasses that convert their values to the annotated types of plain Python."""
 
 import dataclasses
 import difflib
@@ -15,7 +15,7 @@ from torch import Tensor
 from encoders.abbreviation import LONGEST, abbreviated, shortened
 
 INTEGERS = 2**63
-"""Whole numbers stay below it, and above its negative"""
+"""Exclusive limit on the magnitude of whole numbers"""
 
 
 class ConfigError(ValueError):
@@ -23,10 +23,10 @@ class ConfigError(ValueError):
 
 
 class UnregisteredError(ConfigError):
-    """A name that nothing has registered, neither this library nor a module of the user's.
+    """A name is registered neither by this library nor by a module of the user.
 
     Args:
-        message: the name that was given, and those that are known.
+        message: the error, with the given name and the registered names.
     """
 
     def __init__(self, message: str) -> None:
@@ -40,11 +40,11 @@ class UnregisteredError(ConfigError):
 class Settings:
     """Base class of config dataclasses: converts every value to its annotated type.
 
-    NumPy numbers and arrays become numbers and tuples of Python's own, so that every config can be written as JSON.
-    A subclass checks ranges in its own ``__post_init__``, after a call of this one.
+    NumPy numbers and arrays become Python numbers and tuples, so that every config can be written as JSON. A subclass
+    checks ranges in its own ``__post_init__`` after calling this one.
 
     Raises:
-        ConfigError: a value of the wrong type; the message names the setting.
+        ConfigError: a value has the wrong type; the message names the setting.
     """
 
     section: ClassVar[str] = ""
@@ -63,16 +63,16 @@ def setting_types(kind: type[Settings]) -> dict[str, Any]:
 
 
 def converted(hint: Any, value: object, name: str) -> Any:
-    """Return ``value`` as the annotated type. Text is read as a number where one is wanted: YAML's ``1e-3`` is text.
+    """Convert ``value`` to the annotated type. Numbers may be given as text, because YAML reads ``1e-3`` as text.
 
     Args:
         hint: bool, int, float, str, a Literal of strings, a tuple of any length, another config dataclass, or one of
-            these or None. Any lets every value pass.
-        value: plain Python, or NumPy's or PyTorch's.
-        name: the setting's, for errors.
+            these or None. Any accepts every value.
+        value: a value of plain Python, NumPy or PyTorch.
+        name: name of the setting, for errors.
 
     Raises:
-        ConfigError: it is of another type, or a number that is not finite.
+        ConfigError: the value has another type, or is a number that is not finite.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -119,15 +119,15 @@ def _is_number(value: object, kind: type) -> bool:
 
 
 def chosen(choices: Sequence[str], value: object, name: str) -> str:
-    """Return the choice that ``value`` is.
+    """Check that ``value`` is one of the choices and return it.
 
     Args:
-        choices: what is accepted.
-        value: what was given.
-        name: the setting's, for the error.
+        choices: the accepted values.
+        value: the given value.
+        name: name of the setting, for the error.
 
     Raises:
-        ConfigError: it is none of them; suggests the nearest one.
+        ConfigError: the value is not a choice; the message suggests the nearest one.
     """
     for choice in choices:
         if isinstance(value, str) and value == choice:

@@ -1,4 +1,4 @@
-"""Inputs and results of encoders: contexts and beliefs."""
+"""Inputs and outputs of encoders: contexts and beliefs."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -24,14 +24,14 @@ class Context(NamedTuple):
     next_observation: Tensor
     """(task, step, observation_dim)"""
     mask: Tensor
-    """(task, step) bool; False marks padding, which contributes nothing whatever it holds"""
+    """(task, step) bool; False marks padding, whose values have no effect"""
 
 
 class GaussianBelief(NamedTuple):
     """Natural parameters of a product of Gaussians."""
 
     precision: Tensor
-    """(task, latent_dim) where the factors are diagonal, else (task, latent_dim, latent_dim)"""
+    """(task, latent_dim) for diagonal factors, else (task, latent_dim, latent_dim)"""
     weighted_mean: Tensor
     """(task, latent_dim), precision times mean"""
     n_seen: Tensor
@@ -39,9 +39,9 @@ class GaussianBelief(NamedTuple):
 
 
 def weigh_evidence(belief: GaussianBelief, prior: GaussianBelief, weight: Tensor) -> GaussianBelief:
-    """Return a belief in which each task's transitions count by its ``weight`` (task,), and the prior as ever."""
+    """Return a belief with each task's evidence scaled by its ``weight`` (task,); the prior keeps its weight."""
     of_precision = weight.view(-1, *[1] * (belief.precision.dim() - 1))
-    # Of a weight of 1 nothing is rounded.
+    # In this form, a weight of 1 causes no rounding.
     precision = torch.lerp(prior.precision, belief.precision, of_precision)
     return GaussianBelief(precision, belief.weighted_mean * weight.unsqueeze(-1), belief.n_seen)
 
@@ -71,10 +71,10 @@ BeliefT = TypeVar("BeliefT", bound=Belief)
 
 
 def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tensor) -> Tensor:
-    """Apply a function of single rows where ``mask`` (task, step) is True; padding gives zeros and costs nothing.
+    """Apply a function of single rows where ``mask`` (task, step) is True; padding is skipped and gives zeros.
 
-    Contexts of random length are mostly padding: computing only what is there is several times as fast. Within
-    ``static_shapes`` padding is computed too, from zeros, for how much there is of it is not to be asked.
+    Contexts of random length are mostly padding, so that skipping it is several times as fast. Within
+    ``static_shapes`` the amount of padding must not be read, and padding is computed too, from zeros.
 
     Args:
         function: maps (row, width) to (row, new width).
@@ -99,7 +99,7 @@ def where_present(function: Callable[[Tensor], Tensor], rows: Tensor, mask: Tens
 
 
 def check_context(context: Context, observation_dim: int, action_dim: int) -> None:
-    """Check a context's shapes where it enters the floor.
+    """Check a context's shapes.
 
     Raises:
         ValueError: a field has another shape; the message names the field, the shape expected and the shape found.

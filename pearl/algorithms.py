@@ -21,7 +21,7 @@ from agents import (
 from agents.base import NetworkAgent
 from encoders import UnregisteredError
 from encoders.abbreviation import abbreviated
-from encoders.registration import check_new_name, check_takes
+from encoders.registration import check_new_name, check_signature
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import (
     Config,
@@ -216,14 +216,14 @@ def register_algorithm(
             f"{type(defaults.agent).__name__}, the section agent of {config.__name__}, lacks {', '.join(lacking)}, "
             "which meta-training needs."
         )
-    check_takes(agent, ("observation_space", "action_space", "config", "rng"), f"The agent of {whose}")
+    check_signature(agent, ("observation_space", "action_space", "config", "rng"), f"The agent of {whose}")
     if not (isinstance(training, type) and issubclass(training, MetaTraining)):
         raise TypeError(
             f"The training of {whose} must be a class of meta-training (pearl.ReplayTraining, "
             f"pearl.TrialReplayTraining, pearl.TrialTraining), got {abbreviated(training)}."
         )
     training.check_section(defaults)
-    check_takes(distribution, ("distribution",), f"The distribution of {whose}")
+    check_signature(distribution, ("distribution",), f"The distribution of {whose}")
     ALGORITHMS[name] = Algorithm(description, config, agent, training, distribution)
 
 

@@ -13,20 +13,20 @@ from encoders import mlp
 
 
 class TransitionDecoder(nn.Module):
-    """The reward r of (s, a, s', z), and s' as a change from s by (a, z); without a weight it has no parameters.
+    """Predicts the reward from (s, a, s', z), and the change s' - s from (s, a, z). With weight 0 it has no parameters.
 
-    The critics ask of z what future rewards depend on, and are long wrong about it; the decoder asks what the
-    transition at hand depends on, which is known (VariBAD, Zintgraf et al. 2020, without its sum over whole trials).
+    The critics' targets are estimates of future rewards and are wrong for a long time. The decoder's targets are the
+    observed transitions (VariBAD, Zintgraf et al. 2020, without its sum over whole trials).
 
     Args:
-        observation_space: of the agent.
+        observation_space: the agent's observation space.
         observation_dim: width of an observation's features.
         action_dim: width of an action as networks read it.
         latent_dim: width of z.
-        config: what is reconstructed, and the widths of the hidden layers.
+        config: parts of a transition to reconstruct, and the widths of the hidden layers.
 
     Raises:
-        ValueError: images are to be reconstructed.
+        ValueError: the settings ask for the reconstruction of images.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class TransitionDecoder(nn.Module):
         reconstructed = auxiliary.reconstructed if auxiliary.reconstruction_weight > 0 else ()
         if is_image(observation_space) and "next_observation" in reconstructed:
             raise ValueError(
-                "agent.auxiliary.reconstructed: the next_observation of an image is not reconstructed. Name the reward "
-                "alone."
+                "agent.auxiliary.reconstructed: the next_observation of an image is not reconstructed. Set it to "
+                "reward alone."
             )
         known = observation_dim + action_dim + latent_dim
         self.networks = nn.ModuleDict()
@@ -53,7 +53,7 @@ class TransitionDecoder(nn.Module):
             self.networks["next_observation"] = mlp(known, config.hidden_sizes, observation_dim)
 
     def loss(self, observation: Tensor, action: Tensor, next_observation: Tensor, reward: Tensor, z: Tensor) -> Tensor:
-        """Return the squared error: mean over tasks, steps and an observation's entries, sum over what is predicted.
+        """Return the squared error: a mean over tasks, steps and entries, a sum over the predicted parts.
 
         Args:
             observation: features, (task, step, observation_dim).

@@ -1,4 +1,4 @@
-"""Posterior samples that do not repeat themselves within a trial."""
+"""Stratified noise for posterior samples: the draws of a trial are spread evenly."""
 
 from functools import cache
 from typing import NamedTuple, Self
@@ -8,13 +8,12 @@ from torch import Tensor
 
 
 class StratifiedDraws(NamedTuple):
-    """Standard normal noise, a vector per episode: each alone is N(0, I), those of one trial fill the space evenly.
+    """Standard normal noise, one vector per episode. Each vector is N(0, I); those of a trial fill the space evenly.
 
-    Draw k of a trial is the normal quantile of ``shift + k alpha``, reflected into the unit cube, where the shift is
-    uniform and alpha holds the generalised golden ratio's powers: a randomly shifted additive recurrence (Cranley and
-    Patterson 1976; Roberts 2018). Posterior sampling stays what it is, draw by draw, but an agent that has found
-    nothing yet does not try the same place twice. k need not be whole: between two draws the noise moves steadily from
-    one to the other, without a jump.
+    Draw k of a trial is the normal quantile of ``shift + k alpha``, reflected into the unit cube. The shift is uniform;
+    alpha holds negative powers of the generalised golden ratio. This is a randomly shifted additive recurrence (Cranley
+    and Patterson 1976; Roberts 2018). Each draw alone is still a posterior sample, but an agent without evidence does
+    not try the same place twice. A fractional k interpolates: the noise moves continuously from one draw to the next.
     """
 
     shift: Tensor
@@ -29,7 +28,7 @@ class StratifiedDraws(NamedTuple):
         return cls(shift, torch.zeros(n_tasks, dtype=torch.int64, device=device))
 
     def noise(self, ahead: Tensor) -> Tensor:
-        """Return each trial's noise, (task, latent_dim), at ``ahead`` (task,) of the way from its draw to the next."""
+        """Return each trial's noise, (task, latent_dim), at the share ``ahead`` (task,) of the way to the next draw."""
         latent_dim = self.shift.shape[1]
         exponents = torch.arange(1, latent_dim + 1, device=self.shift.device)
         alpha = torch.pow(generalised_golden_ratio(latent_dim), -exponents.double())
@@ -39,7 +38,7 @@ class StratifiedDraws(NamedTuple):
         return noise.float()
 
     def advance(self, ended: Tensor) -> Self:
-        """Go on to the next draw of each trial where ``ended`` (task,) is True."""
+        """Advance to the next draw in each trial where ``ended`` (task,) is True."""
         return self._replace(episode=self.episode + ended)
 
 

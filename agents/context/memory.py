@@ -1,4 +1,4 @@
-"""PEARL's memory of the tasks that it is acting in."""
+"""PEARL's memory."""
 
 from typing import NamedTuple
 
@@ -8,27 +8,27 @@ from torch import Tensor
 from agents.context.draws import StratifiedDraws
 from encoders import Belief, Context
 
-READ_TOGETHER = 256
-"""Most unread transitions per task, so that memory stays flat"""
+MAX_UNREAD = 256
+"""Maximum number of unread transitions per task, which bounds the memory's size"""
 
 
 class PEARLMemory(NamedTuple):
-    """The belief over each task, the z that is being played, and transitions not yet folded into the belief."""
+    """The belief over each task, the current z, and transitions not yet folded into the belief."""
 
     belief: Belief
-    """The encoder's belief over everything seen in the trial, but for what is unread"""
+    """The encoder's belief given the trial's transitions except the unread ones"""
     unread: tuple[Context, ...]
-    """The newest transitions, each a step without that dimension: read together when somebody asks for the posterior"""
+    """The newest transitions, one ``Context`` without the step dimension each; folded when the posterior is needed"""
     z: Tensor
-    """(task, latent_dim), the last posterior sample, which the task is played with"""
+    """(task, latent_dim), the last posterior sample, on which the policy is conditioned"""
     z_mean: Tensor
     """(task, latent_dim), the posterior mean when z was drawn"""
     draws: StratifiedDraws
-    """The noise that the trial's samples are made of"""
+    """The noise of the trial's posterior samples"""
     steps: Tensor
-    """(task,) int64, steps since the episode's start, less the unread ones"""
+    """(task,) int64, steps since the episode's start, without the unread ones"""
 
 
-def joined(steps: tuple[Context, ...]) -> Context:
-    """Return steps without that dimension as one context."""
+def as_context(steps: tuple[Context, ...]) -> Context:
+    """Stack contexts without a step dimension into one context, (task, step, …)."""
     return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))

@@ -12,7 +12,7 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
-from agents.context.memory import READ_TOGETHER, PEARLMemory, joined
+from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -33,13 +33,13 @@ from encoders.types import check_context, where_present
 
 
 class _NetworkInputs(NamedTuple):
-    """Transitions as the networks read them; each (task, step, dim) or (task, step)."""
+    """Transitions as inputs of the networks; each (task, step, dim) or (task, step)."""
 
     observation: Tensor
     """Features, with their gradient"""
     action: Tensor
     reward: Tensor
-    """In the critics' unit"""
+    """Scaled by ``agent.reward_scale``"""
     next_observation: Tensor
     """Features, without a gradient"""
     terminated: Tensor
@@ -49,16 +49,16 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
+        observation_space: vectors, spaces that Gymnasium flattens to vectors, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         encoder: the encoder's settings.
         config: the agent's settings.
         rng: draws the initial weights.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
-            observations; nothing that teaches the encoder.
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds, or too many actions; the settings do not fit the
+            observations; no loss trains the encoder.
     """
 
     config: PEARLAgentConfig
@@ -75,11 +75,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         auxiliary, exploration = config.auxiliary, config.exploration
         if not auxiliary.critics_teach_encoder and auxiliary.contrastive_weight == auxiliary.reconstruction_weight == 0:
             raise ValueError(
-                "agent.auxiliary.critics_teach_encoder is false, so that nothing teaches the encoder which task it is "
-                "in. Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
+                "agent.auxiliary.critics_teach_encoder is false and nothing teaches the encoder to tell tasks apart. "
+                "Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
             )
         self.latent_dim = encoder.latent_dim
-        # Read in every step.
+        # Looked up once, because every step uses them.
         self._sweep = exploration.sweep
         self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         with initial_weights(rng):
@@ -116,7 +116,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act on the last drawn z; where ``deterministic``, on the posterior mean there with the policy mean.
+        """Act on z. Where ``deterministic``, act on the posterior mean, with the policy mean.
 
         Args:
             observation: (task, observation_dim).
@@ -133,11 +133,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             return ActionChoice(self.actions.choose(policy, greedy, rng))
 
     def observe(self, memory: PEARLMemory, transition: Transitions, active: Tensor) -> PEARLMemory:
-        """Take note of one transition of each active task; z stays, follows the posterior, or sweeps on.
+        """Record one transition of each active task; z stays, follows the posterior or sweeps (``ExplorationConfig``).
 
         Raises:
             ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
-            NonFiniteError: the transitions were read, and the belief would not be finite.
+            NonFiniteError: the transitions were folded into the belief, which would not be finite.
         """
         if active.dtype != torch.bool:
             raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
@@ -145,8 +145,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
         if self._z_moves:
-            return self._draw(self._fold(memory, joined(memory.unread)), active)
-        return self.fold(memory) if len(memory.unread) == READ_TOGETHER else memory
+            return self._draw(self._fold(memory, as_context(memory.unread)), active)
+        return self.fold(memory) if len(memory.unread) == MAX_UNREAD else memory
 
     @torch.no_grad()
     def fold(self, memory: PEARLMemory) -> PEARLMemory:
@@ -157,7 +157,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if not memory.unread:
             return memory
-        context = joined(memory.unread)
+        context = as_context(memory.unread)
         read = self._fold(memory, context)
         check_memory("The belief", read.belief, context)
         return read
@@ -168,7 +168,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
     @torch.no_grad()
     def end_episode(self, memory: PEARLMemory, ended: Tensor, rng: torch.Generator) -> PEARLMemory:
-        """Draw z anew from the posterior for each task whose episode ended (posterior sampling).
+        """Resample z from the posterior for each task whose episode ended (posterior sampling).
 
         Raises:
             NonFiniteError: the belief or the posterior would not be finite.
@@ -178,12 +178,12 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
     def infer(self, context: Context, belief: Belief | None = None) -> Belief:
-        """Fold a context, in the spaces' units, into a belief (the prior where None)."""
+        """Fold a context, in the spaces' units, into a belief; None stands for the prior."""
         check_context(context, self.observation_dim, self.action_dim)
         observation = where_present(self.features, context.observation, context.mask)
         if "next_observation" in self.encoder.context_fields:
             next_observation = where_present(self.features, context.next_observation, context.mask)
-        else:  # Nobody reads them, and features of images are dear.
+        else:  # The encoder does not read them, and features of images are expensive.
             next_observation = torch.zeros_like(observation)
         encoded = Context(
             observation, self.actions.encode(context.action), context.reward, next_observation, context.mask
@@ -192,10 +192,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return updated
 
     def posterior(self, memory: PEARLMemory) -> Normal:
-        """Return q(z|c) over everything seen so far, mean and stddev each (task, latent_dim).
+        """Return q(z|c) given all transitions so far, mean and stddev each (task, latent_dim).
 
         Raises:
-            NonFiniteError: it would not be finite.
+            NonFiniteError: the belief or the posterior would not be finite.
         """
         posterior = self.encoder.posterior(self.fold(memory).belief)
         check_memory("The posterior", (posterior.mean, posterior.stddev))
@@ -204,10 +204,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 12 to 21).
 
-        The encoder, and an image's features, learn from the critics' loss, the KL, the contrastive loss and the
-        decoder's, unless the critics are not to teach the encoder; the actor's loss moves the actor alone. Every loss
-        is evaluated at the same parameters, then one optimizer step moves them all and the target critics follow. Each
-        transition has a sample of z of its own, the same in every loss.
+        The critics' loss, the KL, the contrastive loss and the decoder's loss train the encoder and the features of
+        images. A setting excludes the critics' loss from this. The actor's loss trains the actor alone. All losses are
+        evaluated at the same parameters. Then one optimizer step changes all parameters, and the target critics follow.
+        Each transition has its own sample of z, the same in every loss.
 
         Args:
             batch: context and transitions of several tasks (line 13); the transitions' reward is the training reward.
@@ -219,12 +219,12 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             early_kl, contrastive_loss and reconstruction_loss where they have a weight.
         """
         check_transitions(batch.transitions, self.observation_dim, self.action_dim)
-        # Contexts are read in float32: their number of transitions changes, and bfloat16 prepares itself for each anew.
+        # Contexts are read in float32: their length varies, and bfloat16 kernels are prepared anew for each shape.
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))  # q(z|c) of line 14
         auxiliary = self._information_bounds(posterior, early) | self._contrast(batch.context)  # line 17
         lower = self.config.precision == "bfloat16"
-        # Without the cache: what is cast under no_grad would be cached as a constant.
+        # Without the cache: autocast would cache weights that were cast under no_grad as constants.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             inputs = self._network_inputs(batch.transitions)
             z = self._sample(posterior, inputs.reward.shape[1], rng)  # line 14
@@ -251,7 +251,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         } | {name: loss.detach() for name, (_, loss) in auxiliary.items()}
 
     def _network_inputs(self, transitions: Transitions) -> _NetworkInputs:
-        """Return transitions as the networks read them."""
+        """Return transitions as inputs of the networks."""
         with torch.no_grad():
             next_observation = self.features(transitions.next_observation)
         return _NetworkInputs(
@@ -298,7 +298,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
 
     def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
-        """Return each KL that bounds what z may hold, with its weight, by name."""
+        """Return each KL that limits the information in z, with its weight, by name."""
         if not self.encoder.stochastic:
             return {}
         bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
@@ -310,9 +310,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return bounds
 
     def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
-        """Return the contrastive loss of every other transition of the contexts against the rest, with its weight.
+        """Return the contrastive loss between the even and the odd transitions of the contexts, with its weight.
 
-        Both start from the prior: an early context, folded into both, would make them alike by itself.
+        Both halves start from the prior: an early context in both would make them similar by itself.
         """
         if self.config.auxiliary.contrastive_weight == 0:
             return {}
@@ -333,6 +333,6 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
         posterior = self.encoder.posterior(memory.belief)
         z = posterior.mean + posterior.stddev * memory.draws.noise(self._sweep * memory.steps.float())
-        check_memory("The posterior", (z,))  # whose mean and spread are finite if z is
+        check_memory("The posterior", (z,))  # If z is finite, so are the posterior's mean and stddev.
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))

@@ -1,4 +1,4 @@
-"""Learning to learn by gradient: a policy whose parameters adapt to a task by gradient steps (Finn et al. 2017)."""
+"""Gradient-based meta-learning: the policy's parameters adapt to a task by gradient steps (Finn et al. 2017)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -14,10 +14,10 @@ from agents.types import ActionChoice, Transitions, Trials, check_transitions, e
 from encoders import ConfigError, mlp
 
 ROOM = 32
-"""Steps by which the room for a task's transitions grows."""
+"""Number of steps by which a task's buffer of transitions grows."""
 
 Parameters = tuple[Tensor, ...]
-"""A policy's parameters, of each task its own: (task, …) each"""
+"""A policy's parameters for each task, (task, …) each"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class GradientAgentConfig(OnPolicyConfig):
     """Settings of an agent that adapts by gradient steps."""
 
     adaptations: int = 1
-    """Adaptations of the policy in a trial; afterwards it stays as it is."""
+    """Number of adaptations in a trial; afterwards the policy does not change."""
     inner_episodes: int = 2
-    """Episodes played before each adaptation, which learns from them."""
+    """Number of episodes that each adaptation learns from."""
     inner_steps: int = 1
-    """Gradient steps of an adaptation."""
+    """Number of gradient steps of an adaptation."""
     inner_learning_rate: float = 0.1
-    """Their step size, where each task's advantages have a standard deviation of 1."""
+    """Step size of the inner gradient steps; each task's advantages are standardised."""
     inner_objective: Literal["reinforce", "clipped"] = "reinforce"
     """Objective of the inner steps: REINFORCE with a baseline (a ratio of probabilities) or PPO's clipped surrogate."""
 
@@ -48,28 +48,28 @@ class GradientMemory(NamedTuple):
     """Memory of a gradient-based agent."""
 
     parameters: Parameters
-    """The policy's, (task, …) each"""
+    """Parameters of each task's policy, (task, …) each"""
     transitions: Transitions
-    """Steps that the next adaptation learns from, (task, step, …); room for more at the end"""
+    """Buffer of the transitions that the next adaptation learns from, (task, step, …); unused steps are at the end"""
     ended: Tensor
     """(task, step) bool, whether an episode ended with the step"""
     length: Tensor
-    """(task,) int64, how many steps there are"""
+    """(task,) int64, number of buffered transitions"""
     episodes: Tensor
-    """(task,) int64, how many episodes ended among them"""
+    """(task,) int64, number of buffered episodes that have ended"""
     adapted: Tensor
-    """(task,) int64, adaptations so far"""
+    """(task,) int64, number of adaptations so far"""
 
 
-class Lessons(NamedTuple):
-    """Steps of several tasks, from which gradient steps on a policy learn."""
+class AdaptationBatch(NamedTuple):
+    """The steps of several tasks that an adaptation learns from."""
 
-    read: Tensor
+    inputs: Tensor
     """Inputs of the policy, (task, step, width)"""
     sample: Tensor
-    """The actions as the policy draws them, (task, step, …)"""
+    """Actions as samples of the policy's distribution, (task, step, …)"""
     log_prob: Tensor
-    """Of those by the policy that played, (task, step)"""
+    """Log-probabilities of the samples under the policy that drew them, (task, step)"""
     advantage: Tensor
     """(task, step)"""
     mask: Tensor
@@ -77,19 +77,19 @@ class Lessons(NamedTuple):
 
 
 class GradientAgent(OnPolicyAgent[GradientMemory]):
-    """A policy that adapts to its task by gradient steps on what it has just played. A ``MetaAgent``.
+    """A policy that adapts to its task by gradient steps on its latest episodes. A ``MetaAgent``.
 
-    Each task has its own parameters, which begin as those learnt. After ``inner_episodes`` episodes they take
-    ``inner_steps`` gradient steps, and so on ``adaptations`` times. A value function, shared by the tasks, is the
-    baseline; it does not adapt. Beside the observation it reads what the last step earned, which says much of the task,
-    and how often the policy has adapted; each task's advantages are standardised, for what it cannot know all the same
-    and so that a step goes equally far in all of them.
+    Each task has its own parameters, which start at the learnt ones. After ``inner_episodes`` episodes they take
+    ``inner_steps`` gradient steps; this happens ``adaptations`` times. The baseline is a value function that all tasks
+    share and that does not adapt. It reads the observation, the last step's reward, which identifies the task in part,
+    and the number of adaptations so far. Each task's advantages are standardised: this corrects the baseline's error on
+    the task, and gives the inner steps the same length on all tasks.
     """
 
     config: GradientAgentConfig
 
     def make_networks(self) -> None:
-        """Build the policy, its baseline and, where they are learnt, the inner steps' sizes."""
+        """Build the policy, its baseline and, if they are learnt, the inner step sizes."""
         self.policy = Policy(self.actions, self.features.dim, self.config.hidden_sizes)
         self.value = mlp(self.features.dim + 3, self.config.hidden_sizes, 1)
         self._names = [name for name, _ in self.policy.named_parameters()]
@@ -97,19 +97,19 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
 
     @property
     def gradient_steps_per_trial(self) -> int:
-        """Gradient steps on each task's policy in a trial."""
+        """Number of gradient steps on each task's policy in a trial."""
         return self.config.adaptations * self.config.inner_steps
 
     def make_step_sizes(self) -> nn.ParameterList:
-        """Return the inner steps' sizes where they are learnt; empty where they are all the same."""
+        """Return the learnt inner step sizes; empty if there is one fixed step size."""
         return nn.ParameterList()
 
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> GradientMemory:
-        """Start ``n_tasks`` trials: every policy is the one that was learnt."""
+        """Start ``n_tasks`` trials, each with the learnt policy."""
         nothing = torch.zeros(n_tasks, dtype=torch.int64)
         return GradientMemory(
-            tuple(parameter.detach() for parameter in self.common_parameters(n_tasks)),
+            tuple(parameter.detach() for parameter in self.initial_parameters(n_tasks)),
             Transitions(
                 observation=torch.zeros(n_tasks, ROOM, self.observation_dim, dtype=torch.float32),
                 action=torch.zeros(n_tasks, ROOM, self.action_dim, dtype=torch.float32),
@@ -127,17 +127,17 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
     def act(
         self, observation: Tensor, memory: GradientMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act by each task's own policy; where ``deterministic`` by its likeliest action.
+        """Act by each task's own policy; where ``deterministic``, take its likeliest action.
 
-        The choice carries along the action's log-probability.
+        The choice's extras hold the action's log-probability.
         """
         policy = self.policies(memory.parameters, self.features(observation))
         sample = choose(policy, deterministic, rng)
-        return ActionChoice(self.policy.head.carried_out(sample), {"log_prob": policy.log_prob(sample)})
+        return ActionChoice(self.policy.head.to_action(sample), {"log_prob": policy.log_prob(sample)})
 
     @torch.no_grad()
     def observe(self, memory: GradientMemory, transition: Transitions, active: Tensor) -> GradientMemory:
-        """Note one transition of each active task, as long as adaptations are to come.
+        """Buffer one transition of each active task, unless the task has had all its adaptations.
 
         Raises:
             ValueError: a field of the transition has the wrong shape, or ``active`` is not bool.
@@ -150,7 +150,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         full = bool((step == memory.ended.shape[1]).any())
         transitions, ended = memory.transitions, memory.ended
         if full:
-            transitions, ended = Transitions(*(_with_room(field) for field in transitions)), _with_room(ended)
+            transitions, ended = Transitions(*(_grown(field) for field in transitions)), _grown(ended)
         written = Transitions(
             *(
                 field.index_put((rows, step), new[rows].to(field.dtype))
@@ -162,7 +162,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
 
     @torch.no_grad()
     def end_episode(self, memory: GradientMemory, ended: Tensor, rng: torch.Generator) -> GradientMemory:
-        """Adapt the policies of the tasks whose last episode was the adaptation's last.
+        """Adapt the policy of each task that has finished the episodes for its next adaptation.
 
         Raises:
             NonFiniteError: an adapted policy's parameters would not be finite.
@@ -175,7 +175,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
             return memory._replace(ended=marked, episodes=episodes)
         adapted = self.adapted(
             tuple(parameter[ready] for parameter in memory.parameters),
-            self._to_learn_from(memory._replace(ended=marked), ready),
+            self._adaptation_batch(memory._replace(ended=marked), ready),
         )
         parameters = tuple(old.index_put((ready,), new) for old, new in zip(memory.parameters, adapted, strict=True))
         check_memory("The adapted policy", parameters, memory.transitions)
@@ -189,26 +189,26 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         )
 
     def policies(self, parameters: Parameters, read: Tensor) -> ActionDistribution:
-        """Return each task's policy where it reads ``read``, (task, …, width)."""
+        """Return each task's policy for the inputs ``read``, (task, …, width)."""
         distribution: ActionDistribution = vmap(self._policy)(parameters, read)
         return distribution
 
-    def common_parameters(self, n_tasks: int) -> Parameters:
-        """Return the learnt parameters as those of each of several tasks, with the gradient to them."""
+    def initial_parameters(self, n_tasks: int) -> Parameters:
+        """Return the learnt parameters expanded to ``n_tasks`` tasks, with their gradient."""
         return tuple(parameter.expand(n_tasks, *parameter.shape) for parameter in self.policy.parameters())
 
-    def adapted(self, parameters: Parameters, lessons: Lessons, *, first_order: bool = False) -> Parameters:
+    def adapted(self, parameters: Parameters, batch: AdaptationBatch, *, first_order: bool = False) -> Parameters:
         """Return each task's parameters after an adaptation (Finn et al. 2017, equation 1).
 
         Args:
-            parameters: of each task.
-            lessons: what each task has played since the last adaptation; its advantages are standardised here.
-            first_order: whether the steps taken count as constants for the gradient to ``parameters``.
+            parameters: each task's parameters before the adaptation.
+            batch: each task's steps since its last adaptation; this method standardises their advantages.
+            first_order: whether the gradient to ``parameters`` treats the inner steps as constants.
         """
-        lessons = lessons._replace(advantage=standardised(lessons.advantage, lessons.mask, by_task=True))
+        batch = batch._replace(advantage=standardised(batch.advantage, batch.mask, by_task=True))
         step_sizes = list(self.step_sizes) or [self.config.inner_learning_rate] * len(parameters)
         for _ in range(self.config.inner_steps):
-            slopes = vmap(grad(self._inner_loss))(parameters, lessons)
+            slopes = vmap(grad(self._inner_loss))(parameters, batch)
             if first_order:
                 slopes = tuple(slope.detach() for slope in slopes)
             parameters = tuple(
@@ -220,14 +220,14 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
     def advantages(
         self, transitions: Transitions, reward: Tensor, ended: Tensor, mask: Tensor, adapted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the advantages and the returns of episodes, each (task, step); a time limit bootstraps.
+        """Return advantages and returns within episodes, each (task, step). They bootstrap through time limits.
 
         Args:
             transitions: (task, step, …).
-            reward: what is to be collected, (task, step).
+            reward: the reward to maximise, (task, step).
             ended: (task, step) bool, where an episode ended.
             mask: (task, step) bool; padding is at the end.
-            adapted: (task, step) int64, adaptations before each step.
+            adapted: (task, step) int64, number of adaptations before each step.
         """
         earned = self.config.reward_scale * transitions.reward
         following = self._values(transitions.next_observation, earned, torch.zeros_like(ended), adapted)
@@ -242,12 +242,12 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         )
 
     def values(self, transitions: Transitions, ended: Tensor, adapted: Tensor) -> Tensor:
-        """Return the values of each step's beginning, (task, step).
+        """Return the value before each step, (task, step).
 
         Args:
             transitions: (task, step, …).
             ended: (task, step) bool, where an episode ended.
-            adapted: (task, step) int64, adaptations before each step.
+            adapted: (task, step) int64, number of adaptations before each step.
         """
         begins = episode_begins(ended)
         earned = self.config.reward_scale * transitions.reward
@@ -255,41 +255,41 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         return self._values(transitions.observation, before, begins, adapted)
 
     def adaptations_before(self, trials: Trials) -> Tensor:
-        """Return how often the policy had adapted before each step of trials, (task, step) int64."""
+        """Return the number of adaptations before each step of the trials, (task, step) int64."""
         episode = trials.ended.long().cumsum(1) - trials.ended.long()
         return (episode // self.config.inner_episodes).clamp(max=self.config.adaptations)
 
-    def _to_learn_from(self, memory: GradientMemory, rows: Tensor) -> Lessons:
-        """Return what some tasks' adaptations learn from."""
+    def _adaptation_batch(self, memory: GradientMemory, rows: Tensor) -> AdaptationBatch:
+        """Return the buffered steps of the tasks ``rows`` (chosen,), for their adaptation."""
         steps = int(memory.length[rows].max())
         transitions = Transitions(*(field[rows, :steps] for field in memory.transitions))
         mask = torch.arange(steps) < memory.length[rows].unsqueeze(1)
         adapted = memory.adapted[rows].unsqueeze(1).expand(-1, steps)
         advantage, _ = self.advantages(transitions, transitions.reward, memory.ended[rows, :steps], mask, adapted)
-        read, sample = self.features(transitions.observation), self.policy.head.sampled(transitions.action)
+        read, sample = self.features(transitions.observation), self.policy.head.to_sample(transitions.action)
         log_prob = self.policies(tuple(parameter[rows] for parameter in memory.parameters), read).log_prob(sample)
-        return Lessons(read, sample, log_prob, advantage, mask)
+        return AdaptationBatch(read, sample, log_prob, advantage, mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
-        """Return the values where the last step earned ``earned``, nothing where an episode ``begins``."""
+        """Return values given the last step's reward ``earned``, which is 0 where an episode ``begins``."""
         read = self.features(observation)
         known = torch.stack([earned, begins.to(read.dtype), (adapted / self.config.adaptations).to(read.dtype)], dim=-1)
         value: Tensor = self.value(torch.cat([read, known], dim=-1))
         return value.squeeze(-1)
 
     def _policy(self, parameters: Parameters, read: Tensor) -> Any:
-        """Return the policy of one task's parameters."""
+        """Return the policy with one task's parameters."""
         return functional_call(self.policy, dict(zip(self._names, parameters, strict=True)), (read,))
 
-    def _inner_loss(self, parameters: Parameters, lessons: Lessons) -> Tensor:
-        """Return what an adaptation's steps descend, of one task."""
-        log_prob, mask = self._policy(parameters, lessons.read).log_prob(lessons.sample), lessons.mask
+    def _inner_loss(self, parameters: Parameters, batch: AdaptationBatch) -> Tensor:
+        """Return the inner loss of one task."""
+        log_prob, mask = self._policy(parameters, batch.inputs).log_prob(batch.sample), batch.mask
         if self.config.inner_objective == "clipped":
-            climbed = clipped_surrogate(log_prob, lessons.log_prob, lessons.advantage, mask, self.config.clip)
+            climbed = clipped_surrogate(log_prob, batch.log_prob, batch.advantage, mask, self.config.clip)
         else:
-            climbed = torch.where(mask, log_prob - lessons.log_prob, 0.0).exp() * lessons.advantage
+            climbed = torch.where(mask, log_prob - batch.log_prob, 0.0).exp() * batch.advantage
         return -mean_of_steps(climbed, mask)
 
 
-def _with_room(field: Tensor) -> Tensor:
+def _grown(field: Tensor) -> Tensor:
     return torch.cat([field, field.new_zeros(len(field), ROOM, *field.shape[2:])], dim=1)

@@ -1,4 +1,4 @@
-"""MAML and its first-order form: parameters from which a few gradient steps go far (Finn et al. 2017)."""
+"""MAML and first-order MAML: initial parameters that adapt in a few gradient steps (Finn et al. 2017)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,32 +6,34 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.gradient.base import GradientAgent, GradientAgentConfig, Lessons
+from agents.gradient.base import AdaptationBatch, GradientAgent, GradientAgentConfig
 from agents.learning.ppo import PPOConfig, clipped_surrogate, gradient_steps, mean_of_tasks, standardised
 from agents.types import Trials, check_transitions
 
 
 @dataclass(frozen=True, kw_only=True)
 class MAMLAgentConfig(GradientAgentConfig, PPOConfig):
-    """Settings of MAML's policy, of how it adapts and of how it is trained."""
+    """Settings of MAML: policy, adaptation and training."""
 
     learned_step_sizes: bool = False
-    """Whether each parameter's inner step size is learnt too (Meta-SGD, Li et al. 2017), from inner_learning_rate."""
+    """Whether each parameter has a learnt inner step size (Meta-SGD, Li et al. 2017) that starts at
+    inner_learning_rate."""
 
 
 class MAMLAgent(GradientAgent):
-    """MAML: the gradient goes through the adaptation's own steps (Finn et al. 2017, algorithm 3). A ``MetaAgent``.
+    """MAML: the meta-gradient passes through the inner gradient steps (Finn et al. 2017, algorithm 3). A ``MetaAgent``.
 
-    The outer step is proximal policy optimisation on what was played after adaptations. It repeats the adaptations from
-    where the parameters have moved to, on what was played before them, which ratios of probabilities allow; so, as in
-    Rothfuss et al. 2019 (equation 12), playing such that adaptation goes well is learnt too. See ``GradientAgent``.
+    The outer objective is proximal policy optimisation on the steps after adaptation. Each outer step repeats the
+    adaptations from the current parameters, on the steps before adaptation, reweighted by ratios of probabilities. The
+    gradient thus also improves the exploration before adaptation (Rothfuss et al. 2019, equation 12). See
+    ``GradientAgent``.
     """
 
     config: MAMLAgentConfig
     first_order: ClassVar[bool] = False
 
     def make_step_sizes(self) -> nn.ParameterList:
-        """Return a step size for each parameter where they are learnt."""
+        """Return a step size for each parameter if they are learnt, else nothing."""
         if not self.config.learned_step_sizes:
             return nn.ParameterList()
         return nn.ParameterList(
@@ -39,15 +41,15 @@ class MAMLAgent(GradientAgent):
         )
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
-        """Learn from trials that the agent has just played.
+        """Learn from the trials of one iteration.
 
         Args:
-            trials: of several tasks, each with adaptations and episodes after the last of them.
-            rng: draws which tasks make a gradient step.
+            trials: trials of several tasks, each with episodes after its last adaptation.
+            rng: draws the tasks of each gradient step.
 
         Returns:
             Scalars for logging, detached, means over the gradient steps: policy_loss, value_loss, entropy, ratio_change
-            (mean distance of the ratios from 1 after adaptation), and gradient_steps, their number.
+            (mean distance of the ratios from 1 after adaptation); and gradient_steps, the number of steps.
         """
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
         adapted = self.adaptations_before(trials)
@@ -76,22 +78,22 @@ class MAMLAgent(GradientAgent):
     def meta_loss(
         self, trials: Trials, inner_advantages: Tensor, outer_advantages: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outer policy loss, the adapted policies' entropy and how far the ratios are from 1.
+        """Return the outer policy loss, the adapted policies' entropy and the mean distance of the ratios from 1.
 
         Args:
-            trials: of several tasks.
-            inner_advantages: what adaptations climb by, (task, step).
-            outer_advantages: what the adapted policies are judged by, (task, step).
+            trials: trials of several tasks.
+            inner_advantages: advantages for the adaptations, (task, step).
+            outer_advantages: advantages for the outer objective, (task, step).
         """
         mask, old_log_prob, adapted = trials.mask, trials.extras["log_prob"], self.adaptations_before(trials)
         read = self.features(trials.transitions.observation)
-        sample = self.policy.head.sampled(trials.transitions.action)
-        parameters = self.common_parameters(len(mask))
+        sample = self.policy.head.to_sample(trials.transitions.action)
+        parameters = self.initial_parameters(len(mask))
         log_prob, entropy = torch.zeros_like(old_log_prob), torch.zeros_like(old_log_prob)
         for number in range(self.config.adaptations):
             now = mask & (adapted == number)
-            lessons = Lessons(read, sample, old_log_prob, inner_advantages, now)
-            parameters = self.adapted(parameters, lessons, first_order=self.first_order)
+            batch = AdaptationBatch(read, sample, old_log_prob, inner_advantages, now)
+            parameters = self.adapted(parameters, batch, first_order=self.first_order)
             policies, later = self.policies(parameters, read), adapted == number + 1
             log_prob = torch.where(later, policies.log_prob(sample), log_prob)
             entropy = torch.where(later, policies.entropy(), entropy)
@@ -102,6 +104,6 @@ class MAMLAgent(GradientAgent):
 
 
 class FOMAMLAgent(MAMLAgent):
-    """First-order MAML: adaptation's steps count as constants (Finn et al. 2017, section 5.2). See ``MAMLAgent``."""
+    """First-order MAML: the meta-gradient treats the inner steps as constants (Finn et al. 2017, section 5.2)."""
 
     first_order = True

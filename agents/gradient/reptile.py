@@ -1,36 +1,36 @@
-"""Reptile: parameters that lie near those of every task (Nichol et al. 2018)."""
+"""Reptile: initial parameters close to the adapted parameters of every task (Nichol et al. 2018)."""
 
 import torch
 from torch import Tensor
 
-from agents.gradient.base import GradientAgent, Lessons, Parameters
+from agents.gradient.base import AdaptationBatch, GradientAgent, Parameters
 from agents.learning.ppo import gradient_steps, mean_of_tasks
 from agents.types import Trials, check_transitions
 
 
 class ReptileAgent(GradientAgent):
-    """Reptile: the parameters move towards where adaptation takes them (Nichol et al. 2018). A ``MetaAgent``.
+    """Reptile: the initial parameters move towards the adapted ones (Nichol et al. 2018). A ``MetaAgent``.
 
-    What was played after the last adaptation is learnt from by one more. The way there, meant over tasks, is Adam's
-    gradient (section 3 of the paper). Only the policy adapts: features of images learn by the values' loss alone. See
-    ``GradientAgent``.
+    In training, one more adaptation learns from the steps after the last one. The displacement of the parameters, a
+    mean over tasks, is Adam's gradient (section 3 of the paper). Only the policy adapts, so only the value loss trains
+    the features of images. See ``GradientAgent``.
     """
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
-        """Learn from trials that the agent has just played: the policy in one step, the values in passes over them.
+        """Learn from the trials of one iteration: one step for the policy, several for the value function.
 
         Args:
-            trials: of several tasks.
-            rng: draws which tasks make a gradient step of the values.
+            trials: trials of several tasks.
+            rng: draws the tasks of each gradient step of the value function.
 
         Returns:
-            Scalars for logging, detached: way (its length, a mean over tasks), value_loss, a mean over its gradient
-            steps, and gradient_steps, their number and the policy's one.
+            Scalars for logging, detached: way (length of the displacement, mean over tasks), value_loss (mean over its
+            gradient steps), and gradient_steps, the number of steps including the policy's.
         """
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
         adapted = self.adaptations_before(trials)
         _, returns = self.advantages(trials.transitions, trials.training_reward, trials.ended, trials.mask, adapted)
-        reached = self.reached(trials)
+        reached = self.final_parameters(trials)
         self.optimizer.zero_grad(set_to_none=True)
         squares = []
         for parameter, ends in zip(self.policy.parameters(), reached, strict=True):
@@ -49,16 +49,16 @@ class ReptileAgent(GradientAgent):
         return scalars | {"way": way, "gradient_steps": scalars["gradient_steps"] + 1.0}
 
     @torch.no_grad()
-    def reached(self, trials: Trials) -> Parameters:
-        """Return where each task's policy comes to by all that was played."""
+    def final_parameters(self, trials: Trials) -> Parameters:
+        """Return each task's parameters after adaptation to all episodes of its trial."""
         adapted = self.adaptations_before(trials)
         advantages, _ = self.advantages(
             trials.transitions, trials.transitions.reward, trials.ended, trials.mask, adapted
         )
         read = self.features(trials.transitions.observation)
-        sample, old_log_prob = self.policy.head.sampled(trials.transitions.action), trials.extras["log_prob"]
-        parameters = self.common_parameters(len(adapted))
+        sample, old_log_prob = self.policy.head.to_sample(trials.transitions.action), trials.extras["log_prob"]
+        parameters = self.initial_parameters(len(adapted))
         for number in range(self.config.adaptations + 1):
             now = trials.mask & (adapted == number)
-            parameters = self.adapted(parameters, Lessons(read, sample, old_log_prob, advantages, now))
+            parameters = self.adapted(parameters, AdaptationBatch(read, sample, old_log_prob, advantages, now))
         return parameters

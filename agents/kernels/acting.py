@@ -1,4 +1,4 @@
-"""The actor's network in NumPy: what one step asks of it takes PyTorch longer to call than to compute."""
+"""The actor's network in NumPy: for one step, the overhead of PyTorch's calls exceeds the computation."""
 
 from copy import deepcopy
 from typing import Any, Self
@@ -14,15 +14,15 @@ _ZERO = np.zeros((), np.float32)
 
 
 class ActorInNumPy:
-    """An actor's network in NumPy: PyTorch's numbers except for rounding, from the same weights.
+    """An actor's network in NumPy. It has the same weights and equals PyTorch's up to rounding.
 
-    The arrays share the parameters' memory, so that they follow every gradient step, and are taken anew where a
-    parameter has moved to other memory. One step of one task takes half as long, of a hundred tasks as long or less.
-    The network's hooks, should it have any, are not called.
+    The arrays share the parameters' memory, so that they follow every gradient step. They are refreshed if a parameter
+    moves to other memory. A step of one task takes half as long as in PyTorch; of a hundred tasks, as long or less. The
+    network's hooks are not called.
 
     Args:
-        features: what the network reads of an observation.
-        network: the actor's, of linear layers with ReLU between them.
+        features: maps observations to the network's inputs.
+        network: the actor's network: linear layers with ReLU between them.
     """
 
     def __init__(self, features: VectorFeatures | ImageFeatures, network: MLP) -> None:
@@ -35,7 +35,7 @@ class ActorInNumPy:
         self._layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Leave the arrays behind: a copy of them would share no network's memory."""
+        """Copy without the arrays: copied arrays would not share the copied network's memory."""
         return type(self)(deepcopy(self._features, memo), deepcopy(self._network, memo))
 
     def reads(self, observation: Tensor) -> bool:

@@ -17,32 +17,32 @@ from agents.networks.policies import Categorical, ClippedGaussian
 from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5
-"""Of a Gaussian policy, in units of half the action's range"""
+"""Initial log standard deviation of a Gaussian policy, in units of half the action's range"""
 ActionDistribution = ClippedGaussian | Categorical
-"""Of a policy, whose samples can be judged again"""
+"""A policy's distribution over actions, with log-probabilities that can be re-evaluated"""
 
 
 class PolicyHead(nn.Module, ABC):
-    """Makes distributions of a network's output, whose samples stand for actions."""
+    """Maps a network's output to a distribution over actions, and converts between samples and actions."""
 
     width: int
-    """Numbers that the network gives"""
+    """Width of the network's output"""
 
     @abstractmethod
     def forward(self, output: Tensor) -> ActionDistribution:
-        """Return the distribution that ``output`` (…, width) describes."""
+        """Return the distribution with the parameters ``output`` (…, width)."""
 
     @abstractmethod
-    def carried_out(self, sample: Tensor) -> Tensor:
-        """Return the rows (…, action_dim), in the space's units, that samples stand for."""
+    def to_action(self, sample: Tensor) -> Tensor:
+        """Convert samples to actions (…, action_dim) in the space's units."""
 
     @abstractmethod
-    def sampled(self, action: Tensor) -> Tensor:
-        """Return the samples that stand for rows (…, action_dim) in the space's units."""
+    def to_sample(self, action: Tensor) -> Tensor:
+        """Convert actions (…, action_dim) in the space's units to samples."""
 
 
 class GaussianHead(PolicyHead):
-    """A Gaussian whose spread does not depend on the state, for a bounded Box; samples are in units of [-1, 1]."""
+    """A Gaussian with a standard deviation independent of the state, for a bounded Box; samples lie in [-1, 1]."""
 
     def __init__(self, actions: ContinuousActions) -> None:
         super().__init__()
@@ -53,15 +53,15 @@ class GaussianHead(PolicyHead):
     def forward(self, output: Tensor) -> ClippedGaussian:  # noqa: D102
         return ClippedGaussian(output, self.log_stddev.expand_as(output))
 
-    def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
+    def to_action(self, sample: Tensor) -> Tensor:  # noqa: D102
         return self._actions.decode(sample)
 
-    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+    def to_sample(self, action: Tensor) -> Tensor:  # noqa: D102
         return self._actions.encode(action).clamp(-1.0, 1.0)
 
 
 class CategoricalHead(PolicyHead):
-    """A distribution over a finite set of actions; samples are their numbers."""
+    """A distribution over a finite set of actions; samples are indices of actions."""
 
     def __init__(self, actions: DiscreteActions) -> None:
         super().__init__()
@@ -71,15 +71,15 @@ class CategoricalHead(PolicyHead):
     def forward(self, output: Tensor) -> Categorical:  # noqa: D102
         return Categorical(output.log_softmax(-1))
 
-    def carried_out(self, sample: Tensor) -> Tensor:  # noqa: D102
+    def to_action(self, sample: Tensor) -> Tensor:  # noqa: D102
         return functional.embedding(sample, self._actions.table)
 
-    def sampled(self, action: Tensor) -> Tensor:  # noqa: D102
+    def to_sample(self, action: Tensor) -> Tensor:  # noqa: D102
         return self._actions.encode(action).argmax(-1)
 
 
 class Policy(nn.Module):
-    """A network and its head: pi(a | what is read).
+    """A policy pi(a | input): a network and its head.
 
     Args:
         actions: the kind of action space.
@@ -91,28 +91,28 @@ class Policy(nn.Module):
         super().__init__()
         self.head = _make_head(actions)
         self.network = mlp(input_dim, hidden_sizes, self.head.width)
-        with torch.no_grad():  # A policy that starts out of nothing does not have to unlearn first.
+        with torch.no_grad():  # Small weights: the initial policy has no preference that it would have to unlearn.
             for parameter in list(self.network.parameters())[-2:]:
                 parameter.mul_(0.01)
 
     def forward(self, read: Tensor) -> ActionDistribution:
-        """Return the distribution over actions, given what is read (…, input_dim)."""
+        """Return the distribution over actions for the inputs ``read``, (…, input_dim)."""
         distribution: ActionDistribution = self.head(self.network(read))
         return distribution
 
 
 class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
-    """Shared part of agents that learn from their own trials: what they read of observations, a policy, one optimizer.
+    """Base class of agents that learn on-policy, from their own trials: features, a policy and one optimizer.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
+        observation_space: vectors, spaces that Gymnasium flattens to vectors, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
         rng: draws the initial weights.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds, or too many actions; the settings do not fit the
             observations.
     """
 
@@ -132,19 +132,19 @@ class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
             self.features = make_features(observation_space, config)
             self.make_networks()
         parameters = list(self.parameters())
-        fused = not parameters[0].is_meta  # PyTorch knows no fused step for parameters without data.
+        fused = not parameters[0].is_meta  # PyTorch has no fused step for parameters without data.
         self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
 
     @abstractmethod
     def make_networks(self) -> None:
-        """Build the policy and what else reads the features."""
+        """Build the policy and the other networks that read the features."""
 
 
 def choose(policy: ActionDistribution, deterministic: Tensor, rng: torch.Generator) -> Tensor:
     """Return a sample for each task, or the likeliest one where ``deterministic`` (task,).
 
     Raises:
-        NonFiniteError: the policy gives no finite log-probabilities.
+        NonFiniteError: the policy's log-probabilities are not finite.
     """
     if isinstance(policy, Categorical):
         check_log_probs(policy.log_probs.numpy(force=True))

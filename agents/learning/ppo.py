@@ -1,4 +1,4 @@
-"""Proximal policy optimisation: losses as pure functions of tensors, and its gradient steps (Schulman et al. 2017)."""
+"""Proximal policy optimisation: losses as pure functions of tensors, and gradient steps (Schulman et al. 2017)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from encoders import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyConfig(FeaturesConfig):
-    """Settings that agents which learn from their own trials share."""
+    """Settings shared by agents that learn on-policy, from their own trials."""
 
     hidden_sizes: tuple[int, ...] = (128,)
     """Widths of the policy's and the value's hidden layers."""
@@ -23,19 +23,19 @@ class OnPolicyConfig(FeaturesConfig):
     final_learning_rate: float | None = None
     """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
     epochs: int = 8
-    """Passes over an iteration's trials, in gradient steps of a share of their tasks each."""
+    """Passes over an iteration's trials; each gradient step uses a share of the tasks."""
     minibatches: int = 4
     """Gradient steps in a pass, at most one for each task."""
     discount: float = 0.99
     """Discount per environment step."""
     gae_lambda: float = 0.95
-    """Trust in rewards (1) against trust in values (0) in the advantages."""
+    """Lambda of generalised advantage estimation: 1 uses rewards alone, 0 mostly the values."""
     clip: float = 0.2
-    """Distance from 1 at which the ratio of new to old probabilities is clipped."""
+    """Distance from 1 at which the ratio of new to old action probabilities is clipped."""
     max_gradient_norm: float = 0.5
-    """Longest gradient; a longer one is shortened to it."""
+    """Maximum norm of the gradient; a longer one is scaled down to it."""
     reward_scale: float = 1.0
-    """Factor on rewards, as they are learnt from and as they are read."""
+    """Factor on rewards, both in the losses and as input of the networks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +59,7 @@ class PPOConfig(OnPolicyConfig):
     """Settings of proximal policy optimisation."""
 
     value_weight: float = 0.5
-    """Weight of the values' squared error beside the policy's loss."""
+    """Weight of the value function's squared error; the policy's loss has weight 1."""
     entropy_weight: float = 0.01
     """Weight of the policy's entropy."""
 
@@ -80,14 +80,14 @@ def gradient_steps(
     """Take an iteration's gradient steps (Schulman et al. 2017, algorithm 1), each on a share of the tasks.
 
     Args:
-        agent: whose parameters learn by its optimizer.
-        config: how often, in what shares, and how long a gradient may be.
-        n_tasks: tasks of the iteration.
-        loss: of the numbers of some tasks, (chosen,) int64: what to descend, and scalars for the log.
-        rng: draws which tasks make a gradient step.
+        agent: the agent that learns, by its optimizer.
+        config: number of passes and minibatches, and the maximum norm of the gradient.
+        n_tasks: number of tasks in the iteration.
+        loss: maps indices of tasks, (chosen,) int64, to the loss and scalars for the log.
+        rng: draws the tasks of each gradient step.
 
     Returns:
-        The scalars, detached, means over the gradient steps, and gradient_steps, their number.
+        The scalars, detached, means over the gradient steps, and gradient_steps, the number of steps.
     """
     sums: dict[str, Tensor] = {}
     steps = 0
@@ -115,20 +115,20 @@ def generalised_advantages(
     ended: Tensor | None = None,
     value_after: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return generalised advantage estimates (Schulman et al. 2016, equation 16) and the returns they are made of.
+    """Return generalised advantage estimates (Schulman et al. 2016, equation 16) and the returns.
 
-    A trial is one sequence unless ``ended`` cuts it: episodes end within it and the return goes on, as a
-    meta-learner's shall, which gives up reward in an early episode for more of it later (Duan et al. 2016, section
-    2.2). Nothing comes after its last step.
+    A trial is one sequence unless ``ended`` cuts it: the return continues across episodes. The agent can then give up
+    reward in an early episode for more reward later (Duan et al. 2016, section 2.2). The value after the last step is
+    zero.
 
     Args:
         reward: (task, step).
-        value: of each step's beginning, (task, step).
+        value: value before each step, (task, step).
         mask: (task, step) bool; padding is at the end and gives zeros.
         discount: per environment step.
-        gae_lambda: 0 trusts the values alone, 1 the rewards alone.
-        ended: (task, step) bool, where the sequence is cut after the step; nowhere where None.
-        value_after: (task, step), value after a step that cuts the episode; none where None.
+        gae_lambda: 0 uses one reward and the next value, 1 rewards alone.
+        ended: (task, step) bool, where the sequence is cut after the step; no cuts if None.
+        value_after: (task, step), value after a step that cuts the sequence; zero if None.
 
     Returns:
         Advantages and returns, both (task, step).
@@ -150,27 +150,27 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
     """Return the clipped surrogate objective of each step, (task, step) (Schulman et al. 2017, equation 7).
 
     Args:
-        log_prob: of the actions taken, by the policy that learns, (task, step).
-        old_log_prob: by the policy that took them, (task, step).
+        log_prob: log-probability of the actions under the current policy, (task, step).
+        old_log_prob: log-probability under the policy that took them, (task, step).
         advantage: (task, step).
-        mask: (task, step) bool; elsewhere there is no gradient.
-        clip: how far the ratio of probabilities counts from 1.
+        mask: (task, step) bool; False gives no gradient.
+        clip: distance from 1 at which the ratio of probabilities is clipped.
     """
-    # Padding is left out before the exponential: what overflows there would come back as a gradient of NaN.
+    # Padding is masked before the exponential: an overflow there would make the gradient NaN.
     ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
 
 
 def mean_of_steps(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values``, (task, step) or of one task (step,), where ``mask`` is True, 0 if nowhere."""
+    """Return the mean of ``values``, (task, step) or of one task (step,), where ``mask`` is True; 0 without a step."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def mean_of_tasks(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over tasks of each task's mean of ``values`` (task, step) where ``mask`` is True.
 
-    Tasks count alike, however many steps they have: where what an agent does well makes an episode longer, those tasks
-    would otherwise outweigh the ones that it has yet to learn. Tasks without a step do not count; 0 if none has any.
+    Each task has the same weight, however many steps it has. If success makes episodes longer, solved tasks would
+    otherwise outweigh those still to learn. Tasks without a step are left out; the mean of no tasks is 0.
     """
     steps = mask.sum(1)
     means = torch.where(mask, values, 0.0).sum(1) / steps.clamp(min=1)
@@ -183,7 +183,7 @@ def standardised(values: Tensor, mask: Tensor, *, by_task: bool) -> Tensor:
     Args:
         values: (task, step).
         mask: (task, step) bool.
-        by_task: over each task's steps by themselves rather than over all.
+        by_task: whether mean and standard deviation are those of each task, rather than of all tasks together.
     """
     over = (1,) if by_task else (0, 1)
     steps = mask.sum(over, keepdim=True).clamp(min=1)

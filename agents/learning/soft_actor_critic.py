@@ -1,4 +1,4 @@
-"""Base class of agents that learn by soft actor-critic: a temperature, one optimizer, targets that follow."""
+"""Base class of agents that learn by soft actor-critic: temperature, optimizer and target networks."""
 
 import math
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from agents.losses import temperature_loss
 
 
 class SoftActorCriticAgent(NetworkAgent[MemoryT]):
-    """Shared part of agents that learn by soft actor-critic (Haarnoja et al. 2018).
+    """Base class of agents that learn by soft actor-critic (Haarnoja et al. 2018).
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
+        observation_space: vectors, spaces that Gymnasium flattens to vectors, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions.
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds, or too many actions.
     """
 
     config: SACConfig
@@ -44,11 +44,12 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         """Build Adam over everything that learns.
 
         Args:
-            learning_rate: a float32 scalar on the parameters' device where it is to change between replays of a graph.
+            learning_rate: the step size; a float32 scalar tensor on the parameters' device if it changes between
+                replays of a CUDA graph.
             capturable: whether a step can be captured in a CUDA graph.
         """
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        fused = not self.log_temperature.is_meta  # PyTorch knows no fused step for parameters without data.
+        fused = not self.log_temperature.is_meta  # PyTorch has no fused step for parameters without data.
         return torch.optim.Adam(learning, lr=learning_rate, fused=fused, capturable=capturable)
 
     def descend(
@@ -59,14 +60,14 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         actor_parts: Iterable[nn.Module],
         entropy: Tensor,
     ) -> None:
-        """Take one optimizer step: each loss moves its own parts alone, and the entropy a learned temperature.
+        """Take one optimizer step on the critics', the actor's and, if it is learnt, the temperature's loss.
 
         Args:
-            critic: the critics' loss, and whatever else teaches ``critic_parts``.
-            critic_parts: what it is to teach.
+            critic: the critics' loss plus all other losses that train ``critic_parts``.
+            critic_parts: the modules that ``critic`` trains.
             actor: the actor's loss.
-            actor_parts: what it is to teach.
-            entropy: the policy's, (task, step), detached.
+            actor_parts: the modules that ``actor`` trains.
+            entropy: the policy's entropy, (task, step), detached; it trains a learned temperature.
         """
         self.optimizer.zero_grad(set_to_none=True)
         critic.backward(inputs=[parameter for part in critic_parts for parameter in part.parameters()])
@@ -77,7 +78,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
 
     @torch.no_grad()
     def follow(self, targets: Iterable[nn.Module], leaders: Iterable[nn.Module]) -> None:
-        """Move a share of each parameter of ``leaders`` into its twin in ``targets``."""
+        """Move each parameter of ``targets`` a share of the way to its counterpart in ``leaders``."""
         torch._foreach_lerp_(
             [parameter for part in targets for parameter in part.parameters()],
             [parameter for part in leaders for parameter in part.parameters()],

@@ -1,4 +1,4 @@
-"""Learning to learn by memory: a sequence model reads the trial, a policy reads the model (Duan et al. 2016)."""
+"""Memory-based meta-learning on-policy: a policy on the output of a sequence model (Duan et al. 2016)."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ class MemoryAgentConfig(PPOConfig):
     """Settings of proximal policy optimisation over whole trials."""
 
     value_ends_at_termination: bool = False
-    """Whether the value ends where an episode terminates, as where to fall is to fail; where not, it goes on through
-    all of a trial's episodes (Duan et al. 2016), to which a fall is a new start."""
+    """Whether the value ends where an episode terminates; for tasks where termination is a failure, such as a fall.
+    False continues the value through all episodes of a trial (Duan et al. 2016)."""
     standardised_by_task: bool = False
-    """Whether each task's advantages are standardised by themselves rather than those of an iteration together."""
+    """Whether advantages are standardised for each task, rather than over all tasks of an iteration."""
 
 
 class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
-    """The trial is one long episode, and what is learnt within it is in the memory (Duan et al. 2016). A ``MetaAgent``.
+    """An agent that adapts by its memory and treats the trial as one long episode (Duan et al. 2016). A ``MetaAgent``.
 
-    What is remembered is as in ``TrialMemoryAgent``. Trained by proximal policy optimisation over whole trials.
+    The memory is that of ``TrialMemoryAgent``. Training is proximal policy optimisation over whole trials.
     """
 
     config: MemoryAgentConfig
 
     def make_networks(self) -> None:
-        """Build the memory, and the policy and the value that read it."""
+        """Build the memory, and the policy and the value function that read it."""
         self.memory = self.make_memory(self.transition_width)
         read = self.features.dim + self.memory.width
         self.policy = Policy(self.actions, read, self.config.hidden_sizes)
@@ -50,32 +50,32 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
 
     @abstractmethod
     def make_memory(self, input_dim: int) -> SequenceModel[Any]:
-        """Build the sequence model for the width of a transition."""
+        """Build the sequence model for transitions of the width ``input_dim``."""
 
     @torch.no_grad()
     def act(
         self, observation: Tensor, memory: TrialMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act on what is remembered; where ``deterministic`` the likeliest action.
+        """Act on the memory; where ``deterministic``, take the likeliest action.
 
-        The choice carries along the sample as drawn, its log-probability and the value of the step's beginning.
+        The choice's extras hold the policy's sample, its log-probability and the value before the step.
         """
         read = torch.cat([self.features(observation), self.memory.output(memory.state)], dim=-1)
         policy = self.policy(read)
         sample = choose(policy, deterministic, rng)
         extras = {"sample": sample, "log_prob": policy.log_prob(sample), "value": self._value(read)}
-        return ActionChoice(self.policy.head.carried_out(sample), extras)
+        return ActionChoice(self.policy.head.to_action(sample), extras)
 
     def update(self, trials: Trials, rng: torch.Generator) -> dict[str, Tensor]:
-        """Learn from trials that the agent has just played (Schulman et al. 2017, algorithm 1, over trials).
+        """Learn from the trials of one iteration (Schulman et al. 2017, algorithm 1, over trials).
 
         Args:
-            trials: of several tasks, whole.
-            rng: draws which tasks make a gradient step.
+            trials: whole trials of several tasks.
+            rng: draws the tasks of each gradient step.
 
         Returns:
             Scalars for logging, detached, means over the gradient steps: policy_loss, value_loss, entropy, ratio_change
-            (mean distance of the ratios from 1), and gradient_steps, their number.
+            (mean distance of the ratios from 1); and gradient_steps, the number of steps.
         """
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
         reward = self.config.reward_scale * trials.training_reward
@@ -97,11 +97,11 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
         )
 
     def _loss(self, trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the trials of some tasks have to be descended by, and scalars for the log."""
+        """Return the loss on the trials of some tasks, and scalars for the log."""
         transitions, mask, extras = trials.transitions, trials.mask, trials.extras
         begins = episode_begins(trials.ended).unsqueeze(-1).float()
         features, action = self.features(transitions.observation), self.actions.encode(transitions.action)
-        remembered = self.memory(self.as_read(features, action, transitions.reward, begins))[:, :-1]
+        remembered = self.memory(self.memory_inputs(features, action, transitions.reward, begins))[:, :-1]
         read = torch.cat([features, remembered], dim=-1)
         policy = self.policy(read)
         log_prob = policy.log_prob(extras["sample"])

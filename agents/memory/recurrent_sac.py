@@ -1,4 +1,4 @@
-"""Recurrent soft actor-critic: RL² off-policy, learnt from kept trials (Ni et al. 2022)."""
+"""Recurrent soft actor-critic: RL² off-policy, from a replay of trials (Ni et al. 2022)."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ class RecurrentSACAgentConfig(SACConfig):
     """Settings of recurrent soft actor-critic."""
 
     memory_width: int = 128
-    """Width of the actor's and of the critics' hidden state."""
+    """Width of the hidden states of the actor's and the critics' memories."""
     reward_scale: float = 1.0
-    """Factor on rewards, as they are learnt from and as they are read."""
+    """Factor on rewards, both in the losses and as input of the networks."""
     value_ends_at_termination: bool = False
-    """Whether the value ends where an episode terminates, as where to fall is to fail; where not, it goes on through
-    all of a trial's episodes, to which a fall is a new start."""
+    """Whether the value ends where an episode terminates; for tasks where termination is a failure, such as a fall.
+    False continues the value through all episodes of a trial."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,34 +38,34 @@ class RecurrentSACAgentConfig(SACConfig):
 
 
 class _Losses(NamedTuple):
-    """Losses of one gradient step, with what its log needs beside them."""
+    """Losses of one gradient step, and values for the log."""
 
     critic: Tensor
     """With the gradient to features, the critics' memory and the critics"""
     actor: Tensor
     """With the gradient to the actor's memory and the actor"""
     entropy: Tensor
-    """(1, learnt step of any trial), detached"""
+    """(1, learnt steps of all trials), detached"""
     q_mean: Tensor
 
 
 class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
     """Recurrent soft actor-critic over trials (Ni et al. 2022, arXiv 2110.05038). A ``MetaAgent``.
 
-    Actor and critics have a recurrent memory each, which their own loss alone teaches: of a shared one the critics'
-    gradient would leave the actor little. The critics share theirs, and their targets have one that follows it. The
-    trial is one sequence: its value goes on from episode to episode, unless a setting ends it where the MDP terminated,
-    and ends with it. What is remembered is as in ``TrialMemoryAgent``, by the actor's memory.
+    The actor and the critics have separate recurrent memories, each trained by its own loss; in a shared memory the
+    critics' gradient would dominate the actor's. All critics share one memory, and the target critics share its slowly
+    updated copy. The trial is one sequence: the value continues from episode to episode, unless a setting ends it where
+    the MDP terminated. Acting uses the actor's memory, as in ``TrialMemoryAgent``.
 
     Args:
-        observation_space: vectors, what Gymnasium can flatten to them, or uint8 images (``height_axis``).
+        observation_space: vectors, spaces that Gymnasium flattens to vectors, or uint8 images (``height_axis``).
         action_space: a bounded Box, or a finite set: Discrete, MultiDiscrete, MultiBinary.
         config: the agent's settings.
         rng: draws the initial weights.
 
     Raises:
-        TypeError: a space is of a kind that is not supported.
-        ValueError: an action space without finite bounds, or with too many actions; settings that do not fit the
+        TypeError: a space is not supported.
+        ValueError: the action space has no finite bounds, or too many actions; the settings do not fit the
             observations.
     """
 
@@ -93,18 +93,18 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
     def act(
         self, observation: Tensor, memory: TrialMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act on what is remembered; where ``deterministic`` (task,) the policy's mode."""
+        """Act on the memory; where ``deterministic`` (task,), take the policy's mode."""
         policy = self.actor(self.features(observation), self.memory.output(memory.state))
         return ActionChoice(self.actions.choose(policy, deterministic if deterministic.any() else None, rng))
 
     def update(self, batch: TrialBatch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Take one gradient step on trials, whoever played them.
+        """Take one gradient step on trials of any policy.
 
-        Every loss is evaluated at the same parameters, then one optimizer step moves them all and the targets follow.
-        Losses are means over the steps that are learnt from.
+        All losses are evaluated at the same parameters. Then one optimizer step changes all parameters, and the targets
+        follow. Losses are means over the steps in ``TrialBatch.learnt``.
 
         Args:
-            batch: of several trials, whole or cut; the memory knows nothing before a row's first step.
+            batch: several trials, whole or cut; the memory is empty before a row's first step.
             rng: draws the actions.
 
         Returns:
@@ -130,15 +130,15 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
         }
 
     def _losses(self, batch: TrialBatch, temperature: Tensor, rng: torch.Generator) -> _Losses:
-        """Return the losses at the present parameters."""
+        """Return the losses at the current parameters."""
 
         def present(values: Tensor) -> Tensor:
-            """Return the trials' steps without the padding, as one row: (1, step of any trial, …)."""
+            """Return the steps of all trials without padding, as one row: (1, steps of all trials, …)."""
             return values[batch.mask].unsqueeze(0)
 
         observation, action = self.features(batch.observation), self.actions.encode(batch.action)
         begins = episode_begins(batch.ended).unsqueeze(-1).float()
-        read = self.as_read(observation, action, batch.reward, begins)
+        read = self.memory_inputs(observation, action, batch.reward, begins)
         steps, fixed = present(observation), present(observation).detach()
         learnt = batch.learnt[batch.mask]
         policy = self.actor(fixed, present(self.memory(read.detach())[:, :-1]))

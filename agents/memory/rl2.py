@@ -1,4 +1,4 @@
-"""RL²: a recurrent network learns to learn (Duan et al. 2016)."""
+"""RL²: meta-learning by a recurrent policy (Duan et al. 2016)."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from encoders import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class RL2AgentConfig(MemoryAgentConfig):
-    """Settings of RL²'s policy and of how it is trained."""
+    """Settings of RL²: policy and training."""
 
     memory_width: int = 128
     """Width of the hidden state."""
@@ -21,7 +21,7 @@ class RL2AgentConfig(MemoryAgentConfig):
 
 
 class RL2Agent(MemoryAgent):
-    """RL²: a gated recurrent unit whose hidden state outlasts episodes. See ``MemoryAgent``."""
+    """RL²: a gated recurrent unit that keeps its hidden state between episodes. See ``MemoryAgent``."""
 
     config: RL2AgentConfig
 

@@ -1,4 +1,4 @@
-"""Sequence models, the memory of a trial: a step at a time when acting, whole trials when learning."""
+"""Sequence models as memory of a trial: they read single steps when acting and whole trials when learning."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
@@ -14,17 +14,17 @@ StateT = TypeVar("StateT", bound=Rows)
 
 
 class SequenceModel(nn.Module, ABC, Generic[StateT]):
-    """Reads a trial's transitions in time order; what it knows of a trial is a state, which the caller holds.
+    """Reads a trial's transitions in time order. The caller holds the model's state.
 
-    Reading a whole trial at once equals stepping through it.
+    Reading a whole trial at once gives the same outputs as reading it step by step.
     """
 
     width: int
-    """Numbers that it says of a trial"""
+    """Width of the output"""
 
     @abstractmethod
     def begin(self, n_tasks: int) -> StateT:
-        """Return the state before any transition: tensors, a row per task."""
+        """Return the state before the first transition: tensors, one row per task."""
 
     @abstractmethod
     def step(self, state: StateT, transition: Tensor) -> StateT:
@@ -32,11 +32,11 @@ class SequenceModel(nn.Module, ABC, Generic[StateT]):
 
     @abstractmethod
     def output(self, state: StateT) -> Tensor:
-        """Return what the state says of the trial so far, (task, width)."""
+        """Return the output for the trial so far, (task, width)."""
 
     @abstractmethod
     def forward(self, transitions: Tensor) -> Tensor:
-        """Return what is said of trials before their first transition and after each, (task, step + 1, width).
+        """Return the outputs before the first transition and after each one, (task, step + 1, width).
 
         Args:
             transitions: (task, step, input_dim), padding at the end.
@@ -47,8 +47,8 @@ class GRU(SequenceModel[Tensor]):
     """A gated recurrent unit (Cho et al. 2014), as in RL² (Duan et al. 2016).
 
     Args:
-        input_dim: width of a transition as it is read.
-        width: of the hidden state.
+        input_dim: width of the inputs.
+        width: width of the hidden state.
     """
 
     def __init__(self, input_dim: int, width: int) -> None:
@@ -57,7 +57,7 @@ class GRU(SequenceModel[Tensor]):
         self.gru = GatedRecurrentUnit(input_dim, width)
 
     def begin(self, n_tasks: int) -> Tensor:
-        """Return the hidden state before any transition, zeros (task, width)."""
+        """Return the hidden state before the first transition, zeros (task, width)."""
         return torch.zeros(n_tasks, self.width, dtype=torch.float32)
 
     def step(self, state: Tensor, transition: Tensor) -> Tensor:
@@ -79,12 +79,12 @@ class GRU(SequenceModel[Tensor]):
 class EmbeddedGRU(GRU):
     """A gated recurrent unit that reads an embedding of each transition, as in Ni et al. (2022).
 
-    Gates are all that multiplies in a recurrent unit: without a layer before it, it hardly learns what two numbers of a
-    transition say together, such as a place and the reward there.
+    In a recurrent unit only the gates multiply. Without a layer before it, it hardly learns from combinations of inputs
+    within a transition, such as a position and the reward there.
 
     Args:
-        input_dim: width of a transition as it is read.
-        width: of the embedding and of the hidden state.
+        input_dim: width of the inputs.
+        width: width of the embedding and of the hidden state.
     """
 
     def __init__(self, input_dim: int, width: int) -> None:

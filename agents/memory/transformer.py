@@ -1,4 +1,4 @@
-"""Transformer memory: attention over the trial learns to learn (Melo 2022; Grigsby et al. 2024)."""
+"""Transformer memory: meta-learning by attention over the trial (Melo 2022; Grigsby et al. 2024)."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from encoders import ConfigError, mlp, multi_head_attention
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerAgentConfig(MemoryAgentConfig):
-    """Settings of a policy that attends to its trial, and of how it is trained."""
+    """Settings of the transformer agent: policy and training."""
 
     width: int = 64
-    """Width of a transition within the transformer; a multiple of the heads."""
+    """Width of the transformer's hidden states; a multiple of heads."""
     layers: int = 2
-    """Blocks of attention and perceptron."""
+    """Number of blocks, each with attention and a perceptron."""
     heads: int = 4
-    """Heads of each block's attention."""
+    """Number of attention heads of each block."""
     window: int = 128
-    """Newest transitions that a layer attends to; older ones are remembered by what lower layers made of them."""
+    """Number of newest transitions that a layer attends to. Older ones have an effect through lower layers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,34 +36,34 @@ class TransformerAgentConfig(MemoryAgentConfig):
 
 
 class AttentionState(NamedTuple):
-    """State of a causal transformer: flat, however long it grows."""
+    """State of a causal transformer, of constant size however long the trial."""
 
     keys: Tensor
-    """(task, layer, window, width), of the newest transitions, the newest last"""
+    """(task, layer, window, width), keys of the newest transitions, the newest last"""
     values: Tensor
     """(task, layer, window, width)"""
     seen: Tensor
-    """(task,) int64, transitions seen"""
+    """(task,) int64, number of transitions seen"""
     output: Tensor
-    """(task, width), what is said of the trial so far"""
+    """(task, width), the output for the trial so far"""
 
 
 class CausalTransformer(SequenceModel[AttentionState]):
-    """A causal transformer (Vaswani et al. 2017), normalised before each part; layers see a window of transitions.
+    """A causal transformer (Vaswani et al. 2017) with pre-normalisation; layers see a window of transitions.
 
-    Distance takes the place of position, as a bias that grows with it, at a rate of its own for each head (ALiBi, Press
-    et al. 2022): so a transition's keys and values do not depend on what comes after them, and acting keeps them.
+    A bias proportional to distance, with one slope per head, replaces positions (ALiBi, Press et al. 2022). A
+    transition's keys and values therefore do not depend on later transitions, and acting reuses them.
 
     Args:
-        input_dim: width of a transition as it is read.
-        width: of a transition within.
-        layers: blocks.
-        heads: of each block.
-        window: newest transitions that a layer attends to.
+        input_dim: width of the inputs.
+        width: width of the hidden states.
+        layers: number of blocks.
+        heads: number of heads of each block.
+        window: number of newest transitions that a layer attends to.
     """
 
     slopes: Tensor
-    """(head,), what each head takes off its attention for each transition of distance"""
+    """(head,), the decrease of each head's attention per transition of distance"""
 
     def __init__(self, input_dim: int, *, width: int, layers: int, heads: int, window: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class CausalTransformer(SequenceModel[AttentionState]):
         self.register_buffer("slopes", torch.exp2(-8.0 * torch.arange(1, heads + 1) / heads), persistent=False)
 
     def begin(self, n_tasks: int) -> AttentionState:
-        """Return the state before any transition."""
+        """Return the state before the first transition."""
         nothing = torch.zeros(n_tasks, len(self.blocks), self.window, self.width, dtype=torch.float32)
         seen = torch.zeros(n_tasks, dtype=torch.int64)
         return AttentionState(nothing, nothing, seen, torch.zeros(n_tasks, self.width, dtype=torch.float32))
@@ -99,7 +99,7 @@ class CausalTransformer(SequenceModel[AttentionState]):
         return AttentionState(torch.stack(keys, 1), torch.stack(values, 1), state.seen + 1, output)
 
     def output(self, state: AttentionState) -> Tensor:
-        """Return what was made of the newest transition, (task, width)."""
+        """Return the output at the newest transition, (task, width)."""
         return state.output
 
     def forward(self, transitions: Tensor) -> Tensor:  # noqa: D102
@@ -113,15 +113,15 @@ class CausalTransformer(SequenceModel[AttentionState]):
         return functional.pad(self.norm(hidden), (0, 0, 1, 0))
 
     def _bias(self, age: Tensor) -> Tensor:
-        """Return what each head takes off the attention to transitions of that age (…), (head, …)."""
+        """Return the bias on each head's attention, (head, …), for transitions of the ages ``age`` (…)."""
         return -self.slopes.view(-1, *[1] * age.dim()) * age
 
 
 class _Block(nn.Module):
-    """Attention and perceptron, each added to what it read.
+    """Attention and perceptron with residual connections.
 
-    Apart from the blocks of ``encoders.WindowedAttention``: a transition's keys and values are kept while acting, one
-    projection with biases gives all three, and checkpoints hold its parameters by these names.
+    It differs from the blocks of ``encoders.WindowedAttention``: acting keeps a transition's keys and values, and one
+    projection with biases gives queries, keys and values. Checkpoints hold its parameters by these names.
     """
 
     def __init__(self, width: int) -> None:
@@ -138,14 +138,14 @@ class _Block(nn.Module):
         return query, key, value
 
     def after(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Return what the block makes of ``hidden`` and what it attended to, (task, step, width)."""
+        """Return the block's output, (task, step, width), from its input and the attended values."""
         hidden = hidden + self.merge(attended)
         added: Tensor = hidden + self.perceptron(self.norm(hidden))
         return added
 
 
 class TransformerAgent(MemoryAgent):
-    """A policy on a causal transformer over its trial. See ``MemoryAgent``."""
+    """A policy on the output of a causal transformer that reads the trial. See ``MemoryAgent``."""
 
     config: TransformerAgentConfig
 

@@ -22,12 +22,12 @@ _LOWEST, _HIGHEST = (np.array(bound, np.float32) for bound in LOG_STDDEV_RANGE)
 
 
 class SoftValue(NamedTuple):
-    """The value of a policy, entropy counted in."""
+    """The value of a policy, including its entropy."""
 
     value: Tensor
     """(task, step)"""
     entropy: Tensor
-    """(task, step), in nats; an estimate from one action where actions are continuous"""
+    """(task, step), in nats; for continuous actions an estimate from one sample"""
 
 
 PolicyT = TypeVar("PolicyT", SquashedGaussian, Categorical)
@@ -35,19 +35,19 @@ PolicyT = TypeVar("PolicyT", SquashedGaussian, Categorical)
 
 
 class Actions(nn.Module, ABC, Generic[PolicyT]):
-    """One kind of action space. It holds no parameters: those are the actor's and the critics' that it makes."""
+    """Base class for kinds of action space. It builds actor and critics and has no parameters of its own."""
 
     width: int
-    """Numbers in an action's row"""
+    """Width of an action as a row"""
     encoded_width: int
-    """Numbers in an action as the networks read it"""
+    """Width of an action as the networks read it"""
     _actor: type[Actor] | type[CategoricalActor]
     _critics_read: int
-    """Numbers of an action that the critics read; none where they value every action of a set"""
+    """Width of the action as the critics' input; 0 if they give a value for every action of a set"""
     _critics_give: int
-    """Values that a critic gives"""
+    """Number of values that a critic returns"""
     default_target_entropy: float
-    """Default entropy that a learned temperature aims at, in nats"""
+    """Default target entropy of a learned temperature, in nats"""
 
     def make_actor(self, observation_dim: int, latent_dim: int, config: SACConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""
@@ -65,22 +65,22 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
 
     @abstractmethod
     def encode(self, action: Tensor) -> Tensor:
-        """Return rows (…, width), in the space's units, as the networks read them, (…, encoded_width)."""
+        """Convert actions (…, width) in the space's units to inputs of the networks, (…, encoded_width)."""
 
     @abstractmethod
     def choose(self, policy: PolicyT, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
-        """Return a row for each task, (task, width): the likeliest action where ``greedy`` (task,), else a sample.
+        """Return an action for each task, (task, width): the likeliest one where ``greedy`` (task,), else a sample.
 
-        None says that no task is greedy.
+        ``greedy`` is None if no task is greedy.
         """
 
     @abstractmethod
     def choose_in_numpy(self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator) -> Tensor:
-        """Return what ``choose`` does, from what the actor's network gives for each task, (task, output)."""
+        """Do as ``choose``, given the output of the actor's network, (task, output)."""
 
     @abstractmethod
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
-        """Return (critic, task, step), the values of given actions; arguments are (task, step, dim)."""
+        """Return the values of given actions, (critic, task, step); arguments are (task, step, dim)."""
 
     @abstractmethod
     def soft_value(
@@ -92,11 +92,11 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
         temperature: Tensor,
         rng: torch.Generator,
     ) -> SoftValue:
-        """Return the policy's soft value by ``critics``, with the gradient to the policy."""
+        """Return the policy's soft value under ``critics``, with the gradient to the policy."""
 
 
 class ContinuousActions(Actions[SquashedGaussian]):
-    """A Box with finite bounds; networks read and give actions scaled to [-1, 1]."""
+    """A Box with finite bounds; the networks' inputs and outputs are actions scaled to [-1, 1]."""
 
     _actor = Actor
     low: Tensor
@@ -117,7 +117,7 @@ class ContinuousActions(Actions[SquashedGaussian]):
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
 
     def decode(self, action: Tensor) -> Tensor:
-        """Return actions in [-1, 1] in the space's units."""
+        """Convert actions in [-1, 1] to the space's units."""
         if not self._scaled:
             return action
         return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
@@ -160,26 +160,26 @@ class ContinuousActions(Actions[SquashedGaussian]):
 
 
 class DiscreteActions(Actions[Categorical]):
-    """A finite set (Christodoulou 2019): expectations over all actions take the place of samples.
+    """A finite set of actions (Christodoulou 2019): expectations over all actions replace samples.
 
-    Every combination of a MultiDiscrete or MultiBinary space is an action of its own, so that nothing need be assumed
-    independent of anything else.
+    Every combination of a MultiDiscrete or MultiBinary space is a separate action. This assumes no independence between
+    the parts of an action.
     """
 
     _actor = CategoricalActor
     table: Tensor
-    """(action, width), every action's row"""
+    """(action, width), every action as a row"""
 
     def __init__(self, space: gym.Space[Any]) -> None:
         super().__init__()
         self.register_buffer("table", torch.from_numpy(discrete_actions(space)), persistent=False)
         self.encoded_width, self.width = self.table.shape
         self._critics_read, self._critics_give = 0, self.encoded_width
-        # As in the paper, a share of the largest entropy; its 98 % would leave the policy all but random.
+        # As in the paper, a share of the maximum entropy; the paper's 98 % would keep the policy almost random.
         self.default_target_entropy = 0.3 * math.log(self.encoded_width)
 
     def encode(self, action: Tensor) -> Tensor:
-        """Return each action's row as one-hot over the whole set; a row that is no action of the space gives zeros."""
+        """Return actions one-hot over the whole set; a row that is not an action of the space gives zeros."""
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
 
     def choose(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
@@ -218,7 +218,7 @@ class DiscreteActions(Actions[Categorical]):
 
 
 def make_actions(space: gym.Space[Any]) -> Actions[Any]:
-    """Return what soft actor-critic needs of ``space``, which ``check_spaces`` has accepted."""
+    """Return the ``Actions`` for a space that ``check_spaces`` accepts."""
     if is_discrete(space):
         return DiscreteActions(space)
     assert isinstance(space, gym.spaces.Box)

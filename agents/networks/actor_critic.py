@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from encoders import mlp
-from encoders.mlp import followed_by_zeros, line_padding
+from encoders.mlp import line_padding, zero_padded
 
 
 class Actor(nn.Module):
@@ -55,13 +55,13 @@ class CategoricalActor(nn.Module):
 class CriticEnsemble(nn.Module):
     """Independent critics of one shape, evaluated in one batched product per layer.
 
-    They read Q_i(s, a, z) as one value, or give Q_i(s, ·, z) as a value for each action of a finite set.
+    A critic returns one value Q_i(s, a, z), or the values Q_i(s, ·, z) of all actions of a finite set.
 
     Args:
         n_critics: size of the ensemble.
-        input_dim: width of everything a critic reads, joined.
+        input_dim: total width of a critic's inputs.
         hidden_sizes: widths of the hidden layers.
-        output_dim: values that a critic gives.
+        output_dim: number of values that a critic returns.
         layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
     """
 
@@ -84,26 +84,26 @@ class CriticEnsemble(nn.Module):
             self.biases.append(nn.Parameter(torch.empty(n_critics, 1, fan_out).uniform_(-bound, bound)))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return (critic, task, step, output_dim), in single precision, for inputs (task, step, dim), joined."""
+        """Return (critic, task, step, output_dim) in single precision. Inputs (task, step, dim) are concatenated."""
         joined = torch.cat(inputs, dim=-1)
         tasks, steps, width = joined.shape
         hidden = joined.reshape(1, tasks * steps, width).expand(self.weights[0].shape[0], -1, -1)
         *layers, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in layers:
             further = 0 if self.layer_norm else line_padding(joined, weight.shape[-1])
-            weight = followed_by_zeros(weight, further, hidden.shape[-1] - weight.shape[1])
-            hidden = torch.baddbmm(followed_by_zeros(bias, further), hidden, weight)
+            weight = zero_padded(weight, further, hidden.shape[-1] - weight.shape[1])
+            hidden = torch.baddbmm(zero_padded(bias, further), hidden, weight)
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:])
             hidden = functional.relu(hidden, inplace=True)
         with torch.autocast(hidden.device.type, enabled=False):  # values need more than 8 bits
-            weight = followed_by_zeros(last[0], 0, hidden.shape[-1] - last[0].shape[1])
+            weight = zero_padded(last[0], 0, hidden.shape[-1] - last[0].shape[1])
             output = _product(last[1], hidden.float(), weight)
         return output.view(len(output), tasks, steps, -1)
 
 
 def _product(bias: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
-    """Return bias + hidden @ weight for each critic; a batched product with one column takes twice as long as a sum."""
+    """Return bias + hidden @ weight for each critic. For one column, a sum is twice as fast as a batched product."""
     if weight.shape[-1] == 1:
         return (hidden * weight.mT).sum(-1, keepdim=True) + bias
     return torch.baddbmm(bias, hidden, weight)

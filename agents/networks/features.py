@@ -1,4 +1,4 @@
-"""Features of an observation, the input of networks: the vector itself, normalised, or features of an image."""
+"""Features of observations as inputs of networks: the vector itself, the normalised vector, or image features."""
 
 import math
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _LOWEST, _HIGHEST = np.array(-CLIP, np.float32), np.array(CLIP, np.float32)
 
 
 class VectorFeatures(nn.Module):
-    """Observations as they are, but for entries that are to be ignored.
+    """Observations without the ignored entries.
 
     Args:
         observation_dim: width of an observation.
-        ignored: entries to leave out.
+        ignored: indices of the entries to leave out.
 
     Raises:
-        ValueError: an entry that there is not, or is named twice, or all of them.
+        ValueError: an index is out of range or repeated, or no entry is left.
     """
 
     _kept: Tensor | None
@@ -49,19 +49,19 @@ class VectorFeatures(nn.Module):
         return observation if self._kept is None else observation.index_select(-1, self._kept)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return the observations, (…, dim)."""
+        """Return the observations without the ignored entries, (…, dim)."""
         return self.select(observation)
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what ``forward`` does, in NumPy."""
-        kept = self._buffers["_kept"]  # a module's attributes take longer to look up
+        """Compute ``forward`` in NumPy."""
+        kept = self._buffers["_kept"]  # Faster than the lookup of a module's attribute.
         return observation if kept is None else observation[:, kept.numpy()]
 
 
 class NormalisedFeatures(VectorFeatures):
-    """Observations less their running mean, over their running standard deviation, both part of the agent's weights.
+    """Observations normalised by their running mean and standard deviation, which are part of the agent's weights.
 
-    They move with what meta-training collects, all tasks together, and with nothing else: at adaptation they stand.
+    Only meta-training updates the statistics, with the observations of all tasks. Adaptation leaves them unchanged.
     """
 
     count: Tensor
@@ -76,7 +76,7 @@ class NormalisedFeatures(VectorFeatures):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(self.dim, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(self.dim, dtype=torch.float64))
-        # Read at every step, but moved once in a while.
+        # Precomputed: every step reads them, and updates are rare.
         self.register_buffer("_offset", torch.zeros(self.dim), persistent=False)
         self.register_buffer("_scale", torch.ones(self.dim), persistent=False)
         self.register_load_state_dict_post_hook(NormalisedFeatures._follow)  # type: ignore[no-untyped-call]
@@ -86,7 +86,7 @@ class NormalisedFeatures(VectorFeatures):
         return (self.select(observation) - self._offset).mul_(self._scale).clamp_(-CLIP, CLIP)
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what ``forward`` does, in NumPy."""
+        """Compute ``forward`` in NumPy."""
         buffers: dict[str, Any] = self._buffers
         rows: NDArray[np.float32] = super().in_numpy(observation) - buffers["_offset"].numpy()
         rows *= buffers["_scale"].numpy()
@@ -112,24 +112,24 @@ class NormalisedFeatures(VectorFeatures):
 
     @torch.no_grad()
     def _follow(self, *_: object) -> None:
-        """Bring what ``forward`` reads up to date with the running mean and variance."""
+        """Recompute offset and scale from the running mean and variance."""
         self._offset.copy_(self.mean)
         self._scale.copy_((self.variance + 1e-8).rsqrt())
 
 
 class ImageFeatures(nn.Module):
-    """Features of an image, shared by encoder, actor and critics. They learn with the encoder, from the same losses.
+    """Features of an image, shared by encoder, actor and critics. The encoder's losses train them.
 
-    A convolution of stride 4 over patches of 8 pixels, then ones of stride 2 over patches of 4: much of what small
-    strides see twice is left out, which is most of the cost on a CPU.
+    The first convolution has stride 4 and kernels of 8 pixels, the others stride 2 and kernels of 4. Smaller strides
+    would overlap more, and the overlap is most of the cost on a CPU.
 
     Args:
-        shape: of an image, in any layout that ``height_axis`` finds its height in.
-        channels: of the convolutions.
+        shape: shape of an image, in any layout that ``height_axis`` recognises.
+        channels: output channels of the convolutions.
         dim: width of the features.
 
     Raises:
-        ValueError: it is the shape of no image, or of one that is too small for so many convolutions.
+        ValueError: the shape is not an image's, or the image is too small for the number of convolutions.
     """
 
     _unit: Tensor
@@ -138,13 +138,13 @@ class ImageFeatures(nn.Module):
         super().__init__()
         axis = height_axis(shape)
         if axis is None:
-            raise ValueError(f"{shape} is the shape of no image.")
+            raise ValueError(f"{shape} is not the shape of an image.")
         self.shape = shape if len(shape) > 2 else (*shape, 1)
         self.dim = dim
         others = [other for other in range(len(self.shape)) if other not in (axis, axis + 1)]
         # From (image, *shape) to (image, *channels, height, width).
         self._order = [0, *(1 + other for other in (*others, axis, axis + 1))]
-        # A tensor, for a number's product with bytes would be of PyTorch's default precision.
+        # A tensor: the product of a Python float with bytes would have PyTorch's default precision.
         self.register_buffer("_unit", torch.tensor(1 / 255, dtype=torch.float32), persistent=False)
         layers: list[nn.Module] = []
         sides = height, width = shape[axis : axis + 2]
@@ -164,24 +164,22 @@ class ImageFeatures(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return features (…, dim) of uint8 images as rows, (…, height * width * channel) in the layout's order."""
-        # Scaled before the channels are moved: the other way round copies across memory and takes as long as the rest.
+        # Scale before moving the channels: the reverse order copies with large strides, as slow as all the rest.
         images = torch.mul(observation.reshape(-1, *self.shape), self._unit).sub_(0.5).permute(self._order)
         features: Tensor = self.network(images.flatten(1, -3)).float()
         return features.view(*observation.shape[:-1], self.dim)
 
 
 def make_features(space: gym.Space[Any], config: FeaturesConfig) -> VectorFeatures | ImageFeatures:
-    """Return what networks read of observations of ``space``.
+    """Build the features of observations of ``space``.
 
     Raises:
-        ValueError: images are to be normalised or ignored in parts, or there are no such entries to ignore.
+        ValueError: the settings normalise images or ignore parts of them, or ignore entries that do not exist.
     """
     observations = config.observations
     if is_image(space):
         if observations.normalise:
-            raise ValueError(
-                "agent.observations.normalise is for vectors; images are scaled as they are. Leave it out."
-            )
+            raise ValueError("agent.observations.normalise is for vectors; images are always scaled. Leave it out.")
         if observations.ignored:
             raise ValueError("agent.observations.ignored is for vectors; images are read whole. Leave it out.")
         assert space.shape is not None

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 LOG_STDDEV_RANGE = (-20.0, 2.0)
 ON_BOUND = 1e-6
-"""Actions so near a bound lie on it: they went through the space's units and back."""
+"""Distance from a bound within which an action counts as on it: converting units and back rounds"""
 
 
 class SquashedGaussian(NamedTuple):
@@ -36,7 +36,7 @@ class SquashedGaussian(NamedTuple):
         return unsquashed.tanh(), self.log_prob(unsquashed)
 
     def log_prob(self, unsquashed: Tensor) -> Tensor:
-        """Return log pi(tanh(u)) for ``u`` (…, action_dim): exact at saturated actions too, where 1 - tanh(u)^2 is 0.
+        """Return log pi(tanh(u)) for ``u`` (…, action_dim), exact also at saturated actions, where 1 - tanh(u)^2 is 0.
 
         Uses log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
         """
@@ -47,20 +47,20 @@ class SquashedGaussian(NamedTuple):
 
 
 class ClippedGaussian(NamedTuple):
-    """A diagonal Gaussian whose samples are cut to [-1, 1]: what lies beyond gathers on the bounds.
+    """A diagonal Gaussian with samples clipped to [-1, 1]; the bounds carry the probability mass beyond them.
 
-    The likelihood is that of the action carried out, which is the integral of what lies beyond where it is a bound: its
-    gradient is unbiased and varies less than the one of the sample before the cut (Fujita and Maeda 2018).
+    The likelihood is that of the clipped action: a density inside, the mass beyond the bound on a bound. Its gradient
+    is unbiased and has less variance than that of the sample before clipping (Fujita and Maeda 2018).
     """
 
     mean: Tensor
-    """(…, action_dim), before the cut"""
+    """(…, action_dim), before clipping"""
     log_stddev: Tensor
-    """(…, action_dim), before the cut"""
+    """(…, action_dim), before clipping"""
 
     @property
     def mode(self) -> Tensor:
-        """The mean, cut: (…, action_dim)."""
+        """The clipped mean: (…, action_dim)."""
         return self.mean.clamp(-1.0, 1.0)
 
     def sample(self, rng: torch.Generator | None = None) -> Tensor:
@@ -72,13 +72,13 @@ class ClippedGaussian(NamedTuple):
         """Return the log-likelihood of actions (…, action_dim) in [-1, 1], (…,): densities within, masses on bounds."""
         normalised = (action - self.mean) * (-self.log_stddev).exp()
         density = -0.5 * normalised.square() - self.log_stddev - 0.5 * math.log(2 * math.pi)
-        # By erfc, which vmap knows; far out, where it and its derivatives would vanish or overflow, the mass stands.
+        # vmap supports erfc. Far from the mean, where it and its derivatives vanish or overflow, the mass is constant.
         beyond = (normalised * action.sign()).clamp(-6.0, 10.0)
         mass = (0.5 * torch.erfc(beyond * math.sqrt(0.5))).log()
         return torch.where(action.abs() > 1.0 - ON_BOUND, mass, density).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Return the entropy before the cut in nats, (…,)."""
+        """Return the entropy before clipping in nats, (…,)."""
         return (self.log_stddev + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
 
@@ -90,16 +90,16 @@ class Categorical(NamedTuple):
 
     @property
     def mode(self) -> Tensor:
-        """The likeliest action's number: (…,) int64."""
+        """Index of the likeliest action: (…,) int64."""
         return self.log_probs.argmax(-1)
 
     def sample(self, rng: torch.Generator | None = None) -> Tensor:
-        """Draw numbers of actions, (…,) int64, by the Gumbel-max trick."""
+        """Draw indices of actions, (…,) int64, by the Gumbel-max trick."""
         uniform = torch.empty_like(self.log_probs, memory_format=torch.contiguous_format).uniform_(generator=rng)
         return (self.log_probs - (-uniform.clamp(min=1e-20).log()).log()).argmax(-1)
 
     def log_prob(self, number: Tensor) -> Tensor:
-        """Return the log-probability of actions by number (…,) int64, (…,)."""
+        """Return the log-probabilities, (…,), of actions by index (…,) int64."""
         return self.log_probs.gather(-1, number.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:

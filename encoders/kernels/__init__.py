@@ -1,1 +1,1 @@
-"""Fast forms of plain PyTorch, each tested to equal it."""
+"""Faster implementations of PyTorch functions; tests compare each with PyTorch's."""

@@ -1,4 +1,4 @@
-"""A gated recurrent unit whose gradient costs about as much as its steps."""
+"""A gated recurrent unit with a fast gradient on CPUs."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from torch.nn import functional
 
 
 class GatedRecurrentUnit(nn.GRU):
-    """PyTorch's ``nn.GRU`` of one layer, batch first, with its weights and its numbers but for rounding.
+    """PyTorch's ``nn.GRU`` with one layer, batch first. Weights are the same; results are equal up to rounding.
 
-    Where a CPU learns, the steps and their gradient are taken in NumPy, on the tensors' own memory: a step is a product
-    of a few rows and a dozen operations on them, whose calls take PyTorch several times as long as the numbers
-    themselves. The weights' gradient is one product over all steps instead of one for each. Elsewhere, and under
-    autocast, whose bfloat16 NumPy does not know, it is ``nn.GRU``.
+    For learning on a CPU, the steps and their gradient run in NumPy on the tensors' own memory. A step is a product of
+    a few rows and a dozen elementwise operations, for which PyTorch's calls take several times as long as the
+    computation. The weights' gradient is one product over all steps instead of one per step. On other devices, and
+    under autocast, whose bfloat16 NumPy lacks, this is ``nn.GRU``.
 
     Args:
         input_dim: width of the input of a step.
-        width: of the hidden state.
+        width: width of the hidden state.
     """
 
     weight_ih_l0: Tensor
@@ -49,19 +49,19 @@ class GatedRecurrentUnit(nn.GRU):
 
 
 class _Recurrence(torch.autograd.Function):
-    """The steps of a gated recurrent unit (Cho et al. 2014), given what it reads in each.
+    """The steps of a gated recurrent unit (Cho et al. 2014), given the projected inputs of each step.
 
     r = sigmoid(a_r + W_r h), u = sigmoid(a_u + W_u h), n = tanh(a_n + r (W_n h + b)) and h' = n + u (h - n), where a is
-    what is read, (step, task, 3 width) in the order r, u, n.
+    the projected input, (step, task, 3 width) in the order r, u, n.
     """
 
     @staticmethod
     def forward(ctx: Any, read: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (steps, tasks, _), width = read.shape, hidden.shape[1]
-        columns = np.ascontiguousarray(_array(weight).T)  # Products with a view of it take twice as long.
+        columns = np.ascontiguousarray(_array(weight).T)  # Products with a transposed view take twice as long.
         a, b, states = _array(read), _array(bias), read.new_empty(steps + 1, tasks, width)
         states[0] = hidden
-        # Beside r and u, what a change of h' is to the sum within n and that within u, and one of n's sum to r's.
+        # Saved with r and u: dh'/d(n's sum), dh'/d(u's sum) and d(n's sum)/d(r's sum).
         gates = read.new_empty(steps, tasks, 2 * width)
         slopes = read.new_empty(3, steps, tasks, width)
         h, r_and_u, (to_new, to_update, to_reset) = map(_array, (states, gates, slopes))
@@ -98,7 +98,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         h, r_and_u, (to_new, to_update, to_reset), weight = map(_array, ctx.saved_tensors)
         steps, tasks, width = to_new.shape
-        # The gradient to what is read, and to W_n h + b.
+        # Gradients to the projected inputs, and to W_n h + b.
         of_read = gradient.new_empty(steps, tasks, 3 * width)
         of_recurrent = gradient.new_empty(steps, tasks, width)
         sums, recurrent, outer = _array(of_read), _array(of_recurrent), _array(gradient)
@@ -122,6 +122,6 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    """Return a tensor's numbers, on its own memory where they lie there one after another."""
+    """Return a tensor as an array, which shares the memory of a contiguous tensor."""
     array: NDArray[Any] = tensor.detach().contiguous().numpy()
     return array

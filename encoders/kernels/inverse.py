@@ -11,8 +11,8 @@ from encoders.kernels.static_shapes import shapes_are_static
 def inverse_of_positive_definite(matrices: Tensor) -> Tensor:
     """Return the inverses, (…, dim, dim), of symmetric positive definite matrices (…, dim, dim).
 
-    The libraries that do it tell the host whether they succeeded, and a CUDA graph cannot hold cuSOLVER's calls: within
-    ``static_shapes`` plain products take their place.
+    Library routines report their success to the host, and a CUDA graph cannot contain cuSOLVER's calls. Within
+    ``static_shapes``, plain products replace them.
     """
     if shapes_are_static():
         found: Tensor = _Elimination.apply(matrices)  # type: ignore[no-untyped-call]
@@ -22,7 +22,7 @@ def inverse_of_positive_definite(matrices: Tensor) -> Tensor:
 
 
 class _Elimination(torch.autograd.Function):
-    """Gauss-Jordan elimination, which needs no exchange of rows where a matrix is positive definite (Higham 2002)."""
+    """Gauss-Jordan elimination. Positive definite matrices need no exchange of rows (Higham 2002)."""
 
     @staticmethod
     def forward(ctx: Any, matrices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Computation that asks nothing of the host: what a device needs to repeat a step by itself."""
+"""Computation without synchronising with the host, for steps captured in a CUDA graph."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ _STATIC: ContextVar[bool] = ContextVar("static_shapes", default=False)
 
 @contextmanager
 def static_shapes() -> Iterator[None]:
-    """Within it no shape depends on a tensor's values and no value is read back, so that a CUDA graph can be captured.
+    """Make shapes independent of tensors' values, and read no value back, so that a CUDA graph can be captured.
 
-    Values are the same to rounding: padding is computed and then set to zero, where otherwise it is left out.
+    Results are equal up to rounding. Padding is computed and then set to zero; outside this context it is skipped.
     """
     token = _STATIC.set(True)
     try:
@@ -21,5 +21,5 @@ def static_shapes() -> Iterator[None]:
 
 
 def shapes_are_static() -> bool:
-    """Whether the code that asks runs within ``static_shapes``."""
+    """Whether the caller runs within ``static_shapes``."""
     return _STATIC.get()

@@ -1,1 +1,1 @@
-"""Encoders whose belief pools the transitions, whatever their order."""
+"""Permutation-invariant encoders, which pool the transitions."""

@@ -1,4 +1,4 @@
-"""Encoders that read each transition into features and pool them: by their mean, by their maximum."""
+"""Encoders that embed each transition into features and pool them by mean or maximum."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ from encoders.types import CONTEXT_FIELDS, Context, MaxPooledBelief, PooledBelie
 class PooledFeatures(FeatureEncoder[PooledBelief]):
     """Permutation-invariant q(z|c) from the mean of features (deep sets, Zaheer et al. 2017, theorem 2).
 
-    A transition alone says little where the task shows only in several of them together; features add up before the
-    head reads mean and stddev, where a product of Gaussians has to commit to one Gaussian per transition.
+    In some tasks only several transitions together are informative. Here the features of all transitions are averaged
+    before the head reads mean and stddev; a product of Gaussians needs one Gaussian per transition.
     """
 
     reads_amount = True
@@ -37,8 +37,8 @@ class PooledFeatures(FeatureEncoder[PooledBelief]):
 class MaxPooledFeatures(FeatureEncoder[MaxPooledBelief]):
     """Permutation-invariant q(z|c) from the maximum of features (PointNet, Qi et al. 2017, theorem 1).
 
-    Seeing the same thing twice changes nothing: a hundred transitions without reward do not add up to a certainty, and
-    the one that was rewarded is not averaged away among them. Fits tasks whose rewards are sparse.
+    Repeated transitions have no effect: a hundred transitions without reward do not add up to certainty, and averaging
+    does not hide the one rewarded transition. Suits tasks with sparse rewards.
     """
 
     def prior(self, n_tasks: int) -> MaxPooledBelief:  # noqa: D102
@@ -61,7 +61,7 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the embedding network's hidden layers.
     """
 
@@ -87,7 +87,7 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
         return add_features(belief, self.read_each(self.features, context), context.mask)
 
     def posterior(self, belief: PooledBelief) -> Normal:
-        """Return the mean embedding as a Normal with zero spread; zero for an empty context."""
+        """Return the mean embedding as a Normal with zero standard deviation; zero for an empty context."""
         mean = mean_feature(belief)
         return Normal(mean, torch.zeros_like(mean), validate_args=False)
 

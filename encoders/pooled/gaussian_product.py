@@ -16,13 +16,13 @@ from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_eviden
 class ProductOfGaussians(ContextEncoder[GaussianBelief]):
     """Permutation-invariant q(z|c): a product of one Gaussian factor per transition (Rakelly et al. 2019, eq. 2).
 
-    The prior N(0, I) is a factor too, so that an empty context gives the prior and no posterior is wider than it.
+    The prior N(0, I) is a factor too. An empty context therefore gives the prior, and no posterior is wider.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the factor network's hidden layers.
         min_stddev: floor of a factor's and of the posterior's standard deviation.
     """

@@ -15,17 +15,17 @@ from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_eviden
 class LinearGaussian(ContextEncoder[GaussianBelief]):
     """Permutation-invariant q(z|c): a product of rank-one Gaussian factors, one per transition.
 
-    A network reads each transition as a measurement ``y = h . z + noise`` of unit variance, so that one transition
-    constrains z along one direction and says nothing of the others. The posterior is that of Bayesian linear
-    regression (Bishop 2006, equations 3.50 and 3.51): precision ``I + sum h h'``, mean ``precision^-1 sum h y``. A
-    reward that is a distance leaves the goal on a circle; two such measurements cross in a point, where the diagonal
-    factors of Rakelly et al. 2019, eq. 2 would each have to guess the point alone.
+    A network maps each transition to a measurement ``y = h . z + noise`` of unit variance. One transition therefore
+    constrains z along one direction only. The posterior is that of Bayesian linear regression (Bishop 2006, equations
+    3.50 and 3.51): precision ``I + sum h h'``, mean ``precision^-1 sum h y``. If the reward is a distance, one
+    measurement restricts the goal to a circle, and two circles intersect in few points. The diagonal factors of Rakelly
+    et al. 2019, eq. 2 would have to guess the point from each transition alone.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the measurement network's hidden layers.
         min_stddev: floor of the posterior's standard deviation.
     """
@@ -53,8 +53,9 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
     def update(self, belief: GaussianBelief, context: Context) -> GaussianBelief:
         """Fold transitions into the belief.
 
-        The products are summed in double precision: rounded to single they can outweigh the prior, and the precision
-        stops being positive definite. No transition is a surer measurement than ``min_stddev``, for the same reason.
+        The products are summed in double precision: in single precision, rounding errors can exceed the prior, and the
+        precision matrix is no longer positive definite. For the same reason, ``min_stddev`` limits the precision of
+        each measurement.
         """
         measurement = self.read_each(self.network, context).double()
         longest = 1.0 / self.min_stddev
@@ -69,8 +70,8 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
     def posterior(self, belief: GaussianBelief) -> Normal:
         """Read the marginals of q(z | c): mean and stddev each (task, latent_dim).
 
-        The precision matrix is kept and inverted in double precision: after many transitions its largest and smallest
-        eigenvalues lie further apart than single precision can hold.
+        The precision matrix is inverted in double precision: after many transitions, the ratio of its largest to its
+        smallest eigenvalue is too large for single precision.
         """
         if math.isfinite(self.evidence_limit):
             belief = weigh_evidence(belief, self.prior(len(belief.n_seen)), self.evidence_weight(belief.n_seen))

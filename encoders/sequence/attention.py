@@ -16,45 +16,44 @@ from encoders.sequence.gaps import without_gaps
 from encoders.types import CONTEXT_FIELDS, Context, where_present
 
 BLOCKS = 2
-"""Transformer blocks through which transitions read each other"""
+"""Number of transformer blocks over the transitions"""
 HEADS = 4
-"""Attention heads, where the features' width can be divided among so many"""
+"""Number of attention heads, if it divides the features' width"""
 
 
 class WindowBelief(NamedTuple):
     """The newest transitions of a trial."""
 
     window: Tensor
-    """(task, window, feature_dim), features in time order, the newest last, behind zeros where fewer were seen"""
+    """(task, window, feature_dim), features in time order, the newest last; zeros at the start if fewer were seen"""
     n_held: Tensor
-    """(task,), transitions in the window"""
+    """(task,), number of transitions in the window"""
 
 
 class WindowedAttention(FeatureEncoder[WindowBelief]):
     """q(z|c) from self-attention over the newest transitions (Vaswani et al. 2017), pooled by a learned query.
 
-    Transitions read each other before anything is pooled, so that what one of them says may depend on the others: a
-    reward on which reward went before. Pooling is that of set transformers (Lee et al. 2019, section 3.2), the blocks
-    normalise what they read (Xiong et al. 2020), and the head is also told how many transitions there are, which
-    averages do not show.
+    Transitions attend to each other before pooling, so that the evidence of one may depend on the others: for example,
+    a reward on the previous reward. Pooling is that of set transformers (Lee et al. 2019, section 3.2); the blocks use
+    pre-normalisation (Xiong et al. 2020). The head also reads the number of transitions, which averages do not contain.
 
-    Older transitions than ``window`` are forgotten entirely: memory and cost stay the same however long a trial, and
-    what was seen only then has to be found again. Choose a window of the trial's length where that matters.
+    Transitions older than ``window`` are forgotten. Memory and cost are therefore bounded for trials of any length, but
+    the agent has to find old evidence again. If that matters, choose a window of the trial's length.
 
-    A transition's age, counted from the newest one, is added to its features. It means the same in a short context, a
-    long one, and one whose beginning was cut off, where a number counted from the trial's start does not. Ages start at
-    zero: order, which says nothing of a fixed task, does not matter until a gradient says that it does.
+    An embedding of each transition's age, counted from the newest one, is added to its features. An age has the same
+    meaning in short, long and cut contexts; a position counted from the trial's start has not. The embeddings start at
+    zero, because order contains no information about a fixed task; learning changes them if order matters.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the feature network's hidden layers.
         feature_dim: width of the features, before and after attention.
         head_sizes: widths of the head's hidden layers.
         min_stddev: floor of the posterior's standard deviation.
-        window: transitions that are kept.
+        window: number of transitions that are kept.
     """
 
     reads_amount = True
@@ -94,7 +93,7 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
         return WindowBelief(parameter.new_zeros(n_tasks, self.window, self.feature_dim), parameter.new_zeros(n_tasks))
 
     def update(self, belief: WindowBelief, context: Context) -> WindowBelief:
-        """Move the window on; transitions that would fall out of it at once are not even read."""
+        """Shift the window by the new transitions; those that would not stay in it are not read."""
         inputs, mask = without_gaps(self.inputs(context), context.mask, newest_last=True)
         inputs, mask = inputs[:, -self.window :], mask[:, -self.window :]
         features = where_present(self.features, inputs, mask)
@@ -111,7 +110,7 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
         longest = self.window if shapes_are_static() else max(1, int(belief.n_held.max()))
         tokens = belief.window[:, -longest:] + self.ages[-longest:]
         age = torch.arange(longest - 1, -1, -1, device=tokens.device)
-        # Of an empty window the newest place is read, for a softmax over nothing is undefined; the prior replaces it.
+        # An empty window attends to its last place, because a softmax over nothing is undefined. The prior replaces it.
         present = age < belief.n_held.clamp(min=1).unsqueeze(1)
         for block in self.blocks:
             tokens = block(tokens, present)
@@ -122,14 +121,14 @@ class WindowedAttention(FeatureEncoder[WindowBelief]):
 
 
 def multi_head_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, n_heads: int) -> Tensor:
-    """Return what each query finds, every head in its own share of the width (Vaswani et al. 2017, section 3.2).
+    """Return the attended values of each query (Vaswani et al. 2017, section 3.2).
 
     Args:
         queries: (task, query, width).
         keys: (task, token, width).
         values: (task, token, width).
-        mask: broadcasts to (task, head, query, token); False hides a token, a number is added to its attention.
-        n_heads: divides the width.
+        mask: broadcasts to (task, head, query, token). If bool, False hides a token; if float, a bias on the logits.
+        n_heads: number of heads; it divides the width.
 
     Returns:
         (task, query, width).
@@ -140,7 +139,7 @@ def multi_head_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Te
 
 
 class _Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017, section 3.2) of inputs that norms have given biases already."""
+    """Multi-head attention (Vaswani et al. 2017, section 3.2) without biases: the norms before it have them."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -150,7 +149,7 @@ class _Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, asking: Tensor, asked: Tensor, present: Tensor) -> Tensor:
-        """Return what ``asking`` (task, query, dim) find among ``asked`` (task, token, dim) that are ``present``."""
+        """Attend from ``asking`` (task, query, dim) to those of ``asked`` (task, token, dim) that are ``present``."""
         keys, values = self.keys_and_values(asked).chunk(2, dim=-1)
         found = multi_head_attention(self.queries(asking), keys, values, present[:, None, None, :], self.n_heads)
         output: Tensor = self.output(found)
@@ -158,7 +157,7 @@ class _Attention(nn.Module):
 
 
 class _Block(nn.Module):
-    """A transformer block that normalises before it reads (Xiong et al. 2020, figure 1b)."""
+    """A transformer block with pre-normalisation (Xiong et al. 2020, figure 1b)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -168,7 +167,7 @@ class _Block(nn.Module):
         self.perceptron = mlp(dim, (2 * dim,), dim)
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Return tokens (task, token, dim) that have read those of them that are ``present`` (task, token)."""
+        """Return the block's output (task, token, dim); tokens attend to those that are ``present`` (task, token)."""
         normed = self.attention_norm(tokens)
         tokens = tokens + self.attention(normed, normed, present)
         read: Tensor = tokens + self.perceptron(self.perceptron_norm(tokens))

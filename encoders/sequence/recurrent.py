@@ -21,25 +21,25 @@ class RecurrentBelief(NamedTuple):
     hidden: Tensor
     """(task, feature_dim), between -1 and 1"""
     n_seen: Tensor
-    """(task,), transitions seen so far"""
+    """(task,), number of transitions so far"""
 
 
 class RecurrentFeatures(FeatureEncoder[RecurrentBelief]):
     """q(z|c) from a GRU's hidden state after the trial's transitions in time order (Cho et al. 2014).
 
-    So RL² (Duan et al. 2016) and VariBAD (Zintgraf et al. 2020, section 3.1) infer the task, and so does the recurrent
-    ablation of PEARL (Rakelly et al. 2019, section 6). It can follow a task that changes, and see dynamics in how one
-    transition follows another. That order says nothing of a fixed task it has to learn, where pooled encoders know it,
-    and as steps are taken one after another, long contexts take several times as long.
+    RL² (Duan et al. 2016), VariBAD (Zintgraf et al. 2020, section 3.1) and the recurrent ablation of PEARL (Rakelly et
+    al. 2019, section 6) infer the task in this way. This encoder can track a changing task, and read dynamics from the
+    sequence of transitions. It has to learn that order contains no information about a fixed task; in pooled encoders
+    this is built in. Steps are sequential, so that long contexts take several times as long.
 
-    The state starts at zero in each context. A context that is cut to its newest transitions is read as a trial that
-    starts there, and one that follows an early context as the same trial going on.
+    The state starts at zero in each context. A context that is cut to its newest transitions counts as a trial that
+    starts there. A context after an early context counts as the continuation of the same trial.
 
     Args:
         observation_dim: width of an observation.
         action_dim: width of an action.
         latent_dim: width of z.
-        context_fields: parts of a transition the encoder reads.
+        context_fields: parts of a transition that the encoder reads.
         hidden_sizes: widths of the feature network's hidden layers.
         feature_dim: width of the features and of the hidden state.
         head_sizes: widths of the head's hidden layers.
@@ -75,10 +75,10 @@ class RecurrentFeatures(FeatureEncoder[RecurrentBelief]):
         return RecurrentBelief(parameter.new_zeros(n_tasks, self.feature_dim), parameter.new_zeros(n_tasks))
 
     def update(self, belief: RecurrentBelief, context: Context) -> RecurrentBelief:
-        """Step each task's state through its transitions; masked steps, wherever they stand, leave it as it was."""
+        """Step each task's state through its transitions; masked steps, at any position, do not change it."""
         inputs, mask = without_gaps(self.inputs(context), context.mask)
         n_new = mask.sum(1)
-        # The steps are taken one after another, so that those behind the longest task's last one cost as much.
+        # Steps are sequential: padding after the longest task's last transition would cost as much as transitions.
         longest = mask.shape[1] if shapes_are_static() or mask.numel() == 0 else int(n_new.max())
         states = belief.hidden.unsqueeze(1)
         if longest > 0:

@@ -14,7 +14,7 @@ from pearl.tasks import Task, TaskDistribution
 
 
 class RandomAgent(MemorylessAgent):
-    """A ``MetaAgent`` whose actions are uniform over a bounded Box or a finite set, drawn anew at each step."""
+    """A ``MetaAgent`` that draws a uniform action from a bounded Box or a finite set at each step."""
 
     def __init__(self, action_space: gym.Space[Any]) -> None:
         self._choices: Tensor | None = None
@@ -33,8 +33,8 @@ class RandomAgent(MemorylessAgent):
         return ActionChoice(self._low + uniform * (self._high - self._low))
 
 
-class SteadyAgent:
-    """A ``MetaAgent`` that repeats one uniform action throughout an episode, and so moves far from the start.
+class ConstantActionAgent:
+    """A ``MetaAgent`` that repeats one random action throughout an episode, and so moves far from the start.
 
     Its memory is each task's action, (task, action_dim).
     """

@@ -1,4 +1,4 @@
-"""Rollouts: the one code path by which agents act in collection, evaluation and deployment."""
+"""Rollouts: the single code path for acting in collection, evaluation and deployment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

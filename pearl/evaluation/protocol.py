@@ -16,9 +16,9 @@ from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
 
 REFERENCE_EPISODES = 50
-"""Episodes per task that measure each end of the score"""
+"""Number of episodes per task that measure each end of the score"""
 RANDOM_EPISODES = 5
-"""Episodes per task that measure the random policy for pictures, if the family has no oracle and no score"""
+"""Number of episodes per task that measure the random policy for figures, if the family has no oracle"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,15 +139,15 @@ def folder_in(root: Path, name: str) -> Path:
     return root / name
 
 
-def refuse_links(folder: Path, *, besides: Collection[str] = ()) -> None:
-    """Check that a folder that another library writes to is not a link and holds none, except the names ``besides``.
+def refuse_links(folder: Path, *, allowed: Collection[str] = ()) -> None:
+    """Check that a folder that another library writes to is not a link and holds none, except the names ``allowed``.
 
     Raises:
         FileError: the folder is a link or holds one.
     """
     _refuse_link(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name not in besides:
+        if path.name not in allowed:
             _refuse_link(path)
 
 

@@ -60,7 +60,7 @@ class MetaSampler:
     @property
     def has_fixed_shapes(self) -> bool:
         """Whether all further meta-batches have the same shapes and are drawn without synchronising with the host."""
-        return self._training.relabelling.candidates == 0 and self._replay.every_task_holds_some
+        return self._training.relabelling.candidates == 0 and self._replay.every_task_has_transitions
 
     def _own_trials(self) -> MetaBatch:
         training, device = self._training, self._replay.device

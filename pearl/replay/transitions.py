@@ -79,7 +79,7 @@ class TaskReplay:
         self._trial_start = untouched_zeros((n_tasks, capacity), np.int64, self.device)
 
     @property
-    def every_task_holds_some(self) -> bool:
+    def every_task_has_transitions(self) -> bool:
         """Whether every task has transitions."""
         return int(self.n_added.min()) > 0
 
@@ -139,7 +139,7 @@ class TaskReplay:
         """
         added = self._n_added[task_ids]
         window = added.clamp(max=self.capacity)
-        if not self.every_task_holds_some and int(window.min()) == 0:  # The first condition needs no device.
+        if not self.every_task_has_transitions and int(window.min()) == 0:  # The first condition needs no device.
             raise ValueError(f"Tasks {task_ids[window == 0].tolist()} hold no transitions; collect from them first.")
         if recent is not None:
             window = window.clamp(max=recent)

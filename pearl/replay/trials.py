@@ -10,7 +10,7 @@ from agents import TrialBatch
 from pearl.collection.rollout import Trajectories
 from pearl.replay.transitions import check_budget, check_content, check_form, untouched_zeros
 
-GOES_ON, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
+ONGOING, TRUNCATED, TERMINATED = 0.0, 1.0, 2.0
 """The store's codes of an episode's state after a transition"""
 
 
@@ -66,7 +66,7 @@ class TrialReplay:
                 "training.replay_capacity or lower training.tasks_per_iteration."
             )
         terminated, truncated = torch.from_numpy(trajectories.terminated), torch.from_numpy(trajectories.truncated)
-        ending = torch.where(terminated, TERMINATED, torch.where(truncated, TRUNCATED, GOES_ON)).float()
+        ending = torch.where(terminated, TERMINATED, torch.where(truncated, TRUNCATED, ONGOING)).float()
         columns = [
             torch.from_numpy(trajectories.action)[mask],
             torch.from_numpy(trajectories.reward)[mask].unsqueeze(1),
@@ -123,7 +123,7 @@ class TrialReplay:
             action=action,
             reward=reward,
             training_reward=training_reward,
-            ended=ending > GOES_ON,
+            ended=ending > ONGOING,
             terminated=ending == TERMINATED,
             mask=step < read.unsqueeze(1),
             learnt=step < (stop - first).unsqueeze(1),
@@ -156,7 +156,7 @@ class TrialReplay:
         check_form("starts", starts, (starts.numel(),), torch.int64)
         check_content("n_added", (n_added >= 0) & (n_added < 2**53))
         check_content("store", store.isfinite())
-        check_content("store", torch.isin(store[:, -1], torch.tensor([GOES_ON, TRUNCATED, TERMINATED])))
+        check_content("store", torch.isin(store[:, -1], torch.tensor([ONGOING, TRUNCATED, TERMINATED])))
         check_content("starts", (starts >= n_added - filled) & (starts < n_added))
         check_content("starts", starts[1:] > starts[:-1])
         images = tensors.get("images")

@@ -296,7 +296,7 @@ def resume(
         raise RunError(
             f"The run in {folder} has seed {model.seed}, not {seed}; a resumed run keeps its own: --seed {model.seed}."
         )
-    if not model.training.can_go_on:
+    if not model.training.can_resume:
         raise RunError(
             f"The checkpoint in {folder} holds weights alone, so its run cannot go on. Use it with evaluate.py and "
             "adapt.py, or train anew in another folder."

@@ -94,7 +94,7 @@ def _or_wandb_error(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _start(run_dir: Path, config: Mapping[str, Any], name: str, resolved: ResolvedWandbMode) -> "WandbWriter":
-    refuse_links(run_dir / "wandb", besides=_WANDB_LINKS)
+    refuse_links(run_dir / "wandb", allowed=_WANDB_LINKS)
     refuse_links(run_dir / "wandb" / "artifacts")
     run_id: str | None = _stable_run_id(run_dir)
     reason = ""

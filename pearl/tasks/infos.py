@@ -14,7 +14,7 @@ EACH = "each"
 TRAINING_REWARD = "training_reward"
 SUCCESSES = ("is_success", "success")
 """Keys of the success flag; if a task gives both, the last one counts"""
-READ = (TRAINING_REWARD, *SUCCESSES)
+COLLECTION_KEYS = (TRAINING_REWARD, *SUCCESSES)
 """Keys that collection uses; other keys have no effect"""
 
 
@@ -46,7 +46,7 @@ def labelled(row: int, labels: Sequence[object] | None, first_row: int = 0) -> s
 
 
 def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, first_row: int = 0) -> dict[str, Any]:
-    """Merge infos into a vector environment's info: the list under ``EACH``, and a float array per key in ``READ``.
+    """Merge infos into a vector environment's info: the list under ``EACH``, and a float array per collection key.
 
     Gymnasium's own merge gives an array the type of its first value, so that the values depend on the tasks' order.
 
@@ -56,12 +56,12 @@ def merged(each: list[dict[str, Any]], labels: Sequence[object] | None = None, f
         first_row: index of the first task.
 
     Raises:
-        EnvError: a value under a key in ``READ`` is not a number; the message names the task and the key.
+        EnvError: a value under a key in ``COLLECTION_KEYS`` is not a number; the message names the task and the key.
     """
     infos: dict[str, Any] = {EACH: each}
     if not any(each):
         return infos
-    for name in READ:
+    for name in COLLECTION_KEYS:
         given = [name in info for info in each]
         if any(given):
             infos[name] = np.array(
@@ -154,7 +154,11 @@ def by_task(infos: dict[str, Any], active: NDArray[np.bool_]) -> list[dict[str, 
     if not (isinstance(each, list) and len(each) == len(playing)):
         return _split(infos, playing)
     # Entries that a wrapper around the vector environment added.
-    others = {name: value for name, value in infos.items() if name != EACH and str(name).removeprefix("_") not in READ}
+    others = {
+        name: value
+        for name, value in infos.items()
+        if name != EACH and str(name).removeprefix("_") not in COLLECTION_KEYS
+    }
     if not others:
         return [info if own else {} for info, own in zip(each, playing, strict=True)]
     return [
@@ -182,7 +186,7 @@ def _split(infos: dict[str, Any], playing: list[bool]) -> list[dict[str, Any]]:
 
 
 def keep_numbers(envs: VectorEnv[Any, Any, Any]) -> None:
-    """Make Gymnasium's own vector environments merge the keys in ``READ`` as floats.
+    """Make Gymnasium's own vector environments merge the keys in ``COLLECTION_KEYS`` as floats.
 
     They give an array the type of its first value: after an integer 0, a 0.75 would be truncated to 0.
     """
@@ -194,5 +198,5 @@ def keep_numbers(envs: VectorEnv[Any, Any, Any]) -> None:
 
 def _as_floats(info: dict[str, Any]) -> dict[str, Any]:
     plain = int | float | np.bool_ | np.integer | np.floating
-    numbers = {name: float(info[name]) for name in READ if isinstance(info.get(name), plain)}
+    numbers = {name: float(info[name]) for name in COLLECTION_KEYS if isinstance(info.get(name), plain)}
     return {**info, **numbers} if numbers else info

@@ -29,17 +29,17 @@ SettingsT = TypeVar("SettingsT", bound=CollectionConfig)
 
 
 class MetaTraining(ABC, Generic[BatchT, SettingsT]):
-    """Everything that meta-training changes beside the agent: counters, random generators, what was collected.
+    """The state of meta-training except the agent: counters, random generators and collected data.
 
     Args:
-        agent: learns.
+        agent: the agent to train.
         distribution: builds the training tasks' environments.
         tasks: the training tasks.
         config: the run's settings.
-        seed: of every draw in collection and learning.
+        seed: seed of every draw in collection and learning.
 
     Raises:
-        ConfigError: the section ``training`` is not of the class ``section``.
+        ConfigError: the section ``training`` is not an instance of ``section``.
     """
 
     section: ClassVar[type[CollectionConfig]] = CollectionConfig
@@ -73,7 +73,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         """Check that a run has the settings that this training reads.
 
         Raises:
-            ConfigError: the section ``training`` is not of the class ``section``.
+            ConfigError: the section ``training`` is not an instance of ``section``.
         """
         if not isinstance(config.training, cls.section):
             raise ConfigError(
@@ -94,21 +94,21 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         return self._envs
 
     def close_envs(self) -> None:
-        """Close the training tasks' environments; they are made anew when they are needed."""
+        """Close the training tasks' environments; they are built again when needed."""
         if self._envs is not None:
             self._envs.close()
 
     def iterate(self, on_step: Callable[[StepEvent], bool] | None = None) -> dict[str, float]:
         """Run one iteration: collect one trial of each chosen task, store them, then learn.
 
-        Trials count whole or not at all: after an exception within them, the counters and the generators are as they
-        were before. Gradient steps from a replay that an exception cuts short stay owed to the next iteration.
+        Only whole trials count: an exception during trials restores the counters and generators to their values before
+        the trials. If an exception interrupts gradient steps from a replay, the next iteration takes the rest of them.
 
         Args:
-            on_step: called after each environment step of the tasks together; False ends the collection early.
+            on_step: called after each environment step of all tasks; the collection ends early if it returns False.
 
         Returns:
-            The agent's scalars, averaged over the iteration's gradient steps; empty where there were none.
+            The agent's scalars, averaged over the iteration's gradient steps; empty if there were none.
 
         Raises:
             NonFiniteError: an environment returned a NaN or infinite value.
@@ -137,16 +137,16 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     @property
     @abstractmethod
-    def can_go_on(self) -> bool:
-        """Whether what learning goes on from is there, and not the agent's weights alone."""
+    def can_resume(self) -> bool:
+        """Whether training can resume: its data are loaded, not only the agent's weights."""
 
     @abstractmethod
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return what learning goes on from beside the agent's weights, in groups by name."""
+        """Return the tensors needed to resume training, except the agent's weights, in groups by name."""
 
     @abstractmethod
     def load_tensors(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over what ``tensors`` returned.
+        """Load the tensors that ``tensors`` returned.
 
         Raises:
             KeyError, ValueError: the tensors do not fit.
@@ -154,18 +154,18 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     @abstractmethod
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
-        """Keep the trials of the tasks ``chosen``, by number, as far as later iterations learn from them."""
+        """Store the trials of the tasks ``chosen``, by index, if later iterations learn from them."""
 
     @abstractmethod
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
-        """Take the iteration's gradient steps after ``trajectories`` were collected; return the agent's scalars."""
+        """Take the iteration's gradient steps after collecting ``trajectories``; return the agent's scalars."""
 
     @abstractmethod
     def _set_learning_rate(self, learning_rate: float) -> None: ...
 
     @contextmanager
     def _whole_trials(self) -> Iterator[None]:
-        """Restore the counter and the generator if the trials within do not end."""
+        """Restore the counter and the generator if an exception interrupts the trials."""
         env_steps, generator = self._before_trial = self.env_steps, self._collect_rng.get_state()
         try:
             yield
@@ -177,7 +177,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
             self._before_trial = None
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
-        """Play a trial of each task that the iteration chooses; return the tasks' numbers and their trials."""
+        """Play a trial of each task of the iteration; return the tasks' indices and trials."""
         n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
         chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
         return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
@@ -223,7 +223,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
     def state(self) -> dict[str, Any]:
         """Return the counters and the random generators' states as JSON.
 
-        While trials run, they are those from before these trials, which are not kept yet.
+        While trials run, these are the values before the trials, which are not stored yet.
         """
         env_steps, collect_rng = self.env_steps, self._collect_rng
         if self._before_trial is not None:
@@ -239,10 +239,10 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         }
 
     def load_state(self, state: Mapping[str, Any], horizon: int) -> None:
-        """Take over what ``state`` returned, in training with episodes of ``horizon`` steps.
+        """Load the state that ``state`` returned, for training with episodes of ``horizon`` steps.
 
         Raises:
-            ValueError: a field is missing or is not what it has to be; the message names it.
+            ValueError: a field is missing or invalid; the message names it.
         """
         self.env_steps = whole_number(state, "env_steps", "training.")
         self.gradient_steps = whole_number(state, "gradient_steps", "training.")

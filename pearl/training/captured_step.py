@@ -1,23 +1,23 @@
-"""A step that a GPU repeats by itself: captured once as a CUDA graph, and launched as a whole from then on."""
+"""A gradient step captured once as a CUDA graph and then replayed as a whole."""
 
 from collections.abc import Callable
 
 import torch
 
 WARM_UP = 3
-"""Steps taken as they are before one is captured, in which libraries and the optimizer take the memory they keep"""
+"""Number of eager steps before the capture, in which libraries and the optimizer allocate their persistent memory"""
 
 
 class CapturedStep:
-    """Takes a step each time it is called: the first ones as they are, the later ones as replays of a CUDA graph.
+    """Takes one step per call: the first steps eagerly, the later ones as replays of a CUDA graph.
 
-    Every call moves on by one step; what is captured is not executed until it is replayed. So the numbers are those of
-    calling ``step`` itself.
+    A capture executes nothing; the replay after it takes the step. The results therefore equal those of calling
+    ``step`` directly.
 
     Args:
-        step: always of the same shapes, on the same tensors, and without a question that the host would have to wait
-            for (``encoders.kernels.static_shapes``).
-        rng: the generator on the GPU that the step draws from.
+        step: takes a step on the same tensors with the same shapes each time, without synchronising with the host
+            (``encoders.kernels.static_shapes``).
+        rng: the step's random generator, on the GPU.
     """
 
     def __init__(self, step: Callable[[], None], rng: torch.Generator) -> None:
@@ -38,7 +38,7 @@ class CapturedStep:
         self._graph.replay()
 
     def _take_aside(self) -> None:
-        """Take the step on another stream than the present one, as CUDA asks for before a capture."""
+        """Take the step on a separate stream, as CUDA requires before a capture."""
         present = torch.cuda.current_stream()
         self._stream.wait_stream(present)
         with torch.cuda.stream(self._stream):

@@ -1,4 +1,4 @@
-"""Learning that diverged: what to change, judged by the units of what was collected."""
+"""Divergence of learning: the error, and advice from the magnitudes of observations and rewards."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ class DivergedError(RuntimeError):
 
 
 def remedy(trajectories: Trajectories, reward_scale: float, *, normalised: bool) -> str:
-    """Return advice for learning that diverged: the scale of observations or rewards, else the learning rate.
+    """Return advice after divergence: rescale observations or rewards, else lower the learning rate.
 
     Args:
-        trajectories: last collected.
+        trajectories: the latest trajectories.
         reward_scale: ``agent.reward_scale``.
         normalised: whether the agent normalises observations.
     """

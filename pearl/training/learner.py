@@ -1,4 +1,4 @@
-"""Learners take gradient steps: with the agent itself, or with a twin of it on another device."""
+"""Learners take gradient steps with the agent itself, or with a copy of it (twin) on another device."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -21,13 +21,13 @@ BatchT = TypeVar("BatchT")
 
 
 class Learner(Protocol):
-    """Takes an iteration's gradient steps. Between iterations the agent holds the weights that count."""
+    """Takes an iteration's gradient steps. Between iterations, the agent holds the current weights."""
 
     n_taken: int
-    """Gradient steps taken by ``learn``, those of a call that an exception ended too"""
+    """Number of gradient steps taken by ``learn``, including calls that an exception ended"""
 
     def learn(self, n_steps: int) -> dict[str, float]:
-        """Take ``n_steps`` gradient steps; return the agent's scalars, averaged over them, empty without a step."""
+        """Take ``n_steps`` gradient steps; return the agent's scalars, averaged over the steps; empty for 0 steps."""
         ...
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -39,10 +39,10 @@ class Learner(Protocol):
         ...
 
     def load_optimizer_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what ``optimizer_state`` returned, of any device.
+        """Load the state that ``optimizer_state`` returned, from any device.
 
         Raises:
-            ValueError: the tensors do not fit; nothing is changed.
+            ValueError: the tensors do not fit; the optimizer is unchanged.
         """
         ...
 
@@ -51,9 +51,9 @@ class AgentLearner(Generic[BatchT]):
     """Takes gradient steps with the agent itself.
 
     Args:
-        agent: learns.
+        agent: the agent that learns.
         sample: draws batches for the agent's ``update``.
-        rng: of the agent's own draws.
+        rng: the agent's random generator.
     """
 
     def __init__(self, agent: LearningAgent[BatchT], sample: Callable[[], BatchT], rng: torch.Generator) -> None:
@@ -81,18 +81,18 @@ class AgentLearner(Generic[BatchT]):
 
 
 class TwinLearner:
-    """Takes gradient steps with a twin of the agent on another device, asking nothing of it until they are done.
+    """Takes gradient steps with a twin of the agent on another device, and synchronises only after the last step.
 
-    The twin is given the agent's weights and statistics before an iteration's steps, and the agent the twin's weights
-    after them; the optimizer's state stays with the twin. The device's generator is seeded anew for each iteration by
-    ``rng``, so that a checkpoint holds nothing of the device.
+    Before an iteration's steps, the twin receives the agent's weights and statistics; afterwards, the agent receives
+    the twin's weights. The optimizer's state stays with the twin. ``rng`` seeds the device's generator in each
+    iteration, so that a checkpoint contains no state of the device's generator.
 
     Args:
-        agent: acts, on the CPU.
-        make_sampler: makes what gives the meta-batches, on the device, of the generator that it is to draw from.
-        rng: on the CPU; seeds every draw of the device.
-        device: where the twin learns.
-        captured: whether the device repeats a captured step, which is for CUDA; the numbers are the same.
+        agent: the agent, which acts on the CPU.
+        make_sampler: makes a sampler of meta-batches on the device, given its random generator.
+        rng: a generator on the CPU, which seeds every draw on the device.
+        device: the device on which the twin learns.
+        captured: whether to capture the step in a CUDA graph (CUDA only); results are the same.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class TwinLearner:
         self._agent.set_learning_rate(learning_rate)
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Return the twin's optimizer's state by name, on the CPU, with the step size that was set, unrounded."""
+        """Return the state of the twin's optimizer by name, on the CPU, with the unrounded step size."""
         state = {name: tensor.cpu() for name, tensor in optimizer_tensors(self._twin.optimizer).items()}
         own = optimizer_tensors(self._agent.optimizer)
         return state | {name: tensor for name, tensor in own.items() if name.startswith("lr.")}
@@ -156,7 +156,7 @@ class TwinLearner:
     def load_optimizer_state(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: D102
         load_optimizer_tensors(self._twin.optimizer, tensors)
         self._agent.set_learning_rate(float(tensors["lr.0"]))
-        if self._captured_step is not None:  # What it captured reads and writes the state that the optimizer had.
+        if self._captured_step is not None:  # The captured graph uses the tensors of the optimizer's old state.
             self._captured_step = CapturedStep(self._step, self._device_rng)
 
 
@@ -169,20 +169,20 @@ def make_learner(
     """Return the learner for ``device``; arguments are those of ``TwinLearner``.
 
     Raises:
-        ConfigError: a GPU is asked for, and the agent is no ``MovableAgent``.
+        ConfigError: the device is a GPU, and the agent is not a ``MovableAgent``.
     """
     if device.type == "cpu":
         return AgentLearner(agent, make_sampler(rng).sample, rng)
     if not isinstance(agent, MovableAgent):
         raise ConfigError(
-            f"training.device is {device.type}, but a {type(agent).__name__} has no make_optimizer by which it could "
+            f"training.device is {device.type}, but {type(agent).__name__} has no make_optimizer method and cannot "
             "learn there. Set training.device to cpu."
         )
     return TwinLearner(agent, make_sampler, rng, device, captured=True)
 
 
 def learning_device(training: TrainingConfig) -> torch.device:
-    """Return where gradient steps are to be taken.
+    """Return the device for gradient steps.
 
     Raises:
         ConfigError: PyTorch cannot use a GPU here.
@@ -190,15 +190,16 @@ def learning_device(training: TrainingConfig) -> torch.device:
     if training.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             f"training.device is cuda, but PyTorch {torch.__version__} finds no NVIDIA GPU that it can use. Set "
-            "training.device to cpu, or install a PyTorch for CUDA (https://pytorch.org/get-started) where there is "
-            'such a GPU. A model that was trained on one acts anywhere: pearl.load(path, device="cpu").'
+            "training.device to cpu. If this machine has such a GPU, install PyTorch for CUDA "
+            "(https://pytorch.org/get-started). To load a model that was trained on a GPU: "
+            'pearl.load(path, device="cpu").'
         )
     return torch.device(training.device)
 
 
 @torch.no_grad()
 def copy_parameters(source: LearningAgent[Any], target: LearningAgent[Any]) -> None:
-    """Copy every parameter of ``source`` into its twin in ``target``, in one transfer between their devices."""
+    """Copy every parameter of ``source`` to its counterpart in ``target``, in one transfer between devices."""
     targets = list(target.parameters())
     joined = parameters_to_vector(source.parameters()).to(targets[0].device)
     parts = joined.split([parameter.numel() for parameter in targets])

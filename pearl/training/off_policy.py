@@ -1,4 +1,4 @@
-"""Meta-training from a replay: what was collected is learnt from again and again."""
+"""Off-policy meta-training: the agent learns from a replay."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from agents import LearningAgent, MetaAgent, MetaBatch, TrialBatch
 from agents.base import MetaBatchAgent
 from agents.spaces import is_image
 from pearl.checkpoint.fields import finite_number
-from pearl.collection.references import RandomAgent, SteadyAgent
+from pearl.collection.references import ConstantActionAgent, RandomAgent
 from pearl.collection.rollout import StepEvent, Trajectories
 from pearl.config.run import Config
 from pearl.config.training import ReplayConfig, TrainingConfig, TrialReplayConfig
@@ -23,15 +23,18 @@ from pearl.tasks import Task, TaskDistribution
 from pearl.training.base import BatchT, MetaTraining
 from pearl.training.learner import AgentLearner, Learner, learning_device, make_learner
 
-INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {"random": RandomAgent, "steady": SteadyAgent}
+INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {
+    "random": RandomAgent,
+    "steady": ConstantActionAgent,
+}
 
 ReplaySettingsT = TypeVar("ReplaySettingsT", bound=ReplayConfig)
 
 
 class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
-    """Shared part of meta-training from a replay: what was collected is learnt from again and again.
+    """Base class of meta-training from a replay.
 
-    First a random policy plays each training task; then gradient steps keep pace with environment steps.
+    First a random policy plays each training task. Then gradient steps follow in a fixed ratio to environment steps.
     """
 
     section: ClassVar[type[ReplayConfig]] = ReplayConfig
@@ -50,7 +53,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         self._owed_gradient_steps = 0.0
 
     @property
-    def can_go_on(self) -> bool:  # noqa: D102
+    def can_resume(self) -> bool:  # noqa: D102
         return self.env_steps == 0 or int(self.replay.n_added.sum()) > 0
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
@@ -67,8 +70,8 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         super().load_state(state, horizon)
         settings = self.settings
         longest = max(settings.initial_episodes, settings.episodes_per_trial) * horizon
-        # No more than an iteration's steps can be owed. Other tasks may have longer episodes than the first one, whose
-        # horizon this is: a hundred times bounds what a file may ask for all the same.
+        # At most one iteration's gradient steps can be owed. ``horizon`` is that of the first task, and other tasks may
+        # have longer episodes; a factor of a hundred still limits the number that a file can demand.
         most = 1.0 + 100 * settings.gradient_steps_per_env_step * longest * len(self.tasks)
         self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
 
@@ -87,7 +90,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
 
     @abstractmethod
     def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
-        """Put a trial of each task in ``chosen``, by number, into the replay."""
+        """Add one trial of each task in ``chosen``, by index, to the replay."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         before = self.learner.n_taken
@@ -106,14 +109,14 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
     """Meta-training from a replay of each task's transitions.
 
     Args:
-        agent: learns from a ``MetaBatch``.
+        agent: an agent that learns from a ``MetaBatch``.
         distribution: builds the training tasks' environments.
         tasks: the training tasks.
         config: the run's settings.
-        seed: of every draw in collection and learning.
+        seed: seed of every draw in collection and learning.
 
     Raises:
-        ConfigError: the device to learn on is not there, or the family cannot compute the rewards that are asked for.
+        ConfigError: PyTorch cannot use the device, or the family cannot compute the rewards for relabelling.
         MemoryError: the replay would exceed its budget.
     """
 
@@ -155,11 +158,11 @@ class TrialReplayTraining(OffPolicyTraining[TrialBatch, TrialReplayConfig]):
     """Meta-training from a replay of trials.
 
     Args:
-        agent: learns from a ``TrialBatch``.
+        agent: an agent that learns from a ``TrialBatch``.
         distribution: builds the training tasks' environments.
         tasks: the training tasks.
         config: the run's settings.
-        seed: of every draw in collection and learning.
+        seed: seed of every draw in collection and learning.
 
     Raises:
         MemoryError: the replay would exceed its budget.

@@ -1,4 +1,4 @@
-"""Meta-training from the trials of each iteration alone."""
+"""On-policy meta-training: the agent learns from the trials of the current iteration only."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ from pearl.training.base import MetaTraining
 
 
 class TrialTraining(MetaTraining[Trials, CollectionConfig]):
-    """Meta-training from the trials of each iteration alone, by an agent that learns from ``Trials``."""
+    """On-policy meta-training of an agent that learns from ``Trials``."""
 
     @property
-    def can_go_on(self) -> bool:  # noqa: D102
+    def can_resume(self) -> bool:  # noqa: D102
         return self.gradient_steps == 0 or bool(self.agent.optimizer.state)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:  # noqa: D102
@@ -26,14 +26,14 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
         load_optimizer_tensors(self.agent.optimizer, groups["optimizers"])
 
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
-        """Keep nothing: policies are learnt from the trials that they have played."""
+        """Store nothing: on-policy learning uses each iteration's trials once."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         metrics = {
             name: float(value) for name, value in self.agent.update(trials(trajectories), self._learn_rng).items()
         }
         self.gradient_steps += int(metrics.pop("gradient_steps"))
-        self._see(trajectories)  # Now: what was acted on has to be learnt from as it was read.
+        self._see(trajectories)  # After the update: it needs the normalisation that was used when acting.
         return metrics
 
     def _set_learning_rate(self, learning_rate: float) -> None:
@@ -41,7 +41,7 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
 
 
 def trials(trajectories: Trajectories) -> Trials:
-    """Return what was collected as trial-based agents learn from it."""
+    """Convert trajectories to ``Trials``."""
     fields = {name: torch.from_numpy(getattr(trajectories, name)) for name in Transitions._fields}
     return Trials(
         transitions=Transitions(**fields | {"terminated": fields["terminated"].float()}),

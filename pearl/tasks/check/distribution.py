@@ -22,7 +22,7 @@ from pearl.tasks.check.episodes import (
 )
 from pearl.tasks.check.units import warn_of_units
 from pearl.tasks.distribution import Task, TaskDistribution
-from pearl.tasks.infos import READ, EnvError, read_numbers
+from pearl.tasks.infos import COLLECTION_KEYS, EnvError, read_numbers
 from pearl.tasks.limits import time_limit
 from pearl.tasks.vector_env import SHARING_REMEDY, prepare, sharing_rows
 
@@ -257,7 +257,7 @@ def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], ta
         before.shape == expected,
         f"make_vec_env's step returned observations of the shape {before.shape}, not {expected}.",
     )
-    for name in READ:
+    for name in COLLECTION_KEYS:
         read_numbers(infos, name, n, tasks)
     mask = np.arange(n) == 0
     after = observation_rows(env.observation_space, envs.reset(options={"reset_mask": mask})[0])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents import PEARLAgent, PEARLMemory, Transitions
-from agents.context.memory import READ_TOGETHER
+from agents.context.memory import MAX_UNREAD
 from agents.networks.actions import ContinuousActions, make_actions
 from encoders import Context
 from tests.support.agent_tester import (
@@ -203,12 +203,12 @@ def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_
     kind: str,
 ) -> None:
     agent = pearl_agent(kind=kind)
-    transitions = random_transitions(2, 2 * READ_TOGETHER + 5)
+    transitions = random_transitions(2, 2 * MAX_UNREAD + 5)
     late = at_once = agent.begin(2, generator(0))
     for step in range(transitions.reward.shape[1]):
         seen = (at_step(transitions, step), torch.tensor([True, step % 3 > 0]))
         late, at_once = agent.observe(late, *seen), agent.fold(agent.observe(at_once, *seen))
-        assert len(late.unread) < READ_TOGETHER
+        assert len(late.unread) < MAX_UNREAD
         assert at_once.unread == ()
     assert len(late.unread) == 5
     torch.testing.assert_close(agent.posterior(late).mean, agent.posterior(at_once).mean, rtol=1e-4, atol=1e-5)

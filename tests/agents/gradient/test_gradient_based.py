@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 from agents import Transitions, Trials
-from agents.gradient.base import ROOM, GradientAgent, GradientMemory, Lessons, Parameters
+from agents.gradient.base import ROOM, AdaptationBatch, GradientAgent, GradientMemory, Parameters
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent
 from agents.gradient.reptile import ReptileAgent
 from agents.learning.ppo import standardised
@@ -109,7 +109,7 @@ def test_one_reinforce_step_equals_the_mean_of_standardised_advantages_times_log
     )
     policy = agent.policy(agent.features(script.observation))
     standard = (advantage - advantage.mean()) / advantage.std(correction=0)
-    climbed = (policy.log_prob(agent.policy.head.sampled(script.action)) * standard).mean()
+    climbed = (policy.log_prob(agent.policy.head.to_sample(script.action)) * standard).mean()
     climbed.backward()
     for parameter, adapted in zip(agent.policy.parameters(), memory.parameters, strict=True):
         torch.testing.assert_close(adapted[0], parameter + 0.3 * parameter.grad, rtol=1e-4, atol=1e-6)
@@ -120,7 +120,7 @@ def test_learning_adapts_as_playing_did(agent: GradientAgent) -> None:
     if isinstance(agent, ReptileAgent):
         trials, memory = played(agent)
         adapted = agent.adaptations_before(trials)
-        reached = agent.reached(trials._replace(mask=trials.mask & (adapted < agent.config.adaptations)))
+        reached = agent.final_parameters(trials._replace(mask=trials.mask & (adapted < agent.config.adaptations)))
         for found, expected in zip(reached, memory.parameters, strict=True):
             torch.testing.assert_close(found, expected)
         return
@@ -220,13 +220,13 @@ def test_to_first_order_the_meta_gradient_lacks_the_second_derivatives_of_the_in
         return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
 
     read = agent.features(trials.transitions.observation[:1])
-    sample = agent.policy.head.sampled(trials.transitions.action[:1])
+    sample = agent.policy.head.to_sample(trials.transitions.action[:1])
     before = (agent.adaptations_before(trials) == 0)[:1]
     old = trials.extras["log_prob"][:1]
-    lessons = Lessons(read[0], sample[0], old[0], standardised(inner[:1], before, by_task=True)[0], before[0])
+    batch = AdaptationBatch(read[0], sample[0], old[0], standardised(inner[:1], before, by_task=True)[0], before[0])
 
     def inner_loss(flat: Tensor) -> Tensor:
-        return agent._inner_loss(unflat(flat), lessons)
+        return agent._inner_loss(unflat(flat), batch)
 
     def outer_loss(flat: Tensor) -> Tensor:
         ratio = (agent._policy(unflat(flat), read[0]).log_prob(sample[0]) - old[0]).exp()
@@ -245,7 +245,7 @@ def test_reptile_goes_the_way_that_the_tasks_went_on_average() -> None:
     agent = reptile_with(inner_steps=2)(0)
     trials, _ = played(agent)
     before = [parameter.detach().clone() for parameter in agent.policy.parameters()]
-    reached = agent.reached(trials)
+    reached = agent.final_parameters(trials)
     agent.optimizer = torch.optim.SGD(agent.parameters(), lr=0.25)
     metrics = agent.update(trials, generator(0))
     squares = torch.zeros(4)

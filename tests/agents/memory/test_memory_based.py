@@ -106,7 +106,7 @@ def test_learning_judges_the_very_samples_that_were_acted_on(agent: MemoryAgent)
     with torch.no_grad():
         features = agent.features(trials.transitions.observation)
         action = agent.actions.encode(trials.transitions.action)
-        remembered = agent.memory(agent.as_read(features, action, trials.transitions.reward, before))[:, :-1]
+        remembered = agent.memory(agent.memory_inputs(features, action, trials.transitions.reward, before))[:, :-1]
         read = torch.cat([features, remembered], -1)
         log_prob = agent.policy(read).log_prob(trials.extras["sample"])
         value = agent._value(read)

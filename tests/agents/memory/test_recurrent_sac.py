@@ -129,7 +129,7 @@ def test_acting_step_by_step_is_what_learning_reads_in_whole_trials(make: MakeAg
     transitions, begins = trials.transitions, episode_begins(trials.ended).unsqueeze(-1).float()
     with torch.no_grad():
         features, action = agent.features(transitions.observation), agent.actions.encode(transitions.action)
-        remembered = agent.memory(agent.as_read(features, action, transitions.reward, begins))
+        remembered = agent.memory(agent.memory_inputs(features, action, transitions.reward, begins))
     rng, memory = generator(0), agent.begin(3, generator(0))
     for step in range(9):
         torch.testing.assert_close(memory.state, remembered[:, step], rtol=1e-4, atol=1e-5)

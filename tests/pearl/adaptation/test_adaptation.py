@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.context.memory import READ_TOGETHER
+from agents.context.memory import MAX_UNREAD
 from pearl import Task
 from pearl.tasks.families.point_robot_env import EPISODE_STEPS, PointRobotEnv
 from tests.support.sessions import (
@@ -69,7 +69,7 @@ def test_a_step_costs_the_same_at_step_10_and_at_step_10_000(model):
 
     median_cost(10)
     early, small = median_cost(200), size()
-    observe_at_random(session, 10_000 // READ_TOGETHER * READ_TOGETHER - 200)  # as much is unread as before
+    observe_at_random(session, 10_000 // MAX_UNREAD * MAX_UNREAD - 200)  # as much is unread as before
     late, large = median_cost(200), size()
     assert large <= small
     assert late < 2 * early

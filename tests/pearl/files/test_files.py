@@ -197,7 +197,7 @@ def test_a_folder_inside_a_named_folder_may_not_be_a_link_but_the_named_one_may(
 def test_a_folder_that_others_write_to_holds_no_links_but_their_own(folder, tmp_path):
     refuse_links(folder / "not there")
     os.symlink(tmp_path, folder / "latest-run")
-    refuse_links(folder, besides={"latest-run"})
+    refuse_links(folder, allowed={"latest-run"})
     with pytest.raises(FileError, match=r"run/latest-run is a link to"):
         refuse_links(folder)
     with pytest.raises(FileError, match=r"run/latest-run is a link to"):

@@ -175,7 +175,7 @@ def test_tasks_that_hold_nothing_yet_are_left_out_on_the_gpu_too():
     learner: Any = model.training.learner
     assert learner._captured_step._graph is None
     model.learn(20 * 2 * LENGTH)
-    assert model.training.replay.every_task_holds_some
+    assert model.training.replay.every_task_has_transitions
     assert learner._captured_step._graph is not None
 
 

@@ -50,7 +50,7 @@ def begun(family=None, **sections):
     """A small model that has collected its initial episodes."""
     model = small_model(family, **sections)
     model.training.iterate()
-    assert model.training.replay.every_task_holds_some
+    assert model.training.replay.every_task_has_transitions
     return model
 
 
