@@ -60,8 +60,8 @@ def main(
     """Write a pretrained agent and its model card.
 
     Args:
-        run: folder of a run that reproduce.py finished.
-        out: where pretrained agents live.
+        run: folder of a finished run of reproduce.py.
+        out: folder of the pretrained agents.
     """
     model = pearl.load(run, device="cpu")
     result = read_json(run / "result.json")
