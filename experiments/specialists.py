@@ -138,7 +138,7 @@ def main(arguments: Arguments) -> int:
     last = adapted.shape[-1] - 1
     spent = float(np.mean([(trial.mask & (trial.episode < last)).sum(1).mean() for trial in played]))
     folder = arguments.out / models[0].family
-    learnt = learn_from_nothing(folder, models[0], tasks, arguments)
+    learnt = train_from_scratch(folder, models[0], tasks, arguments)
     curves = np.array(learnt["specialist_curves"])
     level, steps = float(adapted[..., -1].mean()), learnt["specialist_steps"]
     reached = steps_to_reach(level, steps, curves)
@@ -171,13 +171,14 @@ def main(arguments: Arguments) -> int:
     met = f"not within {arguments.steps:,}" if reached is None else f"after {reached:,}"
     console.print(
         f"specialists {curves[:, -1].mean():.1f} after {arguments.steps:,} steps each; adapted {level:.1f} in episode "
-        f"{last + 1}, after {spent:,.0f} steps, which specialists reach {met} (measured every {arguments.interval:,})",
+        f"{last + 1}, after {spent:,.0f} steps. Specialists reach this return {met} "
+        f"(measured every {arguments.interval:,})",
         highlight=False,
     )
     return 0
 
 
-def learn_from_nothing(
+def train_from_scratch(
     folder: Path, model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments
 ) -> dict[str, Any]:
     """Train the missing specialists and return all specialists' figures.

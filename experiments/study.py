@@ -103,7 +103,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
             laid_over = _mapping(path, f"variants.{variant}", found)
             unknown = sorted(set(laid_over) - {*by_name, "others"})
             if unknown:
-                raise ConfigError(f"{path}: {variant} names {', '.join(unknown)}, which the study lacks as a family.")
+                raise ConfigError(f"{path}: {variant} names {', '.join(unknown)}, no family of the study.")
             own = laid_over.get(name, laid_over.get("others"))
             if own is not None:
                 chosen[variant] = own

@@ -124,7 +124,7 @@ def replay(quick: bool) -> Iterator[Figure]:
     yield figure(setting, "sampling, of the step in float32", "%", 100 * seconds["sampling"] / seconds["step"])
     n = 10 if quick else 500
     announced, taken = (
-        float(word) for word in fresh_process(f"import benchmark.learning as b; b.tell_memory({n})").split()
+        float(word) for word in fresh_process(f"import benchmark.learning as b; b.print_replay_memory({n})").split()
     )
     yield figure(f"{n} tasks × 10,000", "memory announced", "MiB", announced)
     yield figure(f"{n} tasks × 10,000", "memory taken", "MiB", taken)
@@ -150,7 +150,7 @@ def gpu(quick: bool) -> Iterator[Figure]:
         yield figure(setting, name, "ms", 1e3 * taken / n_steps)
 
 
-def tell_memory(n_tasks: int) -> None:
+def print_replay_memory(n_tasks: int) -> None:
     """Print a replay's announced memory, and the growth of this process while it is filled, in MiB."""
     _filled(n_tasks, 10, 1)  # memory of first uses
     before = resident_memory_mib()

@@ -178,13 +178,13 @@ def memory(quick: bool) -> Iterator[Figure]:
         "import pearl": "import pearl, benchmark.measure as b; print(b.peak_memory_mib())",
     }
     for name in ("float32", "bfloat16", "textbook"):
-        code = f"import benchmark.running as b; b.tell_peak({name!r}, {2 if quick else 20})"
+        code = f"import benchmark.running as b; b.print_peak_memory({name!r}, {2 if quick else 20})"
         runs[f"reference steps, context 100, {name}"] = code
     for what, code in runs.items():
         yield figure("new process", what, "MiB", [float(fresh_process(code)) for _ in range(repetitions)])
 
 
-def tell_peak(name: str, n_steps: int) -> None:
+def print_peak_memory(name: str, n_steps: int) -> None:
     """Take gradient steps at the reference sizes and print this process's peak memory in MiB."""
     torch.set_num_threads(1)
     batch, rng = random_batch(100), torch.Generator().manual_seed(0)

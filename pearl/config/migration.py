@@ -30,7 +30,7 @@ def migrated_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     If a setting appears under both names, both stay, so that ``from_mapping`` refuses the former one.
 
     Args:
-        settings: nested plain data, as any version of ``to_mapping`` or ``beyond_defaults`` wrote them.
+        settings: nested plain data, as any version of ``to_mapping`` or ``non_default_settings`` wrote them.
     """
     migrated = {name: dict(part) if isinstance(part, Mapping) else part for name, part in settings.items()}
     for former, present in MOVED.items():

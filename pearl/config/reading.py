@@ -16,9 +16,9 @@ from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
 __all__ = [
     "ConfigError",
-    "beyond_defaults",
     "from_mapping",
     "load_yaml",
+    "non_default_settings",
     "read_yaml",
     "read_yaml_file",
     "to_mapping",
@@ -110,7 +110,7 @@ def from_mapping(
     return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
-def beyond_defaults(config: Settings) -> dict[str, Any]:
+def non_default_settings(config: Settings) -> dict[str, Any]:
     """Return the settings that differ from the defaults, as plain data that ``from_mapping`` reads back."""
     return _differing(to_mapping(config), to_mapping(from_mapping(type(config), {})))
 

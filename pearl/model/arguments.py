@@ -11,7 +11,7 @@ from agents import MetaAgent
 from encoders.abbreviation import abbreviated
 from encoders.settings import ConfigError, converted
 from pearl.config.run import Config
-from pearl.tasks.arguments import check_tasks, described
+from pearl.tasks.arguments import check_tasks, description
 from pearl.tasks.distribution import Task
 
 
@@ -35,7 +35,7 @@ def whole_number(value: object, name: str, *, least: int = 0, default: int | Non
     return number
 
 
-def steps_asked(value: object, name: str) -> int:
+def environment_steps(value: object, name: str) -> int:
     """Return a number of environment steps; a whole float such as 1e6 is accepted.
 
     Raises:
@@ -65,7 +65,7 @@ def folder_path(value: object, name: str = "path") -> Path:
         ValueError: the path is empty or contains a NUL, or the home is unknown.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be text or a pathlib.Path, got {described(value)}.")
+        raise TypeError(f"{name} must be text or a pathlib.Path, got {description(value)}.")
     text = os.fspath(value)
     if not isinstance(text, str):
         raise TypeError(f"{name} must be text, got {type(text).__name__}. Decode it: os.fsdecode(path).")
@@ -88,7 +88,7 @@ def check_config(config: object) -> Config:
     if isinstance(config, Config):
         return config
     remedy = "Build them: pearl.PEARLConfig(training=pearl.TrainingConfig(...)), or pearl.preset(...)."
-    raise TypeError(f"config must be the settings of a run, got {described(config)}. {remedy}")
+    raise TypeError(f"config must be the settings of a run, got {description(config)}. {remedy}")
 
 
 def check_env(env: object, family: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
@@ -119,7 +119,7 @@ def check_env(env: object, family: str, observations: gym.Space[Any], actions: g
         remedy = f"Give an instance of it: {env.__name__}(...)."
     elif callable(env):
         remedy = "Call it, and give the environment that it returns."
-    raise TypeError(f"env must be the gymnasium.Env of one task, got {described(env)}. {remedy}")
+    raise TypeError(f"env must be the gymnasium.Env of one task, got {description(env)}. {remedy}")
 
 
 def task_split(value: object) -> tuple[list[Task], list[Task]]:
@@ -130,7 +130,7 @@ def task_split(value: object) -> tuple[list[Task], list[Task]]:
         ValueError: one of the lists is empty.
     """
     if not isinstance(value, tuple | list) or len(value) != 2:
-        given = f"{len(value)} of them" if isinstance(value, tuple | list) else described(value)
+        given = f"{len(value)} of them" if isinstance(value, tuple | list) else description(value)
         raise TypeError(f"tasks must be two lists, of training and of test tasks, got {given}: tasks=(train, test).")
     return check_tasks(value[0], "tasks[0]"), check_tasks(value[1], "tasks[1]")
 
@@ -144,6 +144,6 @@ def check_agent(agent: Any) -> MetaAgent[Any]:
     lacking = [name for name in ("begin", "act", "observe", "end_episode") if not callable(getattr(agent, name, None))]
     if lacking or isinstance(agent, type):
         remedy = "Give its agent: model.agent." if hasattr(agent, "agent") else f"It lacks {', '.join(lacking)}."
-        raise TypeError(f"agent must be an instance of agents.MetaAgent, got {described(agent)}. {remedy}")
+        raise TypeError(f"agent must be an instance of agents.MetaAgent, got {description(agent)}. {remedy}")
     checked: MetaAgent[Any] = agent
     return checked

@@ -129,7 +129,7 @@ class MetaLearner(SB3Interface):
         """
         if total_timesteps is None:
             total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
-        total_timesteps = arguments.steps_asked(total_timesteps, "total_timesteps")
+        total_timesteps = arguments.environment_steps(total_timesteps, "total_timesteps")
         target = self.num_timesteps + total_timesteps
         from pearl.model.callbacks import TrainingCallbacks
 

@@ -76,7 +76,7 @@ def draw_evaluation(
     trial = evaluation.trajectories
     paths: list[Path] = []
     with warn_on_failure("the returns by episode were not drawn"):
-        from pearl import plots  # matplotlib, which training starts without
+        from pearl import plots  # imports matplotlib late: training does not need it
 
         paths.append(
             plots.return_by_episode(
@@ -144,7 +144,7 @@ def draw_adaptation(
     path: Path,
 ) -> Path:
     """Draw one adaptation, a trial of a single task: trajectories, returns, and the posterior if there is one."""
-    from pearl import plots  # matplotlib, which training starts without
+    from pearl import plots  # imports matplotlib late: training does not need it
 
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]

@@ -191,7 +191,7 @@ class Run:
         return paths + draw_evaluation(model.agent, model.task_distribution, model.test_tasks, evaluation, folder)
 
     def _draw_learning_curve(self, evaluation: Evaluation, path: Path) -> Path:
-        from pearl import plots  # matplotlib, which training starts without
+        from pearl import plots  # imports matplotlib late: training does not need it
 
         curve = read_progress(self.folder)
         scored = "test/score" in curve

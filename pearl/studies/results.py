@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl.config.migration import migrated_settings
-from pearl.config.reading import ConfigError, beyond_defaults, from_mapping
+from pearl.config.reading import ConfigError, from_mapping, non_default_settings
 from pearl.config.run import Config
 from pearl.files.access import read_text, write_text
 from pearl.files.lock import FolderInUseError, FolderLock
@@ -183,7 +183,7 @@ def value_column(curve: Mapping[str, FloatArray]) -> str:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """Return a config as records store it."""
-    return beyond_defaults(config)
+    return non_default_settings(config)
 
 
 def _check_settings(folder: Path, found: FamilyResults, setting: Setting, config: Config) -> None:

@@ -12,15 +12,17 @@ from pearl.studies.results import PLAIN, FamilyResults, FloatArray, Runs, value_
 def by_variant(results: FamilyResults, study: str) -> dict[str, Runs]:
     """Return the runs of a study of variants: the plain setting first, then by the mean value during training."""
     found = {setting.name: runs for setting, runs in results.of_study(study).items()}
-    return dict(sorted(found.items(), key=lambda item: (item[0] != PLAIN, -on_the_way(item[1]).mean(), item[0])))
+    return dict(
+        sorted(found.items(), key=lambda item: (item[0] != PLAIN, -mean_over_training(item[1]).mean(), item[0]))
+    )
 
 
-def final(runs: Runs) -> FloatArray:
+def final_value(runs: Runs) -> FloatArray:
     """Return each seed's final value, the mean of its last two evaluations, (seed,)."""
     return np.array([run.curve[value_column(run.curve)][-2:].mean() for run in runs.values()])
 
 
-def on_the_way(runs: Runs) -> FloatArray:
+def mean_over_training(runs: Runs) -> FloatArray:
     """Return each seed's mean value over the run's environment steps, (seed,); early learning raises it."""
     found = []
     for run in runs.values():
@@ -37,12 +39,14 @@ def table(found: Mapping[str, Runs]) -> str:
     """
     lines = ["| variant | at the end | on the way | gain on the way |", "|---|---|---|---|"]
     for name, runs in found.items():
-        end, way = final(runs), on_the_way(runs)
+        end, way = final_value(runs), mean_over_training(runs)
         digits = 3 if np.abs(way).max() < 2 else 0
         seeds = [seed for seed in runs if seed in found[PLAIN]]
         compared = ""
         if name != PLAIN and seeds:
-            gain = np.subtract(*(on_the_way({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN])))
+            gain = np.subtract(
+                *(mean_over_training({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN]))
+            )
             compared = f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
         cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
         lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
