@@ -37,18 +37,18 @@ def main(
     modules: Modules = (),
     z_follows_posterior: bool = False,
 ) -> int:
-    """Adapt a trained agent to one task and show what happens.
+    """Adapt a trained agent to one task, and print and draw the result.
 
     Args:
         run: run folder, or checkpoint folder such as pretrained/point-robot.
-        task: the task's parameters, for example goal=0.3,-0.7; the first held-out task where None.
-        episodes: episodes of the trial, of which the last ones act on the posterior mean; the run's where None.
-        gif: film of the trial.
-        seed: of the trial's draws.
-        out: folder of the picture; the run folder where None.
-        distribution: module:Class of the task distribution, where the family is not a registered one.
-        modules: module that registers the agent's encoder or algorithm, where it is of your own.
-        z_follows_posterior: act on what an episode shows within that episode, even where training did not.
+        task: the task's parameters, for example goal=0.3,-0.7; the first held-out task if None.
+        episodes: episodes of the trial; the last ones act on the posterior mean. The run's number if None.
+        gif: GIF file of the trial.
+        seed: seed of the trial's draws.
+        out: folder of the picture; the run folder if None.
+        distribution: module:Class of the task distribution; needed if the family is not registered.
+        modules: module that registers your own encoder or algorithm of the agent.
+        z_follows_posterior: update z within an episode, even if training did not.
     """
     console = make_console()
     whole_number(seed, "--seed")
@@ -94,7 +94,9 @@ def main(
             paths.append(plots.animation(gif, env.render()))  # type: ignore[arg-type]
     for path in paths:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
-    return 1 if gif and gif not in paths else 0  # It was asked for, the picture was not.
+    return (
+        1 if gif and gif not in paths else 0
+    )  # The user requested the film, so its failure is an error; a failed picture is only a warning.
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Measure how fast PEARL is here: the meta-gradient step, acting, replay, checkpoints, start-up and memory.
+"""Benchmark PEARL on this machine: the meta-gradient step, acting, replay, checkpoints, start-up and memory.
 
     python experiments/bench.py
     python experiments/bench.py --only step collection
     make bench ARGS="--only step"
 
 One run measures all candidates in turns: our step in float32 and in bfloat16, a textbook step (benchmark/textbook.py),
-and the floor, which is the step's matrix products alone. The machine should have nothing else to do. The figures are
-medians with quartiles; they are printed and written as JSON, with a picture beside it.
+and the floor, the time of the step's matrix products alone. No other process should be running. The figures are medians
+with quartiles; the script prints them, writes them as JSON and draws a picture.
 """
 
 import dataclasses
@@ -75,11 +75,11 @@ class Arguments:
     out: Path = Path("results/benchmark.json")
     """JSON file for the figures; a picture of the same name is written beside it."""
     only: tuple[Section, ...] = ()
-    """Sections to measure; all where none is named."""
+    """Sections to measure; all by default."""
     quick: bool = False
-    """A few repetitions at few sizes: whether it works, not how fast it is."""
+    """Run a few repetitions at few sizes: a test of the benchmark, without meaningful figures."""
     threads: int = 1
-    """CPU threads, as train.py uses by default."""
+    """CPU threads; the default is that of train.py."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -110,10 +110,10 @@ def main(arguments: Arguments) -> int:
 
 
 def about(arguments: Arguments) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the machine and the versions that the figures depend on."""
     try:
         checked_out = commit()
-    except (OSError, subprocess.CalledProcessError):  # no git here, or no clone
+    except (OSError, subprocess.CalledProcessError):  # git is not installed, or this is not a clone
         checked_out = "unknown"
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,7 +132,7 @@ def about(arguments: Arguments) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the processor's name, with what says that it multiplies bfloat16 itself."""
+    """Return the processor's name and its instructions for bfloat16."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return platform.processor() or platform.machine()

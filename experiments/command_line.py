@@ -1,4 +1,4 @@
-"""Command lines of the scripts: paths as arguments, agents to load, and errors as one line and an exit code."""
+"""Common parts of the scripts' command lines: path arguments, loading of agents, errors on one line, exit codes."""
 
 import functools
 import sys
@@ -39,40 +39,40 @@ EXPECTED = (
     TypeError,
     ValueError,
 )
-"""Errors that a script's input causes: their message is enough; other errors are bugs and keep their traceback"""
+"""Errors caused by a script's input, shown as their message; other errors are bugs and keep their traceback"""
 
 
 Modules = Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")]
-"""A user's modules: ``--import MODULE``, once for each"""
+"""A user's modules: ``--import MODULE``, once per module"""
 
 
 def import_modules(names: Sequence[str]) -> None:
     """Import a user's modules, which register families, encoders and algorithms.
 
     Args:
-        names: dotted names, of modules in the present folder or installed ones.
+        names: dotted names of installed modules, or of modules in the current folder.
 
     Raises:
         UserModuleError: a module does not exist, or importing it fails.
     """
     if "" not in sys.path:
-        sys.path.insert(0, "")  # A user's module lies in the folder where the command is given.
+        sys.path.insert(0, "")  # A user's module lies in the current folder.
     for name in names:
         import_user_module(name)
 
 
 def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
-    """Return how tyro reads a path: not empty, and with ``~`` replaced by the user's home.
+    """Return tyro's parser of a path argument: it refuses an empty path and expands ``~``.
 
     Args:
-        name: of the argument, for the error.
+        name: the argument's name, for the error.
     """
 
     def read(texts: list[str]) -> Path:
         try:
             return folder_path(texts[0], name)
         except ValueError as error:
-            raise RunError(str(error)) from error  # tyro would show a ValueError with the types that it tried.
+            raise RunError(str(error)) from error  # tyro would print a ValueError with all types that it tried.
 
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -86,13 +86,13 @@ def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
 def load_to_act(
     run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool
 ) -> pearl.MetaLearner:
-    """Load a trained agent to act with it, on the CPU.
+    """Load a trained agent on the CPU, for acting.
 
     Args:
         run: run folder or checkpoint folder.
-        distribution: module:Class of the task distribution; None where the family is a registered one.
-        modules: of the user's, which register what the agent was made of.
-        z_follows_posterior: whether to act on what an episode shows within that episode; as trained where False.
+        distribution: module:Class of the task distribution; None if the family is registered.
+        modules: the user's modules that register the agent's encoder or algorithm.
+        z_follows_posterior: whether z follows the posterior within an episode; False keeps the trained setting.
 
     Raises:
         UserModuleError: a module does not exist, or importing it fails.
@@ -108,7 +108,7 @@ def load_to_act(
 
 
 def errors_in_one_line(main: Callable[Arguments, int | None]) -> Callable[Arguments, int]:
-    """Return ``main`` with its exit code as the result: an expected error is printed, and gives ``FAILED``."""
+    """Return ``main`` wrapped so that an expected error is printed and gives the exit code ``FAILED``."""
 
     @functools.wraps(main)
     def reporting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
@@ -125,9 +125,9 @@ def report(what: str, error: BaseException, more: str = "") -> None:
     """Print an error on one line of stderr.
 
     Args:
-        what: begins the line.
-        error: what happened.
-        more: ends the line.
+        what: start of the line.
+        error: the error.
+        more: end of the line.
     """
     text = f"{error.strerror}: {error.filename}." if isinstance(error, OSError) and error.filename else str(error)
     line = " ".join(part for part in (f"{what}: {text or type(error).__name__}", _place(error), more) if part)
@@ -135,7 +135,7 @@ def report(what: str, error: BaseException, more: str = "") -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Return where an error was raised outside our packages; nothing for our own, whose messages say all."""
+    """Return an error's type and place if it was raised outside our packages, else an empty string."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, OSError) or any(Path(frames[-1].filename).is_relative_to(folder) for folder in OURS):
         return ""

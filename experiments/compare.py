@@ -1,4 +1,4 @@
-"""Train several algorithms on a family, with the same tasks and protocol, and set what they reach side by side.
+"""Train several algorithms on a family with the same tasks and protocol, and compare their results.
 
     python experiments/compare.py point-robot --algorithms pearl rl2 maml
     python experiments/compare.py point-robot --seeds 0 1 2 3 4 --total-steps 100000 --page docs/comparison.md
@@ -7,9 +7,9 @@
     python experiments/compare.py cheetah-vel --trained runs/reproduce/cheetah-vel-seed0
     python experiments/compare.py point-robot --total-steps 300000 --overview docs/comparison.md
 
-Writes every seed's curve and final measurements to results/FAMILY/, draws results/FAMILY/comparison.png of all
-algorithms that were compared on the family, and prints their table. Runs that are there already are not run again, so a
-comparison can be stopped, continued and extended.
+Writes every seed's curve and final measurements to results/FAMILY/. Draws all algorithms compared on the family in
+results/FAMILY/comparison.png, and prints their table. Existing runs are not run again, so a comparison can be stopped,
+continued and extended.
 """
 
 import dataclasses
@@ -53,22 +53,22 @@ def main(
     overview: Annotated[Path, path_argument("--overview")] | None = None,
     modules: Modules = (),
 ) -> None:
-    """Run what is missing of a comparison on one CPU thread, then draw and print all that the family's folder holds.
+    """Train the missing runs of a comparison on one CPU thread, then draw and print all runs in the family's folder.
 
     Args:
         family: name of the task family.
-        algorithms: the algorithms to compare; the others are compared with the first.
-        seeds: one run each of every algorithm.
-        total_steps: environment steps of every run; each preset's own where None.
-        apart: whether ``total_steps`` is a budget of its own: these runs bear it in their name, and calls without this
-            draw them beside the others.
+        algorithms: the algorithms to compare; the first is the baseline.
+        seeds: seeds of the runs; each algorithm is trained with each seed.
+        total_steps: environment steps of every run; each preset's own number if None.
+        apart: keep runs of ``total_steps`` apart from other runs, with the budget in their name. Later calls without
+            this flag draw them beside the others.
         trial_episodes: episodes of the trials that are drawn episode by episode.
-        trained: folders of runs that are through, which take the place of new ones.
+        trained: folders of finished runs, used instead of new runs.
         out: folder of the results.
-        page: Markdown whose table is brought up to date, where <!-- FAMILY --> and <!-- / --> enclose it.
-        overview: Markdown whose table of all families that ``out`` holds is brought up to date, where <!-- overview -->
-            and <!-- / --> enclose it.
-        modules: module that registers a family, or an algorithm to compare, of your own.
+        page: Markdown file to update: its table between <!-- FAMILY --> and <!-- / -->.
+        overview: Markdown file to update: its table of all families in ``out``, between <!-- overview --> and
+            <!-- / -->.
+        modules: module that registers your own family or algorithm.
     """
     use_threads(1)
     import_modules(modules)
@@ -80,11 +80,11 @@ def main(
     if not configs:
         raise ConfigError(f"Name at least one algorithm. Algorithms: {', '.join(ALGORITHMS)}.")
     if apart and total_steps is None:
-        raise ConfigError("--apart is for a budget of its own. Give it by --total-steps.")
+        raise ConfigError("--apart needs a budget: give --total-steps.")
     name = f"{total_steps}-steps" if apart else PLAIN
     wanted = {Setting(STUDY, name, algorithm): config for algorithm, config in configs.items()}
     for setting, config in wanted.items():
-        check_settings(folder, setting, config)  # Before the runs that are through are evaluated.
+        check_settings(folder, setting, config)  # Before the finished runs are evaluated.
     for run_folder in trained:
         reuse(family, folder, run_folder, wanted, trial_episodes)
     train_missing(
@@ -101,7 +101,7 @@ def main(
     baseline = next(iter(configs))
     found = by_name(read_results(folder), baseline)
     if baseline not in found:
-        raise ConfigError(f"{folder} holds no runs of {baseline} to compare the others with. Name a seed.")
+        raise ConfigError(f"{folder} holds no runs of the baseline {baseline}. Name a seed to train.")
     exploring = configs[baseline].evaluation.exploration_episodes
     picture = folder / PICTURE
     with warn_on_failure("the comparison was not drawn"):
@@ -114,11 +114,11 @@ def main(
 
 
 def reuse(family: str, folder: Path, run_folder: Path, wanted: Mapping[Setting, Config], trial_episodes: int) -> None:
-    """Add a finished run to the family's results, unless they hold the run of that setting and seed.
+    """Add a finished run to the family's results, unless they contain a run of its setting and seed.
 
     Raises:
-        ConfigError: the run's family, algorithm or settings are none of those that are compared.
-        CheckpointError, RunError: the folder holds no run that is through.
+        ConfigError: the comparison does not include the run's family, algorithm or settings.
+        CheckpointError, RunError: the folder contains no finished run.
     """
     model, record = measure(run_folder, trial_episodes=trial_episodes)
     by_algorithm = {setting.algorithm: setting for setting in wanted}
@@ -128,15 +128,15 @@ def reuse(family: str, folder: Path, run_folder: Path, wanted: Mapping[Setting, 
     setting = by_algorithm[algorithm]
     if model.config != wanted[setting]:
         found = "; ".join(differences(to_mapping(wanted[setting]), to_mapping(model.config)))
-        raise ConfigError(f"The run in {run_folder} had other settings than are compared here: {found}.")
+        raise ConfigError(f"The run in {run_folder} has other settings than this comparison: {found}.")
     store_run(folder, setting, model.config, model.seed, record)
 
 
 def config_of(name: str, family: str, total_steps: int | None) -> Config:
-    """Return an algorithm's preset for the family, with the budget over it where there is one.
+    """Return an algorithm's preset for the family, with the budget if one is given.
 
     Raises:
-        ConfigError: there is no such algorithm.
+        ConfigError: no algorithm has this name.
     """
     config = preset(find_algorithm(name).config, family)
     if total_steps is None:

@@ -38,13 +38,13 @@ def main(
 
     Args:
         run: run folder, or checkpoint folder such as pretrained/point-robot.
-        tasks: number of new held-out tasks drawn from the family; the run's own test tasks where None.
-        episodes: episodes per trial; the run's where None.
-        seed: of the new tasks and of the protocol's draws; the run's evaluation seed where None.
-        out: folder for evaluation.json and plots/; the run folder where None.
-        distribution: module:Class of the task distribution, where the family is not a registered one.
-        modules: module that registers the agent's encoder or algorithm, where it is of your own.
-        z_follows_posterior: act on what an episode shows within that episode, even where training did not.
+        tasks: number of new held-out tasks drawn from the family; the run's own test tasks if None.
+        episodes: episodes per trial; the run's number if None.
+        seed: seed of the new tasks and of the protocol's draws; the run's evaluation seed if None.
+        out: folder for evaluation.json and plots/; the run folder if None.
+        distribution: module:Class of the task distribution; needed if the family is not registered.
+        modules: module that registers your own encoder or algorithm of the agent.
+        z_follows_posterior: update z within an episode, even if training did not.
     """
     console = make_console()
     model = load_to_act(run, distribution, modules, z_follows_posterior=z_follows_posterior)
@@ -52,7 +52,7 @@ def main(
     if seed is not None:
         whole_number(seed, "--seed")
     if episodes is not None:
-        replace(model.config.evaluation, episodes=episodes)  # Refuses what training would refuse.
+        replace(model.config.evaluation, episodes=episodes)  # The same checks as in training.
     if tasks is not None:
         whole_number(tasks, "--tasks", least=1)
         chosen = model.task_distribution.sample(tasks, np.random.default_rng([0 if seed is None else seed, tasks]))

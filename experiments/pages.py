@@ -1,4 +1,4 @@
-"""Pages of findings, in which a script keeps its tables up to date."""
+"""Update of the tables in a page of findings."""
 
 import re
 
@@ -6,10 +6,10 @@ from pearl.config.reading import ConfigError
 
 
 def with_table(text: str, family: str, table: str) -> str:
-    """Return a page with the family's table in its place.
+    """Return a page with the family's new table.
 
     Raises:
-        ConfigError: the page has no place for it.
+        ConfigError: the page lacks the marks that enclose the table.
     """
     place = re.compile(rf"(<!-- {re.escape(family)} -->\n)(?:(?!<!--).)*(<!-- / -->)", re.DOTALL)
     if not place.search(text):

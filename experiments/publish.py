@@ -13,7 +13,7 @@ from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
-from pearl.config.reading import beyond_defaults
+from pearl.config.reading import non_default_settings
 from pearl.files.access import write_text
 from pearl.process.output import make_console, protect_output
 from pearl.runs.run import read_json
@@ -60,8 +60,8 @@ def main(
     """Write a pretrained agent and its model card.
 
     Args:
-        run: folder of a run that reproduce.py finished.
-        out: where pretrained agents live.
+        run: folder of a finished run of reproduce.py.
+        out: folder of the pretrained agents.
     """
     model = pearl.load(run, device="cpu")
     result = read_json(run / "result.json")
@@ -93,7 +93,7 @@ def main(
         score_rows=score_rows,
         n_tasks=test["n_tasks"],
         kinship="the training tasks: there are no others" if test["same_tasks"] else "none of them a training task",
-        settings=json.dumps(beyond_defaults(model.config), indent=2),
+        settings=json.dumps(non_default_settings(model.config), indent=2),
         **{name: result[name] for name in ("env_steps", "gradient_steps", "wall_s", "seed", "commit")},
         threads=result.get("threads", 1),
         versions=", ".join(f"{name} {version}" for name, version in result["versions"].items()),

@@ -1,4 +1,4 @@
-"""Reproduce a family's published result: train several seeds, probe them, and write what results/ holds.
+"""Reproduce a family's published result: train several seeds, probe them, and write the results.
 
     python experiments/reproduce.py point-robot
     python experiments/reproduce.py varying-cartpole --blind
@@ -6,8 +6,8 @@
 
 Writes every seed's curve, tasks, settings and final measurements to results/FAMILY/, draws learning_curves.png there,
 and keeps the other pictures of the first seed. A seed's earlier result is replaced. --blind trains the same settings
-with the blind encoder, which leaves z at zero: the level of a policy that cannot infer its task. --total-steps N makes
-runs longer or shorter than the preset's. Both are settings of their own among the results.
+with the blind encoder, which leaves z at zero: a reference that cannot infer its task. --total-steps N makes runs
+longer or shorter than the preset's. The results list the runs of each flag as a separate setting.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from pearl.studies.runner import measurements
 from pearl.tasks import make
 
 NAMED_BY_THE_SETTING = ("family", "algorithm", "seed", "commit")
-"""Entries of result.json that the results hold as a run's name"""
+"""Entries of result.json that the results store in a run's identity"""
 
 
 def main(
@@ -53,17 +53,17 @@ def main(
 
     Args:
         family: name of the task family.
-        seeds: one run each.
+        seeds: seeds of the runs.
         out: folder of the results.
         runs: folder of the runs, checkpoints included.
         threads: CPU threads.
         blind: leave z at zero.
-        total_steps: environment steps of a run; the preset's where None.
+        total_steps: environment steps of a run; the preset's number if None.
     """
     use_threads(threads)
-    make(family)  # A slip shall show before anything is written.
+    make(family)  # Report mistakes before anything is written.
     console = make_console()
-    checked_out = commit()  # Before the first result is written, which the working tree would differ by.
+    checked_out = commit()  # Before the first result is written: it changes the working tree.
     config = load_preset(family)
     if blind:
         config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, kind="blind"))
@@ -107,17 +107,17 @@ def main(
                         copy(path, out / family / path.name)
     found = by_setting(read_results(out / family))
     if setting.name not in found:
-        raise RunError(f"{out / family} holds no runs of the setting {setting.name!r}. Name a seed.")
+        raise RunError(f"{out / family} holds no runs of the setting {setting.name!r}. Name a seed to train.")
     with warn_on_failure("the learning curves were not drawn"):
         draw(out / family / PICTURE, family, found)
     console.print_json(data=summary(family, found[setting.name]))
 
 
 def commit() -> str:
-    """Return the commit that is checked out, marked where anything but the results differs from it.
+    """Return the current commit, marked if files other than the results differ from it.
 
     Raises:
-        RunError: git is not installed, or there is no repository that it may read.
+        RunError: git is not installed, or cannot read the repository.
     """
     root = Path(__file__).parents[1]
 
@@ -126,7 +126,7 @@ def commit() -> str:
             done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=root)
         except (OSError, subprocess.CalledProcessError) as error:
             reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-            raise RunError(f"Results name their commit, but git cannot tell that of {root}: {reason}") from error
+            raise RunError(f"Results name their commit, but git cannot read the commit of {root}: {reason}") from error
         return done.stdout.strip()
 
     differing = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")

@@ -1,10 +1,10 @@
-"""Train a specialist from nothing on each of some held-out tasks, beside a meta-trained agent on the same tasks.
+"""Train a specialist from scratch on each of several held-out tasks, and compare it with a meta-trained agent.
 
     python experiments/specialists.py runs/reproduce/varying-pendulum-seed0 --steps 8000
 
-It answers what a user would do without meta-learning, and what that costs: how many environment steps in a test task
-stable-baselines3's SAC (PPO where actions are discrete) needs to play it as well as the adapted agent. The tasks are
-the first test tasks of the first seed; the others' agents have seen none of them in training either, which is checked.
+It measures the cost of doing without meta-learning: the environment steps in a test task that stable-baselines3's SAC
+(PPO for discrete actions) needs to play as well as the adapted agent. The tasks are the first test tasks of the first
+seed. The script checks that no agent has seen them in training.
 The figures go to results/FAMILY/, with the picture specialists.png.
 """
 
@@ -38,7 +38,7 @@ from pearl.studies.results import RUNS, read_results, store_specialists
 from pearl.tasks import Task, TaskDistribution, find
 
 PICTURE = "specialists.png"
-"""The name of the picture in a family's folder"""
+"""Name of the picture in a family's folder"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,16 @@ class Arguments:
     runs: Annotated[list[Annotated[Path, path_argument("RUNS")]], tyro.conf.Positional]
     """Run folders with checkpoints, one per seed; the first one's test tasks are played."""
     out: Annotated[Path, path_argument("--out")] = Path("results")
-    """Folder of the results, written after every task. Specialists that it holds are not trained again, and those of
-    other tasks or settings are not overwritten."""
+    """Folder of the results, written after every task. Stored specialists are not trained again; those of other tasks
+    or settings are not overwritten."""
     tasks: int = 10
-    """Test tasks."""
+    """Number of test tasks."""
     steps: int = 10_000
-    """Environment steps that each specialist learns for."""
+    """Environment steps of each specialist's training."""
     interval: int = 500
     """Environment steps between a specialist's evaluations."""
     episodes: int = 10
-    """Episodes that measure a specialist, and trials that measure an adapted agent."""
+    """Episodes in each evaluation of a specialist, and trials in that of an adapted agent."""
 
     def __post_init__(self) -> None:
         for name in ("tasks", "steps", "interval", "episodes"):
@@ -66,7 +66,7 @@ class Arguments:
 
 
 class Evaluations(BaseCallback):
-    """Measures a learner before its first step, after every ``interval`` further ones and at the end, and ends it."""
+    """Measures a learner before its first step, after every ``interval`` steps and at the end, and stops it then."""
 
     def __init__(self, env: gym.Env[Any, Any], *, steps: int, interval: int, episodes: int, seed: int) -> None:
         super().__init__()
@@ -83,25 +83,25 @@ class Evaluations(BaseCallback):
         return len(self.returns) < len(self._due)
 
     def _measure(self) -> None:
-        self._env.reset(seed=self._seed)  # The same starts in every evaluation.
+        self._env.reset(seed=self._seed)  # The same initial states in every evaluation.
         mean, _ = evaluate_policy(self.model, self._env, n_eval_episodes=self._episodes, deterministic=True, warn=False)
         assert isinstance(mean, float)
         self.returns.append(mean)
 
 
 def evaluation_steps(steps: int, interval: int) -> list[int]:
-    """Return the environment steps after which a specialist is measured, from 0 to ``steps``."""
+    """Return the environment steps of a specialist's evaluations, from 0 to ``steps``."""
     return [*range(0, steps, interval), steps]
 
 
 def make_specialist(env: gym.Env[Any, Any], seed: int) -> BaseAlgorithm:
-    """Return an untrained SAC; where actions are discrete PPO, which learns after every 256 steps."""
+    """Return an untrained SAC; for discrete actions a PPO that learns after every 256 steps."""
     specialist: BaseAlgorithm
     if is_discrete(env.action_space):
         specialist = PPO("MlpPolicy", env, learning_rate=1e-3, n_steps=256, seed=seed, device="cpu")
     else:
         specialist = SAC("MlpPolicy", env, learning_rate=1e-3, seed=seed, device="cpu")
-    specialist.set_logger(silent_logger())  # Its own would leave a folder behind.
+    specialist.set_logger(silent_logger())  # The default logger would leave a folder behind.
     return specialist
 
 
@@ -138,7 +138,7 @@ def main(arguments: Arguments) -> int:
     last = adapted.shape[-1] - 1
     spent = float(np.mean([(trial.mask & (trial.episode < last)).sum(1).mean() for trial in played]))
     folder = arguments.out / models[0].family
-    learnt = learn_from_nothing(folder, models[0], tasks, arguments)
+    learnt = train_from_scratch(folder, models[0], tasks, arguments)
     curves = np.array(learnt["specialist_curves"])
     level, steps = float(adapted[..., -1].mean()), learnt["specialist_steps"]
     reached = steps_to_reach(level, steps, curves)
@@ -166,27 +166,28 @@ def main(arguments: Arguments) -> int:
             steps_to_adapted=reached,
             name=learnt["specialist"],
             references=trials[0][0].references.lines(),
-            title=f"{models[0].family}: {learnt['specialist']} from nothing beside an agent that adapts",
+            title=f"{models[0].family}: {learnt['specialist']} from scratch, compared with an adapted agent",
         )
     met = f"not within {arguments.steps:,}" if reached is None else f"after {reached:,}"
     console.print(
         f"specialists {curves[:, -1].mean():.1f} after {arguments.steps:,} steps each; adapted {level:.1f} in episode "
-        f"{last + 1}, after {spent:,.0f} steps, which specialists reach {met} (measured every {arguments.interval:,})",
+        f"{last + 1}, after {spent:,.0f} steps. Specialists reach this return {met} "
+        f"(measured every {arguments.interval:,})",
         highlight=False,
     )
     return 0
 
 
-def learn_from_nothing(
+def train_from_scratch(
     folder: Path, model: pearl.MetaLearner, tasks: Sequence[Task], arguments: Arguments
 ) -> dict[str, Any]:
-    """Return the specialists' figures; those that the results lack are trained.
+    """Train the missing specialists and return all specialists' figures.
 
-    Each specialist is stored once it is trained, so that a call that was stopped, or that gets more tasks, goes on from
-    there.
+    Each specialist is stored as soon as it is trained, so that a later call continues after an interruption, or with
+    more tasks.
 
     Raises:
-        ConfigError: the results hold specialists of other tasks or settings.
+        ConfigError: the results contain specialists of other tasks or settings.
         RunError: the results cannot be read.
     """
     distribution = find(model.family)

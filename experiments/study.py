@@ -1,12 +1,11 @@
-"""Train variants of the families' presets, each against the preset as it is, and draw what they changed.
+"""Train variants of the families' presets, and compare each with the plain preset.
 
     python experiments/study.py experiments/configs/what-helps.yaml
     python experiments/study.py experiments/configs/what-helps.yaml --families point-robot --seeds 0
 
-The file names families and variants; a variant is a few settings laid over a family's preset. Writes every seed's
-curve and final measurements to results/FAMILY/, draws results/FAMILY/STUDY.png, where STUDY is the file's name, and
-prints a table of all variants that were studied on the family. Runs that are there already are not run again, so a
-study can be stopped, continued and extended.
+The file names families and variants; a variant replaces a few settings of a family's preset. Writes every seed's curve
+and final measurements to results/FAMILY/. Draws results/FAMILY/STUDY.png, where STUDY is the file's name, and prints a
+table of all the family's variants. Existing runs are not run again, so a study can be stopped, continued and extended.
 """
 
 import sys
@@ -37,11 +36,11 @@ class StudiedFamily:
     """A family of the study."""
 
     name: str
-    """The family."""
+    """The family's name."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings over the preset for every variant, the plain one included."""
+    """Changes of the preset in every variant, including the plain one."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Settings by variant."""
+    """Further changes, by variant."""
 
 
 def main(
@@ -54,16 +53,16 @@ def main(
     page: Annotated[Path, path_argument("--page")] | None = None,
     modules: Modules = (),
 ) -> None:
-    """Run what is missing of a study on one CPU thread, then draw and print it.
+    """Train the missing runs of a study on one CPU thread, then draw and print the study.
 
     Args:
         study: the YAML file.
-        families: which of its families; all where none is given.
-        variants: which of its variants, beside the plain one; all where none is given.
-        seeds: one run each of every variant.
+        families: families of the study to train; all by default.
+        variants: variants to train beside the plain one; all by default.
+        seeds: seeds of the runs; each variant is trained with each seed.
         out: folder of the results.
-        page: Markdown whose tables are brought up to date, each where <!-- FAMILY --> and <!-- / --> enclose it.
-        modules: module that registers a family or an encoder of your own.
+        page: Markdown file to update: each family's table between <!-- FAMILY --> and <!-- / -->.
+        modules: module that registers your own family or encoder.
     """
     use_threads(1)
     import_modules(modules)
@@ -90,7 +89,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
     """Read a study's file.
 
     Raises:
-        ConfigError: the file is not there, or holds something else than a study.
+        ConfigError: the file does not exist, or does not describe a study.
         UnknownFamilyError: a family of the study is not registered.
     """
     data = read_yaml_file(path)
@@ -104,9 +103,7 @@ def read_study(path: Path) -> list[StudiedFamily]:
             laid_over = _mapping(path, f"variants.{variant}", found)
             unknown = sorted(set(laid_over) - {*by_name, "others"})
             if unknown:
-                raise ConfigError(
-                    f"{path}: {variant} names {', '.join(unknown)}, which is none of the study's families."
-                )
+                raise ConfigError(f"{path}: {variant} names {', '.join(unknown)}, no family of the study.")
             own = laid_over.get(name, laid_over.get("others"))
             if own is not None:
                 chosen[variant] = own
@@ -114,20 +111,20 @@ def read_study(path: Path) -> list[StudiedFamily]:
     for family in families:
         make(family.name)
         for variant in family.variants:
-            variant_config(family, variant)  # A slip in the file shall show before hours of training.
+            variant_config(family, variant)  # Report mistakes in the file before hours of training.
     return families
 
 
 def variant_config(family: StudiedFamily, variant: str) -> PEARLConfig:
-    """Return the preset with the study's and the variant's settings over it.
+    """Return the preset with the study's and the variant's changes.
 
     Raises:
-        ConfigError: a setting is unknown or wrong, or the variant changes nothing.
+        ConfigError: a setting is unknown or invalid, or the variant changes nothing.
     """
     plain = from_mapping(PEARLConfig, family.settings, load_preset(family.name))
     config = from_mapping(PEARLConfig, family.variants[variant], plain)
     if variant != PLAIN and config == plain:
-        raise ConfigError(f"The variant {variant!r} changes nothing of {family.name}'s settings.")
+        raise ConfigError(f"The variant {variant!r} changes none of {family.name}'s settings.")
     return config
 
 

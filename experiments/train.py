@@ -53,18 +53,18 @@ class Common:
     total_steps: int | None = None
     """Length of training in environment steps; short for --training.total-steps."""
     objective: Objective | None = None
-    """Teacher of PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and next
-    observation (VariBAD, Zintgraf et al. 2020); or both. Short for settings in --agent.auxiliary."""
+    """Training signal of PEARL's encoder: the critics (Rakelly et al. 2019); reconstruction, a decoder of reward and
+    next observation (VariBAD, Zintgraf et al. 2020); or both. Short for settings in --agent.auxiliary."""
     run_dir: Annotated[Path, path_argument("--run-dir")] | None = None
-    """Folder of the run; where None runs/FAMILY-seedN, of another algorithm than PEARL runs/FAMILY-ALGORITHM-seedN."""
+    """Folder of the run; by default runs/FAMILY-seedN, or runs/FAMILY-ALGORITHM-seedN if the algorithm is not PEARL."""
     resume: bool = False
-    """Go on from the run folder's checkpoint, as if never interrupted."""
+    """Continue from the run folder's checkpoint, as if never interrupted."""
     wandb: WandbMode = "auto"
-    """Weights & Biases: auto follows WANDB_MODE, else is online where an API key is configured, else offline."""
+    """Weights & Biases: auto follows WANDB_MODE, else is online if an API key is configured, else offline."""
     config: Annotated[Path, path_argument("--config")] | None = None
-    """YAML file with settings, over the preset and under the flags."""
+    """YAML file of settings; they override the preset, and flags override them."""
     print_config: bool = False
-    """Print all settings of the run as YAML, which --config reads, and train nothing."""
+    """Print all settings of the run as YAML for --config, without training."""
     threads: int = 1
     """CPU threads; one is fastest for small networks and makes resuming exact."""
 
@@ -76,13 +76,13 @@ class Common:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The algorithm, and the modules that may bring it."""
+    """The algorithm, and the modules that may register it."""
 
     modules: Modules = ()
-    """Module of yours to import first: what it registers is then known by its name. Give the flag once for each."""
+    """Your own module to import first; it registers families, encoders or algorithms. Repeat the flag for more."""
 
     algorithm: str | None = None
-    """Algorithm: pearl where None, or the run's own with --resume and --run-dir. --list shows all."""
+    """Algorithm; by default pearl, or the run's own with --resume and --run-dir. --list shows all."""
 
 
 def parse(argv: list[str]) -> tuple[TaskDistribution, Any, Config]:
@@ -133,15 +133,15 @@ def show_help(base: Config, prog: str, *, everything: bool) -> NoReturn:
 
     Args:
         base: the defaults.
-        prog: the command, as the usage line names it.
-        everything: whether to show every setting, or ``ESSENTIAL`` alone.
+        prog: the command in the usage line.
+        everything: whether to show every setting, or only those in ``ESSENTIAL``.
     """
     tyro.cli(arguments_of(base) if everything else essential_arguments_of(base), prog=prog, args=["--help"])
     raise AssertionError("tyro ends the process after the help.")
 
 
 def with_objective(config: Config, objective: Objective) -> Config:
-    """Return the settings with what teaches the encoder set.
+    """Return the settings with the encoder's training signal set.
 
     Raises:
         ConfigError: the algorithm has no encoder.
@@ -160,7 +160,7 @@ def with_objective(config: Config, objective: Objective) -> Config:
 
 
 def arguments_of(base: Config) -> type[Any]:
-    """Return the command's settings with the sections of a config, whose values are the defaults."""
+    """Return the command's settings with the sections of a config; the config's values are the defaults."""
     sections: list[Any] = []
     for part in dataclasses.fields(base):
         value = getattr(base, part.name)
@@ -174,7 +174,7 @@ def arguments_of(base: Config) -> type[Any]:
 
 
 def essential_arguments_of(base: Config) -> type[Any]:
-    """Return the command's settings with a config's ``ESSENTIAL`` ones alone, for the help."""
+    """Return the command's settings with only the ``ESSENTIAL`` settings of a config, for the help."""
     settings = {setting.name: setting for setting in documented(base)}
     shown: list[Any] = []
     for name in ESSENTIAL:
@@ -198,7 +198,7 @@ def folder_of(distribution: TaskDistribution, arguments: Common, algorithm: str)
 
 
 def family_table() -> Table:
-    """Return the registered families, a line each."""
+    """Return the list of registered families, one per line."""
     table = Table("family", "task", box=None)
     for name, description in pearl.families().items():
         table.add_row(name, description)
@@ -206,7 +206,7 @@ def family_table() -> Table:
 
 
 def algorithm_table() -> Table:
-    """Return the algorithms, a line each."""
+    """Return the list of algorithms, one per line."""
     table = Table("algorithm", "description", box=None)
     for name, algorithm in ALGORITHMS.items():
         table.add_row(name, algorithm.description)
@@ -214,7 +214,7 @@ def algorithm_table() -> Table:
 
 
 def resuming(argv: list[str]) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that resumes a run."""
     return shlex.join([sys.orig_argv[0], sys.argv[0], *argv, *([] if "--resume" in argv else ["--resume"])])
 
 
@@ -247,13 +247,13 @@ def main(argv: list[str]) -> int:
     try:
         evaluation = run.train(callback=progress, on_evaluation=progress.evaluated)
     except (pearl.NonFiniteError, pearl.DivergedError, pearl.EnvError, pearl.CheckpointError, OSError) as error:
-        # A CheckpointError says itself what stands.
+        # The message of a CheckpointError already says it.
         stands = not isinstance(error, pearl.CheckpointError) and has_checkpoint(folder / CHECKPOINT)
-        report("Training ended", error, f"The last checkpoint in {folder} stands." if stands else "")
+        report("Training ended", error, f"The last checkpoint in {folder} is kept." if stands else "")
         return 1
     except KeyboardInterrupt:  # the second one
         if has_checkpoint(folder / CHECKPOINT):
-            console.print("Ended at once; what was learnt after the last checkpoint is lost.", soft_wrap=True)
+            console.print("Ended at once; the training since the last checkpoint is lost.", soft_wrap=True)
             console.print(f"Go on with:  {resuming(argv)}", highlight=False, soft_wrap=True)
         else:
             console.print("Ended at once; there is no checkpoint yet.", soft_wrap=True)

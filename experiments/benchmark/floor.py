@@ -1,4 +1,4 @@
-"""The floor of a meta-gradient step: its matrix products alone, which no implementation can leave out."""
+"""The floor of a meta-gradient step: the time of its matrix products, which every implementation needs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 from agents import PEARLAgentConfig
 
 LAYOUTS = ((False, False, False), (False, True, False), (True, False, False), (True, False, True), (True, True, True))
-"""Whether left operand, right operand and result lie transposed in memory; not every combination is worth a try"""
+"""Layouts to try: whether left operand, right operand and result are transposed in memory"""
 TRIALS = 4
 
 
@@ -35,15 +35,15 @@ class StepSizes(NamedTuple):
     rows: int
     """Transitions for actor and critics, over all tasks"""
     encoder_widths: Sequence[int]
-    """From the encoder network's input to its output"""
+    """Widths of the encoder network's layers, from input to output"""
 
 
 def step_products(sizes: StepSizes, config: PEARLAgentConfig) -> list[Product]:
-    """Return the products of one PEARL step, forward and backward, as few as are needed.
+    """Return the necessary products of one PEARL step, forward and backward.
 
-    Left out are those that only plain implementations compute: gradients to data, and the critics' own in the actor's
-    loss; and outer products, which a critic's single output has for its gradient to what lies below. With bfloat16,
-    outputs and the encoder stay in float32, as in the agent.
+    Products that only plain implementations compute are left out: gradients of data, and of the critics' weights in the
+    actor's loss. So are outer products, from the gradient of a critic's single output. With bfloat16, outputs and the
+    encoder stay in float32, as in the agent.
     """
     hidden = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     state, latent, action, rows = sizes.observation_dim, sizes.latent_dim, sizes.action_dim, sizes.rows
@@ -53,17 +53,19 @@ def step_products(sizes: StepSizes, config: PEARLAgentConfig) -> list[Product]:
     acting = _network(actor, rows, hidden, weights=True) + _network(actor, rows, hidden, weights=False)
     one_critic = [
         *_network(critic, rows, hidden, weights=False),  # targets
-        *_network(critic, rows, hidden, weights=True, read=latent),  # the Bellman error, on to z
-        *_network(critic, rows, hidden, weights=False, read=action),  # the actor's loss, on to its actions
+        *_network(critic, rows, hidden, weights=True, read=latent),  # the Bellman error, with the gradient of z
+        *_network(
+            critic, rows, hidden, weights=False, read=action
+        ),  # the actor's loss, with the gradient of its actions
     ]
     return encoding + acting + config.n_critics * one_critic
 
 
 def floor(products: Sequence[Product]) -> Callable[[], None]:
-    """Return a function that computes the products into memory that is there already.
+    """Return a function that computes the products into allocated memory.
 
-    Each is computed in the layout that is fastest here, which is tried beforehand: float32 products of 300 columns, for
-    one, can take half as long again row by row. Products of one shape share their operands.
+    Each product has the layout that was fastest in a test on this machine: float32 products of 300 columns, for
+    example, can take 50 % longer in row order. Products of one shape share their operands.
     """
     fastest = {product: _fastest(product) for product in dict.fromkeys(products)}
     operands = [fastest[product] for product in products]
@@ -76,7 +78,7 @@ def floor(products: Sequence[Product]) -> Callable[[], None]:
 
 
 def _fastest(product: Product) -> tuple[Tensor, Tensor, Tensor]:
-    """Return operands and result in the layout in which the product takes the least time."""
+    """Return operands and result in the product's fastest layout."""
     rows, inner, columns, dtype = product
     rng = torch.Generator().manual_seed(0)
 
@@ -105,11 +107,11 @@ def _network(
     """Return a network's products.
 
     Args:
-        widths: from input to output.
-        rows: of its input.
-        hidden: format of all layers but the last.
-        weights: whether it learns.
-        read: columns of the input that a gradient goes to; none where None.
+        widths: widths of the layers, from input to output.
+        rows: rows of the input.
+        hidden: dtype of all layers except the last.
+        weights: whether the gradients of the weights are computed.
+        read: number of input columns with a gradient; None for none.
     """
     layers = list(pairwise(widths))
     found = []

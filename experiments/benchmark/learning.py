@@ -1,4 +1,4 @@
-"""Sections on learning: the meta-gradient step, replay, and how both grow."""
+"""Sections on learning: the meta-gradient step and the replay, at several sizes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ TASKS, BATCH, OBSERVATION, ACTION = 16, 256, 20, 6
 ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=5, hidden_sizes=(200, 200, 200))
 AGENT = PEARLAgentConfig(hidden_sizes=(300, 300, 300), temperature=1.0)
 PRESETS = {"point-robot": (2, 2, 20), "cheetah-vel": (17, 6, 200)}
-"""Widths of observation and action, and the episodes' length"""
+"""Widths of observation and action, and length of the episodes"""
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OURS, LOWER, TEXTBOOK = "float32", "bfloat16", "textbook"
@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 
 
 class Synthetic(TaskDistribution):
-    """Tasks of any width that need nothing installed: each has a goal, and the reward is minus the distance to it."""
+    """Tasks of any width, without further packages: each has a goal, and the reward is minus the distance to it."""
 
     name = "synthetic"
 
@@ -82,7 +82,7 @@ def step(quick: bool) -> Iterator[Figure]:
 
 
 def presets(quick: bool) -> Iterator[Figure]:
-    """The step at presets' sizes, on the contexts that they sample; the textbook has its own encoder there too."""
+    """The step at presets' sizes, on sampled contexts. The textbook implementation keeps its own encoder."""
     for family, (observation_dim, action_dim, horizon) in PRESETS.items():
         config = load_preset(family)
         trial = config.training.episodes_per_trial * horizon
@@ -92,7 +92,7 @@ def presets(quick: bool) -> Iterator[Figure]:
 
 
 def context(quick: bool) -> Iterator[Figure]:
-    """One step as contexts grow."""
+    """One step at several context lengths."""
     for length in (16, 64) if quick else (16, 64, 256, 1024, 4096):
         batch = random_batch(length, _n_tasks(quick))
         seconds = in_turns(_steps([batch], ENCODER, AGENT), 3 if quick else 9)
@@ -100,7 +100,7 @@ def context(quick: bool) -> Iterator[Figure]:
 
 
 def tasks(quick: bool) -> Iterator[Figure]:
-    """Sampling a meta-batch and one step on it, as training tasks grow in number; meta-batches of 10 tasks fit all."""
+    """Sampling of a meta-batch of 10 tasks and one step on it, for several numbers of training tasks."""
     agent = make_agent(OBSERVATION, ACTION, ENCODER, AGENT)
     rng = torch.Generator().manual_seed(0)
     for n in (10, 100) if quick else (10, 100, 1_000, 10_000):
@@ -112,7 +112,7 @@ def tasks(quick: bool) -> Iterator[Figure]:
 
 
 def replay(quick: bool) -> Iterator[Figure]:
-    """Share of a step that sampling a meta-batch takes, and whether the replay takes the memory that it announces."""
+    """Time of sampling relative to a step, and memory of the replay relative to its announced memory."""
     agent = make_agent(OBSERVATION, ACTION, ENCODER, AGENT)
     rng = torch.Generator().manual_seed(0)
     store = _filled(100, 200, 2 if quick else 10)
@@ -124,16 +124,16 @@ def replay(quick: bool) -> Iterator[Figure]:
     yield figure(setting, "sampling, of the step in float32", "%", 100 * seconds["sampling"] / seconds["step"])
     n = 10 if quick else 500
     announced, taken = (
-        float(word) for word in fresh_process(f"import benchmark.learning as b; b.tell_memory({n})").split()
+        float(word) for word in fresh_process(f"import benchmark.learning as b; b.print_replay_memory({n})").split()
     )
     yield figure(f"{n} tasks × 10,000", "memory announced", "MiB", announced)
     yield figure(f"{n} tasks × 10,000", "memory taken", "MiB", taken)
 
 
 def gpu(quick: bool) -> Iterator[Figure]:
-    """A gradient step on an NVIDIA GPU, as a share of a whole iteration; nothing where there is none.
+    """A gradient step on an NVIDIA GPU, from the time of a whole iteration; no figures without a GPU.
 
-    Sampling belongs to it, and so do the copies of weights before and after an iteration's steps.
+    The time includes sampling, and the copies of weights before and after an iteration's steps.
     """
     if not torch.cuda.is_available():
         return
@@ -150,9 +150,9 @@ def gpu(quick: bool) -> Iterator[Figure]:
         yield figure(setting, name, "ms", 1e3 * taken / n_steps)
 
 
-def tell_memory(n_tasks: int) -> None:
-    """Print a replay's announced memory and what filling it adds to this process, in MiB."""
-    _filled(n_tasks, 10, 1)  # what the first use of anything takes
+def print_replay_memory(n_tasks: int) -> None:
+    """Print a replay's announced memory, and the growth of this process while it is filled, in MiB."""
+    _filled(n_tasks, 10, 1)  # memory of first uses
     before = resident_memory_mib()
     store = _filled(n_tasks, 200, 50)
     print(store.n_bytes / MIB, resident_memory_mib() - before)
@@ -188,7 +188,7 @@ def make_agent(
 
 
 def _n_tasks(quick: bool, full: int = TASKS) -> int:
-    """Return the meta-batch's size: the one asked for, or 2 where figures do not matter."""
+    """Return the meta-batch's size: the requested one, or 2 in a quick test."""
     return 2 if quick else full
 
 
@@ -232,7 +232,7 @@ def _repeating(learner: PEARLAgent | TextbookPEARL, batches: Sequence[MetaBatch]
 def _floors(
     batches: Sequence[MetaBatch], encoder: EncoderConfig, config: PEARLAgentConfig
 ) -> dict[str, Callable[[], object]]:
-    """Return the floors; contexts of different lengths count with their mean."""
+    """Return the floors; contexts of different lengths are replaced by their mean length."""
     transitions = batches[0].transitions
     observation_dim, action_dim = transitions.observation.shape[-1], transitions.action.shape[-1]
     agent = make_agent(observation_dim, action_dim, encoder, config)

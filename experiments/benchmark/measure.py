@@ -20,7 +20,7 @@ class Figure:
     """One measured quantity."""
 
     setting: str
-    """Sizes, family or number of tasks it was measured at"""
+    """Sizes, family or number of tasks of the measurement"""
     what: str
     unit: str
     median: float
@@ -29,7 +29,7 @@ class Figure:
     high: float
     """Upper quartile"""
     n: int
-    """Measurements"""
+    """Number of measurements"""
 
 
 def figure(setting: str, what: str, unit: str, values: ArrayLike) -> Figure:
@@ -42,14 +42,14 @@ def figure(setting: str, what: str, unit: str, values: ArrayLike) -> Figure:
 
 
 def in_turns(candidates: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: int = 2) -> dict[str, Seconds]:
-    """Call every candidate once in each round, and return what each call took, in seconds, (round,).
+    """Call every candidate once in each round, and return the time of each call in seconds, (round,).
 
-    Whatever slows the machine down for a while then meets them all; each round begins with another one.
+    A temporary slowdown of the machine then affects all candidates. Each round begins with another candidate.
 
     Args:
-        candidates: what to call, by name.
-        rounds: measured calls of each.
-        warm_up: rounds before these that are not measured.
+        candidates: functions to call, by name.
+        rounds: measured calls of each candidate.
+        warm_up: unmeasured rounds before the measured ones.
     """
     names = list(candidates)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -65,10 +65,10 @@ def in_turns(candidates: Mapping[str, Callable[[], object]], rounds: int, *, war
 
 
 def fresh_process(code: str) -> str:
-    """Run Python code in a new process that finds the same modules; return what it printed.
+    """Run Python code in a new process with the same modules; return its output.
 
     Raises:
-        RuntimeError: it failed; says why.
+        RuntimeError: the process failed; the message contains its error.
     """
     paths = [os.path.abspath(path) for path in sys.path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "WANDB_MODE": "disabled"}
@@ -79,17 +79,17 @@ def fresh_process(code: str) -> str:
 
 
 def peak_memory_mib() -> float:
-    """Return the most memory this process has held, in MiB."""
+    """Return this process's peak memory in MiB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux lets getrusage count in what the process held that started this one.
+        # On Linux, getrusage includes memory of the parent process.
         return _status_kib(status, "VmHWM") / 1024
     per_mib = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib
 
 
 def resident_memory_mib() -> float:
-    """Return the memory this process holds now, in MiB; the most it has held where the system does not tell."""
+    """Return this process's current memory in MiB, or its peak memory if the system does not report it."""
     status = Path("/proc/self/status")
     return _status_kib(status, "VmRSS") / 1024 if status.exists() else peak_memory_mib()
 

@@ -1,4 +1,4 @@
-"""Section on bfloat16: its error in a gradient, beside the noise between meta-batches."""
+"""Section on bfloat16: its error in a gradient, compared with the noise between meta-batches."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ EPISODES = 3
 def precision(quick: bool) -> Iterator[Figure]:
     """Distance of gradients in bfloat16 from those in float32, at pretrained agents' weights and on their own trials.
 
-    Both as shares of a gradient's length: the error on one meta-batch, and how far one meta-batch's gradient is from
-    the mean of all of them, which is the noise that every step has in any precision.
+    Two figures, relative to a gradient's length: the error of bfloat16 on one meta-batch, and the distance of one
+    meta-batch's gradient from the mean of all. The second is the noise of every step in any precision.
     """
     has_mujoco = importlib.util.find_spec("mujoco") is not None
     for family in ("point-robot", *(["cheetah-vel"] if has_mujoco and not quick else [])):
@@ -60,7 +60,7 @@ def _batches(model: pearl.PEARL, n: int) -> list[MetaBatch]:
 
 
 def _gradients(model: pearl.PEARL, batch: MetaBatch, precision: Precision) -> dict[str, Tensor]:
-    """Return each part's gradient, flat, by an agent of the model's weights; draws are the same in each call."""
+    """Return each part's flat gradient at the model's weights; every call makes the same draws."""
     config = replace(model.config.agent, precision=precision)
     spaces = model.observation_space, model.action_space
     agent = PEARLAgent(*spaces, model.config.encoder, config, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Section on recurrent units: learning from whole trials, beside PyTorch's own unit."""
+"""Section on recurrent units: learning from whole trials, compared with PyTorch's own unit."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +15,7 @@ SIZES = {
     "GRU encoder on a half cheetah": (16, 400, 128, 128),
     "recurrent SAC on the point robot": (16, 60, 64, 64),
 }
-"""Trials, their steps, and the widths of the input and of the state"""
+"""Numbers of trials and steps, and widths of input and state, by name"""
 
 
 def recurrence(quick: bool) -> Iterator[Figure]:

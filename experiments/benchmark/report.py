@@ -22,7 +22,7 @@ DRAWN = {
 
 
 def table(found: Mapping[str, Sequence[Figure]]) -> Table:
-    """Return every figure, a line each, under its section and setting."""
+    """Return the table of all figures, one per line, by section and setting."""
     lines = Table("figure", box=None, pad_edge=False)
     for column in ("median", "quartiles", ""):
         lines.add_column(column, justify="right" if column else "left")
@@ -43,7 +43,7 @@ def rounded(value: float) -> str:
 
 
 def draw(path: Path, found: Mapping[str, Sequence[Figure]], report: Mapping[str, Any]) -> Path | None:
-    """Draw the sections that a picture says more of than a table; return where, or None if none was measured."""
+    """Draw the sections that suit a picture; return its path, or None if none of them was measured."""
     panels = {name: title for name, title in DRAWN.items() if name in found}
     if not panels:
         return None
@@ -63,7 +63,7 @@ def draw(path: Path, found: Mapping[str, Sequence[Figure]], report: Mapping[str,
 
 
 def draw_bars(axes: Axes, figures: Sequence[Figure], title: str) -> None:
-    """Draw a bar for each figure, of one colour for each thing measured, in groups of one setting."""
+    """Draw a bar for each figure, grouped by setting and coloured by measured quantity."""
     colours = colour_of(figure.what for figure in figures)
     settings = list(dict.fromkeys(figure.setting for figure in figures))
     heights = [number + 0.7 * settings.index(figure.setting) for number, figure in enumerate(figures)]

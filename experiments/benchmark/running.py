@@ -40,7 +40,7 @@ HAS_MUJOCO = importlib.util.find_spec("mujoco") is not None
 TRAIN = Path(__file__).parents[1] / "train.py"
 EPISODE = 200
 
-# Tells on standard output, by the clock, when the environments of a call of rollout have taken their first step.
+# Prints the time at which the environments of a rollout have taken their first step.
 _WATCHED_TRAINING = r"""
 import os, runpy, sys, time
 import pearl.evaluation.protocol, pearl.training.base
@@ -67,7 +67,7 @@ watch(pearl.training.base, "training", True)
 
 
 def collection(quick: bool) -> Iterator[Figure]:
-    """Environment steps per second with policy, belief and replay in the loop, beside the environment alone."""
+    """Environment steps per second with policy, belief and replay, compared with the environment alone."""
     for family, n in (("point-robot", 20), ("point-robot", 100), *([("cheetah-vel", 10)] if HAS_MUJOCO else [])):
         model = _model(family, n_train=n, n_test=1)
         episodes = 1 if quick or family != "point-robot" else 3
@@ -81,7 +81,7 @@ def collection(quick: bool) -> Iterator[Figure]:
 
 
 def evaluation(quick: bool) -> Iterator[Figure]:
-    """One evaluation of 30 tasks by the preset's protocol, the references' measurement not counted."""
+    """One evaluation of 30 tasks by the preset's protocol, without the measurement of references."""
     for family in ("point-robot", *(["cheetah-vel"] if HAS_MUJOCO and not quick else [])):
         model = _model(family, n_train=1, n_test=30)
         references = References(random=0.0, oracle=None)
@@ -124,7 +124,7 @@ def adaptation(quick: bool) -> Iterator[Figure]:
 
 
 def checkpoint(quick: bool) -> Iterator[Figure]:
-    """Writing and reading a checkpoint of the reference sizes, with and without what training goes on from."""
+    """Writing and reading a checkpoint of the reference sizes, with and without training state."""
     training = pearl.TrainingConfig(
         n_train_tasks=20, replay_capacity=200 if quick else 2_000, episodes_per_trial=1, gradient_steps_per_env_step=0
     )
@@ -150,11 +150,11 @@ def checkpoint(quick: bool) -> Iterator[Figure]:
 
 
 def startup(quick: bool) -> Iterator[Figure]:
-    """Imports in new processes, and how soon train.py takes its first environment step."""
+    """Imports in new processes, and the time until train.py takes its first environment step."""
     rounds = 1 if quick else 7
     imports: dict[str, list[float]] = {"torch": [], "pearl": []}
     timed = "import time; begun = time.perf_counter(); import {}; print(time.perf_counter() - begun)"
-    for number in range(-1, rounds):  # the first round finds files that the system does not hold in memory yet
+    for number in range(-1, rounds):  # in the first round, files are not in the system's cache yet
         for name, seconds in imports.items():
             taken = float(fresh_process(timed.format(name)))
             if number >= 0:
@@ -171,20 +171,20 @@ def startup(quick: bool) -> Iterator[Figure]:
 
 
 def memory(quick: bool) -> Iterator[Figure]:
-    """The most memory that new processes hold."""
+    """Peak memory of new processes."""
     repetitions = 1 if quick else 3
     runs = {
         "import torch": "import torch, benchmark.measure as b; print(b.peak_memory_mib())",
         "import pearl": "import pearl, benchmark.measure as b; print(b.peak_memory_mib())",
     }
     for name in ("float32", "bfloat16", "textbook"):
-        code = f"import benchmark.running as b; b.tell_peak({name!r}, {2 if quick else 20})"
+        code = f"import benchmark.running as b; b.print_peak_memory({name!r}, {2 if quick else 20})"
         runs[f"reference steps, context 100, {name}"] = code
     for what, code in runs.items():
         yield figure("new process", what, "MiB", [float(fresh_process(code)) for _ in range(repetitions)])
 
 
-def tell_peak(name: str, n_steps: int) -> None:
+def print_peak_memory(name: str, n_steps: int) -> None:
     """Take gradient steps at the reference sizes and print this process's peak memory in MiB."""
     torch.set_num_threads(1)
     batch, rng = random_batch(100), torch.Generator().manual_seed(0)
@@ -199,7 +199,7 @@ def tell_peak(name: str, n_steps: int) -> None:
 
 
 class _Loop:
-    """A session in a loop of its own, on transitions of random numbers that were drawn before."""
+    """A session that acts on random transitions, drawn in advance."""
 
     def __init__(self, agent: PEARLAgent, *, steps: int = 0) -> None:
         self._session = Session(agent, torch.Generator().manual_seed(0))
@@ -208,7 +208,7 @@ class _Loop:
         self.take(steps)
 
     def take(self, steps: int) -> None:
-        """Act and observe; every episode ends by time, so that nothing which is put off until then goes uncounted."""
+        """Act and observe; every episode ends by time, so that work at the end of episodes counts too."""
         for _ in range(steps):
             row = self._taken % EPISODE
             observation, after = self._observations[row : row + 2]
@@ -217,7 +217,7 @@ class _Loop:
             self._session.observe(observation, action, 0.5, after, False, self._taken % EPISODE == 0)
 
     def seconds(self, steps: int) -> float:
-        """Return what ``steps`` steps take."""
+        """Return the time of ``steps`` steps."""
         begun = time.perf_counter()
         self.take(steps)
         return time.perf_counter() - begun

@@ -1,13 +1,13 @@
-"""PEARL's meta-gradient step as a reader of the paper would first write it, for the benchmark to compare with.
+"""A plain implementation of PEARL's meta-gradient step from the paper, for comparison in the benchmark.
 
-Nothing else uses it. It follows Rakelly et al. 2019 (arXiv 1903.08254), algorithm 1, with soft actor-critic as in
+Only the benchmark uses it. It follows Rakelly et al. 2019 (arXiv 1903.08254), algorithm 1, with soft actor-critic as in
 Haarnoja et al. 2018 (arXiv 1812.05905): two critics that are two separate networks, a copy of each as its target,
 an optimizer each for encoder, critics and actor, one sample of z per task that all its transitions share, and a fixed
-temperature. Everything is float32. The actor's loss is differentiated through the critics without freezing them, as
-plain implementations do, so it computes gradients of theirs that nobody reads.
+temperature. Everything is float32. The critics are not frozen in the actor's loss, as in plain
+implementations, so it computes critics' gradients that are never used.
 
-Two things are as in our agent and not as in the paper, so that gradients can be compared: the prior is one more factor
-of the product of Gaussians, and the KL is a mean over tasks.
+Two details follow our agent instead of the paper, so that gradients are comparable: the prior is one more factor of the
+product of Gaussians, and the KL is a mean over tasks.
 """
 
 import math
@@ -40,10 +40,11 @@ class TextbookPEARL(nn.Module):
 
     Args:
         observation_dim: width of an observation.
-        action_dim: width of an action, each of whose numbers lies in [-1, 1].
-        encoder: its widths count; a product of Gaussians whatever kind it names, reading observation, action, reward.
-        config: as of our agent. What counts is hidden_sizes, critic_layer_norm, learning_rate, discount, reward_scale,
-            target_update_rate, kl_weight and the temperature; one that ours would learn stays where it starts.
+        action_dim: width of an action, with numbers in [-1, 1].
+        encoder: settings with the encoder's widths. The encoder is always a product of Gaussians that reads
+            observation, action and reward.
+        config: settings of our agent. It uses hidden_sizes, critic_layer_norm, learning_rate, discount, reward_scale,
+            target_update_rate, kl_weight and the temperature; a learned temperature stays at its initial value.
     """
 
     def __init__(self, observation_dim: int, action_dim: int, encoder: EncoderConfig, config: PEARLAgentConfig) -> None:

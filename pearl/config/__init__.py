@@ -1,1 +1,1 @@
-"""Settings of a run, and how they are read."""
+"""Settings of a run: their classes, and reading and writing them."""

@@ -1,4 +1,4 @@
-"""Documentation of settings, read from the config classes, and the settings that matter most."""
+"""Documentation of settings from the config classes' docstrings, and the list of essential settings."""
 
 import ast
 import dataclasses
@@ -25,14 +25,14 @@ ESSENTIAL = (
     "agent.kl_weight",
     "agent.observations.normalise",
 )
-"""The settings to know first; an algorithm has those that it uses"""
+"""The settings that matter most; an algorithm may lack some of them"""
 
 
 class Documented(NamedTuple):
     """A setting with its documentation."""
 
     name: str
-    """Dotted, from the run's settings down"""
+    """Dotted path in the run's settings"""
     value: object
     documentation: str
 
@@ -58,7 +58,7 @@ def _of_section(prefix: str, section: Settings) -> Iterator[Documented]:
 
 
 def documentation(kind: type[Settings], name: str) -> str:
-    """Return the text under a field of a config class, on one line; empty where there is none."""
+    """Return the text under a field of a config class, on one line; empty if there is none."""
     owner = next(parent for parent in kind.__mro__ if name in vars(parent).get("__annotations__", {}))
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
     assert isinstance(definition, ast.ClassDef)

@@ -1,4 +1,4 @@
-"""Settings that were moved into a nested section: where each is now."""
+"""Settings that moved into a nested section, with their former and current names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,17 +21,16 @@ MOVED = {
     "training.relabel_candidates": "training.relabelling.candidates",
     "training.rewarded_context": "training.relabelling.rewarded_context",
 }
-"""The present dotted name of each setting that was moved, by its former one"""
+"""The current dotted name of each moved setting, by its former name"""
 
 
 def migrated_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings with every moved setting under its present name.
+    """Return a run's settings with every moved setting under its current name.
 
-    A setting that is given under both names stays under both, so that ``from_mapping`` refuses the former one.
+    If a setting appears under both names, both stay, so that ``from_mapping`` refuses the former one.
 
     Args:
-        settings: nested plain data, all settings or some, as ``to_mapping`` or ``beyond_defaults`` wrote them at any
-            time. Present names stay.
+        settings: nested plain data, as any version of ``to_mapping`` or ``non_default_settings`` wrote them.
     """
     migrated = {name: dict(part) if isinstance(part, Mapping) else part for name, part in settings.items()}
     for former, present in MOVED.items():

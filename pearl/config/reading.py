@@ -1,4 +1,4 @@
-"""Strict reading of settings from plain data, and writing them as such."""
+"""Strict reading of settings from plain data, and writing of settings as plain data."""
 
 import dataclasses
 import difflib
@@ -16,9 +16,9 @@ from pearl.files.yaml_reading import MOST_BYTES, YAMLError, parse_yaml
 
 __all__ = [
     "ConfigError",
-    "beyond_defaults",
     "from_mapping",
     "load_yaml",
+    "non_default_settings",
     "read_yaml",
     "read_yaml_file",
     "to_mapping",
@@ -32,7 +32,7 @@ def load_yaml(path: Path, base: SectionT) -> SectionT:
     """Read settings from a YAML file over ``base``.
 
     Raises:
-        ConfigError: the file is not there, is no YAML mapping, or a setting in it is wrong.
+        ConfigError: the file does not exist, is not a YAML mapping, or contains an invalid setting.
     """
     return _laid_over(read_yaml_file(path), str(path), base)
 
@@ -43,10 +43,10 @@ def read_yaml(text: str, source: str, base: SectionT) -> SectionT:
 
 
 def read_yaml_file(path: Path) -> Any:
-    """Read a YAML file as plain data; None where it is empty.
+    """Read a YAML file as plain data; None if it is empty.
 
     Raises:
-        ConfigError: the file is not there, or holds what ``parse_yaml`` refuses.
+        ConfigError: the file does not exist, or ``parse_yaml`` refuses its text.
     """
     try:
         text = read_text(path, MOST_BYTES)
@@ -78,12 +78,12 @@ def to_mapping(config: Settings) -> dict[str, Any]:
 def from_mapping(
     cls: type[SectionT], data: Mapping[str, Any], base: SectionT | None = None, path: str = ""
 ) -> SectionT:
-    """Build a config dataclass from nested plain data; fields that are not given keep ``base``'s value.
+    """Build a config dataclass from nested plain data; absent fields take ``base``'s value.
 
     Args:
         cls: the config dataclass.
         data: field names and values; mappings for nested configs.
-        base: where absent fields come from; the defaults where None.
+        base: the config with the values of absent fields; the defaults if None.
         path: dotted name of this level, for errors.
 
     Raises:
@@ -110,8 +110,8 @@ def from_mapping(
     return dataclasses.replace(base, **values) if base is not None else cls(**values)
 
 
-def beyond_defaults(config: Settings) -> dict[str, Any]:
-    """Return the settings that are not the defaults, as plain data that ``from_mapping`` reads back."""
+def non_default_settings(config: Settings) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, as plain data that ``from_mapping`` reads back."""
     return _differing(to_mapping(config), to_mapping(from_mapping(type(config), {})))
 
 
@@ -121,7 +121,7 @@ def to_yaml(config: Any) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes mappings as blocks and lists on one line."""
+    """Writes mappings in block style and lists on one line."""
 
 
 _Dumper.add_representer(

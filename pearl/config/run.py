@@ -1,4 +1,4 @@
-"""Settings of a whole run, a class for each algorithm, and the families' presets."""
+"""Settings of a whole run, one class per algorithm, and the families' presets."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Config(Settings):
     """Settings of a run, apart from its family and its seed. Each algorithm has its own sections.
 
     Raises:
-        ConfigError: a section that is not of the class that the algorithm has, here and in every subclass.
+        ConfigError: a section is not an instance of the algorithm's class for it, here and in every subclass.
     """
 
     algorithm: ClassVar[str]
@@ -83,7 +83,7 @@ class Config(Settings):
 
     @classmethod
     def matching(cls, pearl: "PEARLConfig") -> Self:
-        """Return this algorithm's defaults with the tasks and the protocol of a PEARL run."""
+        """Return this algorithm's defaults with the tasks and the evaluation protocol of a PEARL run."""
         base = from_mapping(cls, {})
         shared = {name: getattr(pearl.training, name) for name in ("n_train_tasks", "tasks_per_iteration", "workers")}
         training = dataclasses.replace(base.training, **shared, episodes_per_trial=pearl.evaluation.episodes)
@@ -112,24 +112,24 @@ class MultitaskSACConfig(PEARLConfig):
     """Settings of a run of multi-task SAC: PEARL's agent without a task variable, one policy for all tasks.
 
     Raises:
-        ConfigError: an encoder that infers something.
+        ConfigError: the encoder is not blind.
     """
 
     algorithm: ClassVar[str] = "multitask_sac"
     encoder: EncoderConfig = field(default_factory=_infers_nothing)
-    """The encoder, which has to be blind."""
+    """The encoder; it must be blind."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoder.kind != "blind":
             raise ConfigError(
-                f"{self.algorithm} infers nothing of its task: encoder.kind must be blind, got {self.encoder.kind!r}. "
-                "What infers is --algorithm pearl."
+                f"{self.algorithm} does not infer the task: encoder.kind must be blind, got {self.encoder.kind!r}. "
+                "Use --algorithm pearl for inference."
             )
 
     @classmethod
     def matching(cls, pearl: PEARLConfig) -> Self:
-        """Return a PEARL run's settings with everything that serves inference left out."""
+        """Return a PEARL run's settings without those of inference."""
         agent = dataclasses.replace(
             pearl.agent, kl_weight=0.0, exploration=ExplorationConfig(), auxiliary=AuxiliaryConfig()
         )
@@ -161,7 +161,7 @@ class TransformerConfig(Config):
 
     algorithm: ClassVar[str] = "transformer"
     agent: TransformerAgentConfig = field(default_factory=TransformerAgentConfig)
-    """The policy that attends to its trial."""
+    """The policy with attention over its trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,9 +176,9 @@ class RecurrentSACConfig(Config):
 
     @classmethod
     def matching(cls, pearl: PEARLConfig) -> Self:
-        """Return this algorithm's settings for the tasks, by the protocol and with the replay of a PEARL run.
+        """Return this algorithm's settings with the tasks, the protocol and the replay of a PEARL run.
 
-        The initial episodes are a trial as long as the later ones, so that the trials' values compare.
+        The initial episodes form a trial as long as later trials, so that values of all trials are comparable.
         """
         base = super().matching(pearl)
         training = dataclasses.replace(
@@ -196,7 +196,7 @@ class MAMLConfig(Config):
 
     algorithm: ClassVar[str] = "maml"
     agent: MAMLAgentConfig = field(default_factory=MAMLAgentConfig)
-    """The policy that adapts by gradient steps, learnt through them."""
+    """The policy that adapts by gradient steps; learning differentiates through them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +212,7 @@ class ReptileConfig(Config):
 
     algorithm: ClassVar[str] = "reptile"
     agent: GradientAgentConfig = field(default_factory=GradientAgentConfig)
-    """The policy that adapts by gradient steps, and goes where they lead."""
+    """The policy that adapts by gradient steps; learning moves it towards the adapted policies."""
 
 
 def load_preset(family: str) -> PEARLConfig:
@@ -221,13 +221,13 @@ def load_preset(family: str) -> PEARLConfig:
 
 
 def preset(kind: type[ConfigT], family: str) -> ConfigT:
-    """Return a family's preset, or the one that the families of its pattern share; the defaults where there is none.
+    """Return a family's preset, else the preset that its pattern's families share, else the defaults.
 
-    Tasks and protocol are PEARL's wherever another algorithm's own preset says nothing else, so that results compare;
-    of the references without a task variable so is everything else that means something to them.
+    Other algorithms take tasks and protocol from PEARL's preset unless their own preset sets them, so that results are
+    comparable. Multi-task SAC and oracle SAC also take all other settings that they share with PEARL.
 
     Args:
-        kind: the algorithm's config class; each has presets of its own.
+        kind: the algorithm's config class; each algorithm has its own presets.
         family: the family's name.
     """
     base = from_mapping(kind, {})
@@ -235,7 +235,7 @@ def preset(kind: type[ConfigT], family: str) -> ConfigT:
     if kind is not PEARLConfig:
         base = kind.matching(load_preset(family))
         folder = folder / kind.algorithm
-    # Listed, since a user's family name may not be usable in a path.
+    # A lookup in the listing: a user's family name may not be valid in a path.
     files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
     for name in (family, preset_sharer(family) or family):
         if f"{name}.yaml" in files:

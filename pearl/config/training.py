@@ -1,4 +1,4 @@
-"""Settings of meta-training: what every algorithm shares, and what a replay adds."""
+"""Settings of meta-training: those of every algorithm, and those of a replay."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -23,15 +23,15 @@ class CollectionConfig(Settings):
     n_train_tasks: int = 80
     """Training tasks, drawn once from the seed."""
     tasks_per_iteration: int | None = None
-    """Tasks that collect a trial in each iteration; all where None."""
+    """Tasks that collect a trial in each iteration; all if None."""
     episodes_per_trial: int = 2
-    """Episodes in a collected trial: the first knows nothing of the task, the next what the first taught."""
+    """Episodes in a collected trial. The first starts from the prior, later ones use what the trial has shown."""
     workers: int = 0
-    """Worker processes that step the environments, in training and evaluation; 0 steps them in this process, which is
-    faster unless a step takes about a millisecond or more."""
+    """Worker processes that step the environments, in training and evaluation. 0 steps them in this process, which is
+    faster for steps shorter than about a millisecond."""
     worker_timeout_s: float | None = None
-    """Seconds after which a worker that builds, resets or steps its environments counts as hanging, which ends the run
-    with an error that names its tasks; workers are waited for without limit where None."""
+    """Seconds that a worker may take to build, reset or step its environments; then the run ends with an error that
+    names its tasks. None waits without limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,11 +57,11 @@ class ReplayConfig(CollectionConfig):
     initial_episodes: int = 1
     """Episodes of a random policy per training task before the first gradient step."""
     initial_policy: Literal["random", "steady"] = "random"
-    """Policy of the initial episodes: a new uniform action at each step, or one that is held for an episode."""
+    """Policy of the initial episodes: a new uniform action at each step, or one action per episode."""
     gradient_steps_per_env_step: float = 0.1
     """Gradient steps per collected environment step."""
     replay_budget_mb: int = 1_024
-    """Memory that the replay may take on its device, in MiB; a larger one is refused before it is taken."""
+    """Most memory of the replay on its device, in MiB; a larger replay is refused before memory is allocated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,12 +82,12 @@ class ContextConfig(Settings):
 
     section: ClassVar[str] = "training.context"
     max_length: int = 60
-    """Longest context in training, in transitions; of a longer one the newest count."""
+    """Longest context in training, in transitions; longer ones are cut to their newest transitions."""
     random_length: bool = False
-    """Whether contexts are cut to their newest transitions, log-uniformly from 1 to max_length of them. False takes
-    everything seen of a trial up to a random moment, which is seldom short where trials are long."""
+    """Whether contexts are the newest transitions, their number log-uniform from 1 to max_length. False takes a trial's
+    transitions up to a random moment; these contexts are seldom short if trials are long."""
     recent_transitions: int | None = None
-    """Newest transitions per task at which contexts end; contexts come from the whole replay where None."""
+    """Newest transitions per task in which contexts end; None takes contexts from the whole replay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,11 +106,11 @@ class RelabellingConfig(Settings):
 
     section: ClassVar[str] = "training.relabelling"
     candidates: int = 0
-    """Transitions of any task, drawn at each gradient step, among which every task seeks one that it rewards for its
-    context to end with; 0 trains each task on its own trials, without relabelling."""
+    """Transitions of all tasks, drawn at each gradient step. Every task searches them for one that it rewards; its
+    context ends there. 0 trains each task on its own trials, without relabelling."""
     rewarded_context: int = 20
-    """Transitions of a relabelled context, up to the rewarded one; training.context.max_length is that of the early
-    context before it."""
+    """Transitions of a relabelled context, up to the rewarded one. The early context before it has
+    training.context.max_length."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,8 +146,8 @@ class TrainingConfig(ReplayConfig):
             )
         if self.device == "cuda" and self.relabelling.candidates > 0:
             raise ConfigError(
-                "training.relabelling.candidates computes rewards on the CPU in every gradient step, for which a GPU "
-                "would have to wait. Set training.device to cpu, or training.relabelling.candidates to 0."
+                "training.relabelling.candidates computes rewards on the CPU in every gradient step, and a GPU "
+                "would wait for them. Set training.device to cpu, or training.relabelling.candidates to 0."
             )
         if self.meta_batch > self.n_train_tasks:
             raise ConfigError(
@@ -157,7 +157,7 @@ class TrainingConfig(ReplayConfig):
 
     @property
     def longest_context(self) -> int:
-        """Transitions of the longest context in training, those of a relabelled one with its early one."""
+        """Transitions of the longest context in training; a relabelled context includes its early one."""
         return self.context.max_length + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
 
 
@@ -166,13 +166,13 @@ class TrialReplayConfig(ReplayConfig):
     """Settings of meta-training from a replay of trials."""
 
     meta_batch: int = 32
-    """Trials in a gradient step, of whatever tasks."""
+    """Trials in a gradient step, of any tasks."""
     sequence_length: int | None = None
-    """Longest part of a trial in a gradient step, in transitions, before which the memory knows nothing (Ni et al.
-    2022); whole trials where None. Recurrent units take the transitions one after the other, so that parts take less
-    time than as many transitions of whole trials."""
+    """Longest part of a trial in a gradient step, in transitions; its memory starts empty (Ni et al. 2022). None takes
+    whole trials. Recurrent units process transitions one after the other, so short parts are faster than the same
+    number of transitions in whole trials."""
     replay_capacity: int = 100_000
-    """Transitions kept, of all tasks together; the oldest trials are forgotten, each as a whole."""
+    """Transitions kept, all tasks together; the oldest trials are dropped, each as a whole."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,20 +183,20 @@ class TrialReplayConfig(ReplayConfig):
 
 
 def at_least(minimum: float, section: str, name: str, value: float) -> None:
-    """Refuse a setting that is below its minimum, by its name.
+    """Refuse a setting below its minimum.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: the value is below ``minimum``; the message names the setting.
     """
     if value < minimum:
         raise ConfigError(f"{section}.{name} must be at least {minimum}, got {value}.")
 
 
 def at_most(maximum: float, section: str, name: str, value: float) -> None:
-    """Refuse a setting above its maximum, by its name: what is read from a file may not keep a run busy for ever.
+    """Refuse a setting above its maximum, so that an untrusted file cannot start an endless run.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: the value is above ``maximum``; the message names the setting.
     """
     if value > maximum:
         raise ConfigError(f"{section}.{name} must be at most {maximum:,}, got {value}.")

@@ -1,1 +1,1 @@
-"""The model: what meta-trains, adapts, saves and loads."""
+"""The model: meta-training, adaptation, saving and loading."""

@@ -1,4 +1,4 @@
-"""Checks of what users give to a model: each says what was given and what to give."""
+"""Checks of a model's arguments. Each error names the value given and the values accepted."""
 
 import os
 from pathlib import Path
@@ -11,22 +11,22 @@ from agents import MetaAgent
 from encoders.abbreviation import abbreviated
 from encoders.settings import ConfigError, converted
 from pearl.config.run import Config
-from pearl.tasks.arguments import check_tasks, described
+from pearl.tasks.arguments import check_tasks, description
 from pearl.tasks.distribution import Task
 
 
 def whole_number(value: object, name: str, *, least: int = 0, default: int | None = None, remedy: str = "") -> int:
-    """Return a whole number, of Python or NumPy, as Python's.
+    """Return a whole number of Python or NumPy as a Python int.
 
     Args:
-        value: what was given.
-        name: of the argument, for the error.
-        least: the smallest that is accepted.
-        default: replaces None; where None, None is refused.
-        remedy: ends the error of a number that is too small.
+        value: the argument.
+        name: the argument's name, for the error.
+        least: smallest accepted number.
+        default: replaces None; without a default, None is refused.
+        remedy: end of the error about a number below ``least``.
 
     Raises:
-        ConfigError: it is no whole number, or too small.
+        ConfigError: the value is not a whole number, or is below ``least``.
     """
     value = default if value is None else value
     number: int = converted(int, value, name)
@@ -35,11 +35,11 @@ def whole_number(value: object, name: str, *, least: int = 0, default: int | Non
     return number
 
 
-def steps_asked(value: object, name: str) -> int:
-    """Return a number of environment steps, which may also be written as a float: 1e6.
+def environment_steps(value: object, name: str) -> int:
+    """Return a number of environment steps; a whole float such as 1e6 is accepted.
 
     Raises:
-        ConfigError: it is no whole number, or negative.
+        ConfigError: the value is not a whole number, or is negative.
     """
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
@@ -47,10 +47,10 @@ def steps_asked(value: object, name: str) -> int:
 
 
 def model_seed(value: object) -> int:
-    """Return the seed of a model, which may have any number of bits.
+    """Return a model's seed; it may have any number of bits.
 
     Raises:
-        ConfigError: it is no whole number, or negative.
+        ConfigError: the value is not a whole number, or is negative.
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0:
         return int(value)
@@ -61,11 +61,11 @@ def folder_path(value: object, name: str = "path") -> Path:
     """Return the path of a file or a folder, with ``~`` replaced by the user's home.
 
     Raises:
-        TypeError: it is no text and no path.
-        ValueError: it is empty, holds a NUL, or the home is not known.
+        TypeError: the value is neither text nor a path.
+        ValueError: the path is empty or contains a NUL, or the home is unknown.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be text or a pathlib.Path, got {described(value)}.")
+        raise TypeError(f"{name} must be text or a pathlib.Path, got {description(value)}.")
     text = os.fspath(value)
     if not isinstance(text, str):
         raise TypeError(f"{name} must be text, got {type(text).__name__}. Decode it: os.fsdecode(path).")
@@ -80,7 +80,7 @@ def folder_path(value: object, name: str = "path") -> Path:
 
 
 def check_config(config: object) -> Config:
-    """Return ``config``, which has to be a run's settings.
+    """Return ``config`` if it is a run's settings.
 
     Raises:
         TypeError: it is something else, such as a mapping or a section.
@@ -88,14 +88,14 @@ def check_config(config: object) -> Config:
     if isinstance(config, Config):
         return config
     remedy = "Build them: pearl.PEARLConfig(training=pearl.TrainingConfig(...)), or pearl.preset(...)."
-    raise TypeError(f"config must be the settings of a run, got {described(config)}. {remedy}")
+    raise TypeError(f"config must be the settings of a run, got {description(config)}. {remedy}")
 
 
 def check_env(env: object, family: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
-    """Check that ``env`` is one task's environment, with the spaces of training.
+    """Check that ``env`` is the environment of one task and has the spaces of training.
 
     Raises:
-        TypeError: it is a vector environment, a class, a function, a name, or anything else.
+        TypeError: it is something else, such as a vector environment, a class, a function or a name.
         ValueError: the spaces differ.
     """
     if isinstance(env, gym.Env):
@@ -119,31 +119,31 @@ def check_env(env: object, family: str, observations: gym.Space[Any], actions: g
         remedy = f"Give an instance of it: {env.__name__}(...)."
     elif callable(env):
         remedy = "Call it, and give the environment that it returns."
-    raise TypeError(f"env must be the gymnasium.Env of one task, got {described(env)}. {remedy}")
+    raise TypeError(f"env must be the gymnasium.Env of one task, got {description(env)}. {remedy}")
 
 
 def task_split(value: object) -> tuple[list[Task], list[Task]]:
     """Return training and test tasks as lists.
 
     Raises:
-        TypeError: it is no pair of lists of tasks.
+        TypeError: the value is not a pair of lists of tasks.
         ValueError: one of the lists is empty.
     """
     if not isinstance(value, tuple | list) or len(value) != 2:
-        given = f"{len(value)} of them" if isinstance(value, tuple | list) else described(value)
+        given = f"{len(value)} of them" if isinstance(value, tuple | list) else description(value)
         raise TypeError(f"tasks must be two lists, of training and of test tasks, got {given}: tasks=(train, test).")
     return check_tasks(value[0], "tasks[0]"), check_tasks(value[1], "tasks[1]")
 
 
 def check_agent(agent: Any) -> MetaAgent[Any]:
-    """Return ``agent``, which has to be able to act.
+    """Return ``agent`` if it has the methods of ``agents.MetaAgent``.
 
     Raises:
-        TypeError: it lacks a method of ``agents.MetaAgent``; a model has an agent and is none.
+        TypeError: it lacks a method. A model is not an agent; ``model.agent`` is.
     """
     lacking = [name for name in ("begin", "act", "observe", "end_episode") if not callable(getattr(agent, name, None))]
     if lacking or isinstance(agent, type):
         remedy = "Give its agent: model.agent." if hasattr(agent, "agent") else f"It lacks {', '.join(lacking)}."
-        raise TypeError(f"agent must be an instance of agents.MetaAgent, got {described(agent)}. {remedy}")
+        raise TypeError(f"agent must be an instance of agents.MetaAgent, got {description(agent)}. {remedy}")
     checked: MetaAgent[Any] = agent
     return checked

@@ -1,4 +1,4 @@
-"""stable-baselines3's callbacks and logger, as a PEARL model takes them."""
+"""Support for stable-baselines3's callbacks and logger."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import Logger
 from pearl.collection.rollout import StepEvent
 
 Callback = BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool] | None
-"""Argument ``callback`` of ``learn``: callbacks, or a function of (locals, globals) that returns whether to go on"""
+"""Argument ``callback`` of ``learn``: callbacks, or a function of (locals, globals) that returns False to stop"""
 
 
 def silent_logger() -> Logger:
@@ -28,21 +28,21 @@ def silent_logger() -> Logger:
 
 
 class TrainingCallbacks:
-    """The callbacks of one call of ``learn``, driven as stable-baselines3's algorithms drive theirs.
+    """Calls the callbacks of one ``learn`` in the same order as stable-baselines3's algorithms.
 
     Args:
-        model: learns.
-        callback: what ``learn`` was given.
-        total_timesteps: environment steps at which training ends, those of earlier calls counted.
-        log_interval: finished episodes after which ``model.dump_logs`` is called each time; never where None.
+        model: the model that learns.
+        callback: the argument of ``learn``.
+        total_timesteps: environment steps at which training ends, including those of earlier calls.
+        log_interval: ``model.dump_logs`` is called after every so many finished episodes; never if None.
         tb_log_name: the model's name in callbacks' messages.
-        reset_num_timesteps: True is for a model that has not trained.
+        reset_num_timesteps: True is allowed only for a model that has not trained.
         progress_bar: whether to show stable-baselines3's progress bar.
 
     Raises:
-        TypeError: ``log_interval`` is no whole number.
-        ValueError: it is not positive, ``reset_num_timesteps`` is True although the model has trained, or a callback
-            cannot do here what it is set to do.
+        TypeError: ``log_interval`` is not a whole number.
+        ValueError: ``log_interval`` is not positive, ``reset_num_timesteps`` is True although the model has trained,
+            or a callback has a setting that is not supported.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class TrainingCallbacks:
         _check_log_interval(log_interval)
         if reset_num_timesteps and model.num_timesteps > 0:
             raise ValueError(
-                f"The model has trained for {model.num_timesteps} environment steps, and its replay, schedules and "
-                "checkpoints count from its first one, so reset_num_timesteps=True is not possible. Leave it out to "
+                f"The model has trained for {model.num_timesteps} environment steps. Its replay, schedules and "
+                "checkpoints count from its first step, so reset_num_timesteps=True is not possible. Leave it out to "
                 "train further, or make a new model."
             )
         self.stopped = False
@@ -74,7 +74,7 @@ class TrainingCallbacks:
                 "self": model,
                 "env": model.get_env(),
                 "callback": self._callback,
-                "total_timesteps": total_timesteps,  # What the progress bar counts to, from num_timesteps.
+                "total_timesteps": total_timesteps,  # The progress bar counts from num_timesteps to this.
                 "log_interval": log_interval,
                 "tb_log_name": tb_log_name,
                 "reset_num_timesteps": reset_num_timesteps,
@@ -89,7 +89,7 @@ class TrainingCallbacks:
         self._callback.on_rollout_start()
 
     def step(self, event: StepEvent) -> bool:
-        """Tell of a step of the tasks together; return whether to go on."""
+        """Pass a step of all tasks to the callbacks; return whether to continue."""
         self._episodes.count(event)
         self._locals.tell(event, self._episodes)
         self._callback.update_locals(self._locals)
@@ -120,10 +120,10 @@ class TrainingCallbacks:
 
 
 def init_callback(model: Any, callback: Callback, progress_bar: bool) -> BaseCallback:
-    """Return one callback, bound to ``model``, for all that was given.
+    """Combine the callbacks into one and bind it to ``model``.
 
     Raises:
-        ValueError: a callback cannot do here what it is set to do; says what to use instead.
+        ValueError: a callback has a setting that is not supported; the message names an alternative.
     """
     if isinstance(callback, list):
         callback = CallbackList(callback)
@@ -134,25 +134,25 @@ def init_callback(model: Any, callback: Callback, progress_bar: bool) -> BaseCal
     for each in _all(callback):
         _check_wandb(each, model)
         if type(each) is ProgressBarCallback:
-            each.__class__ = _ProgressBar  # Its own counts an environment step of every task, also of those that idle.
+            each.__class__ = _ProgressBar  # The original also counts steps of idle tasks.
     callback.init_callback(model)
     return callback
 
 
 class _Episodes:
-    """Adds to infos what stable-baselines3's ``Monitor`` and vector environments add to them."""
+    """Adds the entries of stable-baselines3's ``Monitor`` and vector environments to infos."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self.begin()
 
     def begin(self) -> None:
-        """Begin trials anew, of whichever tasks."""
+        """Begin new trials, possibly of other tasks."""
         self._returns: NDArray[np.float64] | float = 0.0
         self._lengths: NDArray[np.int64] | int = 0
 
     def count(self, event: StepEvent) -> None:
-        """Take in a step of the tasks together."""
+        """Count a step of all tasks."""
         self._returns = returns = self._returns + np.where(event.active, event.rewards, 0.0)
         self._lengths = lengths = self._lengths + event.active.astype(np.int64)
         self._ended: dict[int, dict[str, float]] = {}
@@ -162,7 +162,7 @@ class _Episodes:
             returns[row], lengths[row] = 0.0, 0
 
     def infos(self, event: StepEvent) -> list[dict[str, Any]]:
-        """Return an info of each task after the step that was counted last, empty for one that idles."""
+        """Return each task's info after the last counted step; idle tasks have an empty one."""
         infos = [
             info | {"TimeLimit.truncated": truncated} if active else {}
             for info, truncated, active in zip(
@@ -175,15 +175,15 @@ class _Episodes:
 
 
 class _Locals(dict[str, Any]):
-    """The local variables of stable-baselines3's algorithms that have a meaning here.
+    """The local variables of stable-baselines3's algorithms that exist here too.
 
-    ``infos`` is made when it is first read in a step: for tasks that step in a microsecond it costs as much as they do.
+    ``infos`` is built only when a callback reads it: it takes as long as a step of the fastest tasks.
     """
 
     _step: tuple[StepEvent, _Episodes] | None = None
 
     def tell(self, event: StepEvent, episodes: _Episodes) -> None:
-        """Take over what a step of the tasks together gave."""
+        """Store the results of a step of all tasks."""
         self._step = event, episodes
         self.pop("infos", None)
         self.update(rewards=np.where(event.active, event.rewards, 0.0), dones=event.dones)
@@ -192,7 +192,7 @@ class _Locals(dict[str, Any]):
         return super().__contains__(name) or (name == "infos" and self._step is not None)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a local, or ``default`` where there is none."""
+        """Return a local variable, or ``default`` if there is none of this name."""
         return self[name] if name == "infos" and name in self else super().get(name, default)
 
     def __missing__(self, name: str) -> Any:
@@ -202,12 +202,12 @@ class _Locals(dict[str, Any]):
             return infos
         raise KeyError(
             f"locals[{name!r}]: a pearl model has {', '.join(sorted({*self, 'infos'}))}. "
-            "Once an iteration is over, its transitions are in locals['self'].training.replay."
+            "After an iteration, its transitions are in locals['self'].training.replay."
         )
 
 
 class _ProgressBar(ProgressBarCallback):
-    """Counts the environment steps that were taken; tasks that idle or were not chosen take none."""
+    """Counts the environment steps taken; idle and unchosen tasks take none."""
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
@@ -220,7 +220,7 @@ class _ProgressBar(ProgressBarCallback):
 
 
 def _all(callback: BaseCallback) -> Iterator[BaseCallback]:
-    """Yield a callback and those within it."""
+    """Yield a callback and all callbacks nested in it."""
     yield callback
     within = list(callback.callbacks) if isinstance(callback, CallbackList) else []
     within += [callback.callback] if isinstance(callback, EventCallback) and callback.callback is not None else []
@@ -231,14 +231,14 @@ def _all(callback: BaseCallback) -> Iterator[BaseCallback]:
 
 
 def _check_wandb(callback: BaseCallback, model: Any) -> None:
-    """Refuse what Weights & Biases' own callback cannot do here; it would say nothing."""
+    """Refuse settings of Weights & Biases' callback that would silently have no effect."""
     if "WandbCallback" not in [kind.__name__ for kind in type(callback).__mro__]:
         return
     if getattr(callback, "model_save_path", None) is not None:
         raise ValueError(
-            "WandbCallback(model_save_path=...) uploads one file, and a pearl checkpoint is a folder. Save it by "
+            "WandbCallback(model_save_path=...) uploads one file, but a pearl checkpoint is a folder. Save it by "
             "model.save(folder) and upload it by artifact.add_dir(folder), or train with pearl.run.Run or train.py, "
-            "which do so."
+            "which upload it."
         )
     device = getattr(model.config.training, "device", "cpu")
     if getattr(callback, "gradient_save_freq", 0) > 0 and device != "cpu":
@@ -254,10 +254,12 @@ def _check_log_interval(log_interval: Any) -> None:
     if isinstance(log_interval, bool) or not isinstance(log_interval, int | np.integer):
         raise TypeError(
             f"log_interval must be a number of episodes or None, got {log_interval!r}. It is the third argument of "
-            "learn, as in stable-baselines3; give the progress bar by its name: progress_bar=True."
+            "learn, as in stable-baselines3. Pass the progress bar by name: progress_bar=True."
         )
     if log_interval < 1:
-        raise ValueError(f"log_interval must be at least 1 episode, or None for no such logs, got {log_interval}.")
+        raise ValueError(
+            f"log_interval must be at least 1 episode, or None for no logs by episode, got {log_interval}."
+        )
 
 
 def _is_statistics(episode: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The document of a saved model: what every field of it has to be."""
+"""The JSON document of a saved model: its fields and their checks."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from pearl.tasks import Task
 
 
 class ModelDocument(NamedTuple):
-    """A saved model's document, read; the training's counters and the generators' states are read where they belong."""
+    """A saved model's document after its checks. ``training`` and ``acting_rng`` are checked when they are restored."""
 
     family: str
     """Name of the task distribution"""
@@ -21,24 +21,24 @@ class ModelDocument(NamedTuple):
     train_tasks: list[Task]
     test_tasks: list[Task]
     spaces: dict[str, str]
-    """The observation space and the action space, as Gymnasium writes them"""
+    """The observation space and the action space, as Gymnasium prints them"""
     horizon: int
-    """Steps of an episode"""
+    """Steps per episode"""
     training: Mapping[str, Any]
     """State of ``MetaTraining``"""
     acting_rng: Mapping[str, Any]
-    """State of the generator that acting draws from"""
+    """State of the random generator for acting"""
     wall_s: float
     """Seconds of meta-training"""
     next_evaluation: int
-    """Environment steps"""
+    """Environment steps at which the next evaluation is due"""
 
 
 def read_document(document: Mapping[str, Any]) -> ModelDocument:
     """Read the document of a saved model, of this version or an older one.
 
     Raises:
-        ValueError: a field is missing or is not what it has to be; the message names it.
+        ValueError: a field is missing or invalid; the message names it.
     """
     document = migrated(document)
     config = _read_config(document)
@@ -53,7 +53,7 @@ def read_document(document: Mapping[str, Any]) -> ModelDocument:
     next_evaluation = whole_number(document, "next_evaluation")
     latest = whole_number(training, "env_steps", "training.") + config.evaluation.interval
     if next_evaluation > latest:
-        raise FieldError("next_evaluation", next_evaluation, f"a whole number up to {latest}, an interval from now,")
+        raise FieldError("next_evaluation", next_evaluation, f"a whole number up to {latest}")
     return ModelDocument(
         family=text(document, "family"),
         seed=_seed(document),
@@ -73,8 +73,8 @@ def _read_config(document: Mapping[str, Any]) -> Config:
     """Read the settings in the document of a saved model.
 
     Raises:
-        ConfigError: this version knows no such algorithm or setting.
-        ValueError: a field is missing or is not what it has to be; the message names it.
+        ConfigError: this version does not know the algorithm or a setting.
+        ValueError: a field is missing or invalid; the message names it.
     """
     return from_mapping(find_algorithm(text(document, "algorithm")).config, mapping(document, "config"))
 

@@ -29,7 +29,7 @@ ModelT = TypeVar("ModelT", bound=SavedModel)
 
 
 def load_config(path: str | Path) -> Config:
-    """Read the settings of the model in a checkpoint folder, or in a run folder that holds one, and nothing else of it.
+    """Read only the settings of the model in a checkpoint folder, or in a run folder that contains one.
 
     Raises:
         CheckpointError: no checkpoint there, or one that is damaged, foreign or newer.
@@ -47,7 +47,7 @@ def load_model(
     device: Literal["cpu", "cuda"] | None,
     z_follows_posterior: bool | None,
 ) -> ModelT:
-    """Load a model that has to be of a class; arguments and exceptions are those of the class's ``load``."""
+    """Load a model of the class ``kind``; other arguments and exceptions are those of its ``load``."""
     folder = find_checkpoint(folder_path(path))
     if distribution is not None:
         check_distribution(distribution, "distribution")
@@ -67,21 +67,19 @@ def load_model(
         config = replace(config, training=replace(config.training, device=device))
     elif device == "cuda":
         raise ConfigError(
-            f'{config.algorithm} learns on the CPU alone so far; load {folder} with device="cpu" or none.'
+            f'{config.algorithm} learns on the CPU only; load {folder} with device="cpu" or without device.'
         )
     if z_follows_posterior is not None:
         if not isinstance(config, PEARLConfig):
-            raise ConfigError(
-                f"{config.algorithm} has no z that could follow a posterior; leave z_follows_posterior out."
-            )
+            raise ConfigError(f"{config.algorithm} infers no z; leave z_follows_posterior out.")
         exploration = replace(config.agent.exploration, z_follows_posterior=z_follows_posterior)
         config = replace(config, agent=replace(config.agent, exploration=exploration))
     if isinstance(config.training, TrainingConfig):
-        learning_device(config.training)  # A device that is not there is no fault of the checkpoint's.
+        learning_device(config.training)  # Checked here: a missing device is not an error of the checkpoint.
     made = kind.class_of(config)
     if kind not in made.__mro__:
         raise CheckpointError(
-            f"{path} holds a model of {config.algorithm}, a {made.__name__}, which {kind.__name__}.load does not load. "
+            f"{path} holds a {made.__name__} of {config.algorithm}, which {kind.__name__}.load does not accept. "
             "Load it by pearl.load(path)."
         )
     tasks = described.train_tasks, described.test_tasks
@@ -96,7 +94,7 @@ def load_model(
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint folder that ``path`` is, or that it holds as a run folder."""
+    """Return the checkpoint folder: ``path`` itself, or the one inside the run folder ``path``."""
     inner = path / CHECKPOINT
     return inner if not has_checkpoint(path) and has_checkpoint(inner) else path
 
@@ -111,11 +109,11 @@ def _described(folder: Path, document: Mapping[str, Any], path: Path) -> ModelDo
             f"{folder} was written with settings that this version does not know: {shortened(str(error), 500)}"
         ) from error
     except ValueError as error:
-        raise CheckpointError(f"{path} is not the document of a model: {error}. {REMEDY}") from error
+        raise CheckpointError(f"{path} is not a model's document: {error}. {REMEDY}") from error
 
 
 def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistribution | None, outline: Outline) -> None:
-    """Check that a checkpoint's model is one of the family, and its weights those of its settings."""
+    """Check that a checkpoint fits the task family, and that its weights fit its settings."""
     family = described.family
     if distribution is None and family not in families():
         raise CheckpointError(
@@ -125,7 +123,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
     if distribution is not None and family_name(distribution) != family:
         raise CheckpointError(
             f"The model in {folder} is of the family {abbreviated(family)}, not {family_name(distribution)!r}. "
-            "Name its own."
+            "Give the task distribution of that family."
         )
     config = described.config
     tasks = find_algorithm(config.algorithm).distribution(distribution or make(family))
@@ -134,16 +132,16 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         env = tasks.make_env(task)
     except ImportError:
         raise
-    except Exception as error:  # A family's own code, which takes what parameters it knows.
+    except Exception as error:  # A family's own code may raise anything on foreign parameters.
         raise CheckpointError(
-            f"{outline.paths[STATE]} has the training task {abbreviated(task.to_json())}, of which {family} makes no "
-            f"environment ({type(error).__name__}: {shortened(str(error), 300)}). {REMEDY}"
+            f"{outline.paths[STATE]} has the training task {abbreviated(task.to_json())}, but {family} cannot "
+            f"build its environment ({type(error).__name__}: {shortened(str(error), 300)}). {REMEDY}"
         ) from error
     try:
         spaces = {"observation": str(env.observation_space), "action": str(env.action_space)}
         if spaces != described.spaces:
             raise CheckpointError(
-                f"{folder} was trained on the spaces {shortened(str(described.spaces), 1000)}, the family now has "
+                f"{folder} was trained on the spaces {shortened(str(described.spaces), 1000)}, but the family now has "
                 f"{spaces}."
             )
         horizon = time_limit(env, f"The environments of {family!r} have")
@@ -151,8 +149,8 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         env.close()
     if horizon != described.horizon:
         raise CheckpointError(
-            f"{folder} was trained with episodes of {described.horizon} steps, the family has {horizon}. "
-            "Give its own TaskDistribution: pearl.load(path, distribution=...)."
+            f"{folder} was trained with episodes of {described.horizon} steps, but the family has {horizon}. "
+            "Give the task distribution of training: pearl.load(path, distribution=...)."
         )
     if "weights" not in outline.forms:
         raise CheckpointError(f"{folder} holds no weights. {REMEDY}")
@@ -160,8 +158,7 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         check_weights(outline.forms["weights"], config, env.observation_space, env.action_space)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{outline.paths['weights']} does not hold what its config describes: {shortened(str(error), 500)}. "
-            f"{REMEDY}"
+            f"{outline.paths['weights']} does not match its config: {shortened(str(error), 500)}. {REMEDY}"
         ) from error
 
 
@@ -175,17 +172,15 @@ def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument
         if groups.keys() != {"weights"}:
             model.training.load_tensors(groups)
     except KeyError as error:
-        raise CheckpointError(
-            f"{paths[STATE].parent} does not hold what its config describes: it lacks {error}. {REMEDY}"
-        ) from error
+        raise CheckpointError(f"{paths[STATE].parent} does not match its config: it lacks {error}. {REMEDY}") from error
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{paths[STATE].parent} does not hold what its config describes: {shortened(str(error), 500)}"
+            f"{paths[STATE].parent} does not match its config: {shortened(str(error), 500)}"
         ) from error
     try:
         model.training.load_state(described.training, model.horizon)
         restore_random_state(model._rng, described.acting_rng, "acting_rng")
     except ValueError as error:
-        raise CheckpointError(f"{paths[STATE]} is not the document of a model: {error}. {REMEDY}") from error
+        raise CheckpointError(f"{paths[STATE]} is not a model's document: {error}. {REMEDY}") from error
     model.wall_s = described.wall_s
     model.next_evaluation = described.next_evaluation

@@ -1,4 +1,4 @@
-"""The public face: meta-train, save, load, adapt."""
+"""The public models: meta-train, evaluate, adapt, save."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -33,16 +33,16 @@ class MetaLearner(SB3Interface):
 
     Args:
         family: a registered family's name, or a task distribution.
-        config: settings, whose class says which algorithm learns: ``pearl.preset(pearl.RL2Config, "point-robot")``.
-        seed: of the tasks, the weights, and every later draw.
-        tasks: training and test tasks; drawn from the family where None.
+        config: settings; their class decides the algorithm: ``pearl.preset(pearl.RL2Config, "point-robot")``.
+        seed: seed of the tasks, the weights and all later draws.
+        tasks: training and test tasks; drawn from the family if None.
 
     Raises:
-        UnknownFamilyError: no family of this name.
-        TypeError, ValueError: an argument of another kind, no tasks, tasks that cannot be told apart, or spaces that
-            are not supported.
-        ConfigError: the seed is negative, the device to learn on is not there, or the family cannot compute the rewards
-            that are asked for.
+        UnknownFamilyError: no family has this name.
+        TypeError, ValueError: an argument has the wrong type, a list of tasks is empty, two tasks are equal, or a space
+            is not supported.
+        ConfigError: the seed is negative, the device for learning is missing, or the settings need rewards that the
+            family cannot compute.
         ImportError: the family needs a package that is not installed.
         MemoryError: the replay would exceed its budget.
     """
@@ -89,7 +89,7 @@ class MetaLearner(SB3Interface):
 
     @staticmethod
     def class_of(config: Config) -> "type[MetaLearner]":
-        """Return the class of the models with such settings."""
+        """Return the class of models with these settings."""
         return PEARL if config.algorithm == PEARLConfig.algorithm else MetaLearner
 
     def learn(
@@ -104,33 +104,32 @@ class MetaLearner(SB3Interface):
         on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Self:
-        """Meta-train for ``total_timesteps`` further environment steps, evaluating on held-out tasks on the way.
+        """Meta-train for ``total_timesteps`` more environment steps, with regular evaluations on held-out tasks.
 
-        Training goes by whole iterations, so it ends at the first iteration's end at or past that many steps.
+        Training consists of whole iterations. It ends after the iteration that reaches that many steps.
 
         Args:
-            total_timesteps: environment steps, also as 1e6; what is left of ``training.total_steps`` where None.
-            callback: stable-baselines3 callbacks; one that returns False ends the running trials there, and training
-                after having learnt from them.
-            log_interval: finished episodes after which ``dump_logs`` is called each time; at evaluations alone where
-                None.
-            tb_log_name: the model's name in callbacks' messages; where TensorBoard's files go is for the logger to say.
-            reset_num_timesteps: whether to count from 0, which only a model can that has not trained.
-            progress_bar: show stable-baselines3's progress bar.
-            on_evaluation: called after each evaluation with it and what was logged.
-            should_stop: asked after each iteration; True ends training.
+            total_timesteps: environment steps, 1e6 is accepted; the rest of ``training.total_steps`` if None.
+            callback: stable-baselines3 callbacks. If one returns False, the running trials end at once; training ends
+                after learning from them.
+            log_interval: ``dump_logs`` is called after every so many finished episodes; only at evaluations if None.
+            tb_log_name: the model's name in callbacks' messages. The logger decides where TensorBoard's files go.
+            reset_num_timesteps: whether to count from 0; True is allowed only for a model that has not trained.
+            progress_bar: whether to show stable-baselines3's progress bar.
+            on_evaluation: called after each evaluation with the evaluation and the logged values.
+            should_stop: called after each iteration; training ends if it returns True.
 
         Raises:
-            ConfigError: ``total_timesteps`` is no whole number, or negative.
+            ConfigError: ``total_timesteps`` is not a whole number, or is negative.
             NonFiniteError: an environment returned a NaN or infinite value.
             DivergedError: a loss became NaN or infinite.
-            TypeError: ``log_interval`` is no number.
-            ValueError: a negative number, ``reset_num_timesteps`` on a model that has trained, or a callback that
-                cannot do here what it is set to do.
+            TypeError: ``log_interval`` is not a number.
+            ValueError: ``log_interval`` is not positive, ``reset_num_timesteps`` is True although the model has
+                trained, or a callback has a setting that is not supported.
         """
         if total_timesteps is None:
             total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
-        total_timesteps = arguments.steps_asked(total_timesteps, "total_timesteps")
+        total_timesteps = arguments.environment_steps(total_timesteps, "total_timesteps")
         target = self.num_timesteps + total_timesteps
         from pearl.model.callbacks import TrainingCallbacks
 
@@ -153,7 +152,7 @@ class MetaLearner(SB3Interface):
                 self.next_evaluation = (self.num_timesteps // interval + 1) * interval
                 try:
                     self._log_evaluation(metrics, on_evaluation)
-                except BaseException:  # Ctrl-C too: the evaluation is still to be made.
+                except BaseException:  # After Ctrl-C too, the evaluation is still due.
                     self.next_evaluation = due
                     raise
             if ending or (should_stop is not None and should_stop()):
@@ -174,22 +173,23 @@ class MetaLearner(SB3Interface):
         seed: int | None = None,
         agent: MetaAgent[Any] | None = None,
     ) -> Evaluation:
-        """Run the few-shot protocol: a fresh belief per task, the return of episode 1 to ``episodes``.
+        """Run the few-shot protocol: each task starts from the prior, and each episode's return is measured.
 
         Args:
-            tasks: the held-out test tasks where None.
-            episodes: per trial; the config's where None.
-            exploration_episodes: episodes before the agent acts deterministically; the config's where None.
-            seed: of the protocol's draws; one fixed by the model's seed where None, so that evaluations compare.
-            agent: another agent under the same protocol; the model's own where None.
+            tasks: tasks to evaluate on; the held-out test tasks if None.
+            episodes: episodes per trial; the config's if None.
+            exploration_episodes: episodes before the agent acts deterministically; the config's if None.
+            seed: seed of the protocol's draws. If None, it follows from the model's seed, so evaluations are
+                comparable.
+            agent: another agent to evaluate; the model's own if None.
 
         Raises:
-            TypeError, ValueError: no tasks, an argument of another kind, or a number out of its range.
+            TypeError, ValueError: an argument has the wrong type, a number is out of range, or there are no tasks.
         """
         settings = self.config.evaluation
         seed = arguments.whole_number(seed, "seed", default=self._evaluation_seed)
         workers, timeout_s = self.config.training.workers, self.config.training.worker_timeout_s
-        if tasks is not self.test_tasks:  # By which its references are kept.
+        if tasks is not self.test_tasks:  # References are cached for this list only.
             tasks = self.test_tasks if tasks is None else check_tasks(tasks, "tasks")
         if tasks is self.test_tasks and self._references is None:
             self._references = measure_references(
@@ -217,20 +217,20 @@ class MetaLearner(SB3Interface):
         exploration_episodes: int | None = None,
         seed: int | None = None,
     ) -> AdaptedPolicy:
-        """Play ``episodes`` episodes of a new task and return the policy that comes of them.
+        """Play ``episodes`` episodes of a new task and return the adapted policy.
 
-        No gradient is taken but by the algorithms whose way of adapting it is (``agent.gradient_steps_per_trial``).
+        Only algorithms that adapt by gradient steps take any (``agent.gradient_steps_per_trial``).
 
         Args:
-            env: one task's environment, with the spaces of training. It is left open.
+            env: the environment of one task, with the spaces of training. It stays open.
             episodes: episodes to play.
-            exploration_episodes: episodes in which z and actions are sampled; the later ones are deterministic. All
-                where None.
-            seed: of the draws; the next of the model's own where None.
+            exploration_episodes: episodes in which z and actions are sampled; later ones are deterministic. All
+                episodes if None.
+            seed: seed of the draws; drawn from the model's generator if None.
 
         Raises:
             TypeError: ``env`` is not the environment of one task.
-            ValueError: the spaces differ, a number out of its range, or a value that is not finite.
+            ValueError: the spaces differ, a number is out of range, or a value is not finite.
         """
         arguments.check_env(env, self.family, self.observation_space, self.action_space)
         remedy = " model.session() adapts step by step."
@@ -247,7 +247,7 @@ class MetaLearner(SB3Interface):
         )
 
     def session(self, *, seed: int | None = None) -> Session:
-        """Start adapting one step at a time, for a loop that the user owns."""
+        """Start an adaptation that the caller drives one step at a time."""
         seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
         return Session(self.agent, torch.Generator().manual_seed(seed))
 
@@ -255,12 +255,12 @@ class MetaLearner(SB3Interface):
         """Write a checkpoint folder: safetensors and JSON, atomically.
 
         Args:
-            path: the folder, ``~`` for the home; an older checkpoint in it is replaced.
-            training_state: also keep optimizer states and replay, so that learning can go on exactly.
+            path: the folder; ``~`` is the home. An older checkpoint in it is replaced.
+            training_state: whether to save optimizer states and replay, so that training can resume exactly.
 
         Raises:
-            CheckpointError: the disk is full or the folder not writable; a checkpoint that is there stands.
-            NonFiniteError: a weight is NaN or infinite; a checkpoint that is there stands.
+            CheckpointError: the disk is full or the folder not writable; an older checkpoint there is kept.
+            NonFiniteError: a weight is NaN or infinite; an older checkpoint there is kept.
             ValueError: ``path`` is empty.
         """
         save(self, arguments.folder_path(path), training_state=training_state)
@@ -291,7 +291,7 @@ class MetaLearner(SB3Interface):
             on_evaluation(evaluation, values)
 
     def _posterior_figures(self, memory: Any) -> dict[str, float]:
-        """Return what is logged of the test trials' posteriors; nothing where the agent has none."""
+        """Return the logged values of the test trials' posteriors; none if the agent has no posterior."""
         return {}
 
 
@@ -300,12 +300,12 @@ class PEARL(MetaLearner):
 
     Args:
         family: a registered family's name, or a task distribution.
-        config: settings; the family's preset where None.
-        seed: of the tasks, the weights, and every later draw.
-        tasks: training and test tasks; drawn from the family where None.
+        config: settings; the family's preset if None.
+        seed: seed of the tasks, the weights and all later draws.
+        tasks: training and test tasks; drawn from the family if None.
 
     Raises:
-        TypeError: the settings are another algorithm's.
+        TypeError: the settings belong to another algorithm.
         Exception: as from ``MetaLearner``.
     """
 
@@ -322,7 +322,7 @@ class PEARL(MetaLearner):
         tasks: tuple[Sequence[Task], Sequence[Task]] | None = None,
     ) -> None:
         if isinstance(config, Config) and learner_of(config) is not PEARL:
-            raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}, which pearl.MetaLearner takes.")
+            raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}. Use pearl.MetaLearner for it.")
         family = family_of(family)
         super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)
 

@@ -1,4 +1,4 @@
-"""Documents of older checkpoints, brought to the present version."""
+"""Conversion of older checkpoints' documents to the current version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,20 @@ from pearl.checkpoint.fields import whole_number
 from pearl.config.migration import migrated_settings
 
 VERSION = 2
-"""Of the documents that are written"""
+"""Version of the documents that this library writes"""
 
 
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's document in the present version.
+    """Return a model's document in the current version.
 
-    Version 1 names no version, and its field ``system`` is now ``algorithm``; PEARL's first documents lack even that.
-    Its settings had no nested sections (``pearl.config.migration``).
+    Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its
+    settings have no nested sections (``pearl.config.migration``).
 
     Args:
-        document: of any version, as it was written.
+        document: a document of any version.
 
     Raises:
-        ValueError: its version is none that this library knows.
+        ValueError: this library does not know the document's version.
     """
     version = whole_number(document, "version", least=1) if "version" in document else 1
     if version > VERSION:

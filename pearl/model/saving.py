@@ -1,4 +1,4 @@
-"""Contents of a saved model, and how they are written."""
+"""Saving of models: the contents of their checkpoints."""
 
 import platform
 from abc import ABC, abstractmethod
@@ -50,20 +50,20 @@ class SavedModel(ABC):
     @staticmethod
     @abstractmethod
     def class_of(config: Config) -> type[Any]:
-        """Return the class of the models with such settings."""
+        """Return the class of models with these settings."""
 
 
 def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
-    """Write ``model`` to a checkpoint folder, atomically; without ``training_state`` weights alone.
+    """Write ``model`` to a checkpoint folder, atomically.
 
     Args:
-        model: is saved.
+        model: the model.
         path: the folder.
-        training_state: whether learning can go on from it.
+        training_state: whether to save the training state beside the weights, so that training can resume.
 
     Raises:
-        NonFiniteError: a weight, or what learning goes on from, is NaN or infinite; nothing was written.
-        CheckpointError: the disk is full or not writable; the last good checkpoint stands.
+        NonFiniteError: a weight or a tensor of the training state is NaN or infinite; nothing was written.
+        CheckpointError: the disk is full or not writable; the last good checkpoint is kept.
     """
     groups = {"weights": dict(model.agent.state_dict())}
     if training_state:
@@ -94,20 +94,20 @@ def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
 
 
 def versions(simulators: Sequence[str] = ()) -> dict[str, str]:
-    """Return the versions that a result depends on, those of ``TaskDistribution.simulators`` too."""
+    """Return the package versions that a result depends on, including ``TaskDistribution.simulators``."""
     names = ("gymnasium", "numpy", "stable-baselines3", *simulators)
-    # PyTorch's own word also names its build, such as 2.13.0+cu130, which the installed distribution may leave out.
+    # torch.__version__ includes the build, such as 2.13.0+cu130; the metadata may lack it.
     own = {"pearl-metarl": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     return own | {name: metadata.version(name) for name in names}
 
 
 def is_without_temperature(config: Config) -> bool:
-    """Whether soft actor-critic's temperature is fixed to 0, whose logarithm is not finite."""
+    """Return whether soft actor-critic's temperature is fixed to 0; its logarithm is then -inf."""
     return getattr(config.agent, "temperature", None) == 0
 
 
 def describe(model: SavedModel) -> dict[str, Any]:
-    """Return what a run's ``config.json`` holds."""
+    """Return the contents of a run's ``config.json``."""
     return {
         "family": model.family,
         "algorithm": model.config.algorithm,

@@ -1,4 +1,4 @@
-"""Comparison of a checkpoint's weights with its settings, before an agent takes memory."""
+"""Comparison of a checkpoint's weights with its settings, before any memory is allocated for them."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,31 +15,30 @@ from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
 
 _SURPLUS = 100
-"""Tensors that the settings may describe beyond those found; with more, no agent is built to compare"""
+"""Most tensors that the settings may describe in excess of those found"""
 
 
 def check_weights(
     found: Mapping[str, Form], config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]
 ) -> None:
-    """Compare weights with those of an agent that is built without memory for them.
+    """Compare dtypes and shapes of weights with those of an agent built from the settings, without allocating memory.
 
     Args:
-        found: the weights' forms by name.
-        config: the settings that describe the agent.
-        observation_space: of the agent.
-        action_space: of the agent.
+        found: dtypes and shapes of the weights, by name.
+        config: the agent's settings.
+        observation_space: the agent's observation space.
+        action_space: the agent's action space.
 
     Raises:
-        ValueError: they differ; names the first three that do.
-        TypeError, RuntimeError: the settings describe no agent.
+        ValueError: tensors differ; the message names the first three.
+        TypeError, RuntimeError: no agent can be built from the settings.
     """
     algorithm = find_algorithm(config.algorithm)
     with torch.device("meta"), _at_most(len(found) + _SURPLUS):
         agent = algorithm.make_agent(observation_space, action_space, config, torch.Generator())
     expected = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}
     differing = [
-        f"{abbreviated(name)} is {found.get(name, 'missing')}"
-        + (f", where {expected[name]} belongs" if name in expected else ", for which there is no place")
+        f"{abbreviated(name)} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
         for name in sorted(expected.keys() | found.keys())
         if found.get(name) != expected.get(name)
     ]
@@ -50,14 +49,14 @@ def check_weights(
 
 @contextmanager
 def _at_most(n_parameters: int) -> Iterator[None]:
-    """Refuse to build more parameters: a few digits of settings can ask for more layers than time allows."""
+    """Refuse to build more parameters: an untrusted setting may ask for millions of layers."""
     thread, count = threading.get_ident(), 0
 
     def registered(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
         nonlocal count
         count += threading.get_ident() == thread
         if count > n_parameters:
-            raise ValueError(f"the settings describe more than {n_parameters} tensors, far more than are there")
+            raise ValueError(f"the settings describe more than {n_parameters} tensors, far more than the file holds")
 
     handle = register_module_parameter_registration_hook(registered)
     try:

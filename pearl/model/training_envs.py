@@ -12,21 +12,21 @@ from pearl.training.base import MetaTraining
 
 
 class TrainingEnvs(VecEnv):
-    """The training tasks' environments: attributes and methods of each can be read, set and called.
+    """The training tasks' environments: callers can read and set their attributes and call their methods.
 
-    Training steps and resets them, nobody else. Single environments can be reached where they live from one iteration
-    to the next in this process; else the error says where to make the change.
+    Only training steps and resets them. Access needs environments that live in this process for the whole training;
+    otherwise the error names the alternative.
 
     Args:
-        training: owns the environments.
-        observation_space: of one task.
-        action_space: of one task.
+        training: the owner of the environments.
+        observation_space: observation space of one task.
+        action_space: action space of one task.
     """
 
     def __init__(
         self, training: MetaTraining[Any, Any], observation_space: gym.Space[Any], action_space: gym.Space[Any]
     ) -> None:
-        # Not the parent's constructor: it asks the environments for their render mode, and so would build them.
+        # Not the parent's constructor: it reads the environments' render mode, which would build them.
         self._training = training
         self.num_envs = len(training.tasks)
         self.observation_space, self.action_space = observation_space, action_space
@@ -39,7 +39,7 @@ class TrainingEnvs(VecEnv):
         """The environments, (task,).
 
         Raises:
-            NotImplementedError: they live for one iteration, in worker processes, or in one object together.
+            NotImplementedError: they live for one iteration only or in worker processes, or one object steps them all.
         """
         settings = self._training.config.training
         if (settings.tasks_per_iteration or self.num_envs) < self.num_envs:
@@ -50,28 +50,28 @@ class TrainingEnvs(VecEnv):
         if settings.workers > 0:
             raise NotImplementedError(
                 f"With training.workers={settings.workers}, environments live in other processes. Set training.workers "
-                "to 0 to reach them."
+                "to 0 for access to them."
             )
         together = self._training.envs.unwrapped
         envs = getattr(together, "envs", None)
         if not isinstance(envs, list | tuple) or len(envs) != self.num_envs:
             raise NotImplementedError(
-                f"The family steps its tasks in one {type(together).__name__}, without an environment for each. Use it "
-                "by model.training.envs."
+                f"The family steps its tasks in one {type(together).__name__}, without an environment per task. "
+                "Use that object: model.training.envs."
             )
         return list(envs)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of each environment, or of those at ``indices``; wrappers are looked through.
+        """Return an attribute of each environment, or of those at ``indices``; wrappers are searched too.
 
         Raises:
-            AttributeError: an environment has none of this name.
+            AttributeError: an environment lacks the attribute.
             NotImplementedError: as from ``envs``.
         """
         return [env.get_wrapper_attr(attr_name) for env in self._chosen(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute where ``get_attr`` finds it; in the innermost environment where there is none.
+        """Set an attribute where ``get_attr`` finds it, else in the innermost environment.
 
         Raises:
             NotImplementedError: as from ``envs``.
@@ -88,7 +88,7 @@ class TrainingEnvs(VecEnv):
         """Call a method of each environment, or of those at ``indices``, and return the results.
 
         Raises:
-            AttributeError: an environment has none of this name.
+            AttributeError: an environment lacks the method.
             NotImplementedError: as from ``envs``.
         """
         return [env.get_wrapper_attr(method_name)(*method_args, **method_kwargs) for env in self._chosen(indices)]
@@ -102,7 +102,7 @@ class TrainingEnvs(VecEnv):
         return [is_wrapped(env, wrapper_class) for env in self._chosen(indices)]
 
     def close(self) -> None:
-        """Close the environments; training that goes on builds others."""
+        """Close the environments; further training builds new ones."""
         self._training.close_envs()
 
     def reset(self) -> NoReturn:
@@ -135,8 +135,8 @@ class TrainingEnvs(VecEnv):
 
     def _refuse(self, what: str) -> NoReturn:
         raise NotImplementedError(
-            f"Training alone may {what} its environments, or it would learn from what it did not do. Make one of your "
-            "own by model.task_distribution.make_env(task); evaluate by model.evaluate(), or by "
+            f"Only training may {what} its environments: it must see every transition. Make an environment of your own "
+            "by model.task_distribution.make_env(task). Evaluate by model.evaluate(), or by "
             "evaluate_policy(model.adapt(env), env)."
         )
 

@@ -8,10 +8,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 
 class TrainingProgress(BaseCallback):
-    """Shows environment steps, the last score and the time left; in a terminal live, elsewhere a line per evaluation.
+    """Shows environment steps, the last score and the time left: a live bar in a terminal, else a line per evaluation.
 
     Args:
-        console: where to show it.
+        console: the console to print to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -27,7 +27,7 @@ class TrainingProgress(BaseCallback):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,  # Elsewhere all that is left of the bar is blank lines.
+            disable=not console.is_terminal,  # Without a terminal, the bar would leave blank lines.
         )
         self._bar = self._progress.add_task("training", total=None)
 
@@ -37,7 +37,7 @@ class TrainingProgress(BaseCallback):
 
     def _on_step(self) -> bool:
         steps = self.model.num_timesteps
-        # Whole iterations may go past the end that was asked for.
+        # Whole iterations may exceed the requested steps.
         self._progress.update(self._bar, completed=steps, total=max(steps, self._progress.tasks[self._bar].total or 0))
         return True
 
@@ -45,7 +45,7 @@ class TrainingProgress(BaseCallback):
         self._progress.stop()
 
     def stop(self) -> None:
-        """Take the bar off the screen, whatever happened."""
+        """Remove the bar from the screen, also after an error."""
         self._progress.stop()
 
     def evaluated(self, metrics: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""A run's folder: the lock on it, and its documents, read and written."""
+"""A run's folder: its lock, and reading and writing its documents."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ class RunError(RuntimeError):
 
 
 def lock_run(folder: Path) -> FolderLock:
-    """Make a run's folder where missing, and lock it.
+    """Lock a run's folder; make it if it does not exist.
 
     Raises:
-        RunError: another run writes to it, or it cannot be written.
+        RunError: another run writes to the folder, or it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,18 +32,18 @@ def lock_run(folder: Path) -> FolderLock:
 
 
 def cannot_write(folder: Path, error: OSError) -> RunError:
-    """Return the error of a run folder that cannot be written."""
-    if isinstance(error, FileError):  # Something else than a file stands in its place, and the message says so.
+    """Return the error about a run folder that is not writable."""
+    if isinstance(error, FileError):  # The message already says what is in the way.
         return RunError(f"Cannot write the run folder {folder}: {error}.")
     return RunError(f"Cannot write the run folder {folder}: {error}. Choose another one with --run-dir.")
 
 
 def read_progress(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Return the columns of a run's ``progress.csv``; NaN where a row has no number.
+    """Return the columns of a run's ``progress.csv``; NaN if a row has no number.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError, FileError: it is damaged, or no regular file.
+        FileNotFoundError: the file does not exist.
+        ValueError, FileError: the file is damaged or not a regular file.
     """
     names, rows = read_rows(folder / "progress.csv")
     return {name: np.array([_number(row[name]) for row in rows]) for name in (names if rows else ())}
@@ -52,19 +52,19 @@ def read_progress(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.float64
 def _number(cell: str) -> float:
     try:
         return float(cell)
-    except ValueError:  # Nothing, or a text that a callback recorded.
+    except ValueError:  # An empty cell, or a text from a callback.
         return np.nan
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that ``write_json`` wrote.
+    """Read a JSON object that ``write_json`` wrote.
 
     Raises:
-        RunError: the file is not there, cannot be read, or holds something else.
+        RunError: the file does not exist, cannot be read, or does not contain a JSON object.
     """
     try:
         found = read_json_file(path)
-    except (OSError, ValueError) as error:  # ValueError: not JSON as ours is.
+    except (OSError, ValueError) as error:  # ValueError: not valid JSON.
         raise RunError(f"Cannot read {path}: {error}") from error
     if not isinstance(found, dict):
         raise RunError(f"{path} should hold a JSON object, but holds {type(found).__name__}.")

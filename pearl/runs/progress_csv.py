@@ -1,4 +1,4 @@
-"""The record of a run that survives: `progress.csv`, a row on disk as soon as it is logged."""
+"""The lasting record of a run: `progress.csv`, with each row on disk as soon as it is logged."""
 
 import csv
 import io
@@ -30,20 +30,20 @@ def column_order(keys: Iterable[str]) -> list[str]:
 
 
 class ProgressCSV(KVWriter):
-    """A CSV file with one line per row logged, each on disk at once, and columns in the order of `column_order`.
+    """A CSV file with a line for each logged row, written at once, and columns in the order of `column_order`.
 
-    A key that appears later becomes a column, empty in earlier rows. The file exists once it has a row.
+    A key that appears later becomes a new column, empty in earlier rows. The first row creates the file.
 
     Args:
         path: the file.
-        resume_env_steps: go on with a file that exists, and keep its rows up to these environment steps. A last line
-            that was cut off in writing is dropped. None starts a new file.
-        logged_env_steps: environment steps that the last row of a file to go on with has at least.
+        resume_env_steps: append to an existing file, and keep its rows up to these environment steps. An incomplete
+            last line is dropped. None starts a new file.
+        logged_env_steps: minimum environment steps in the last row of the existing file.
 
     Raises:
-        FileExistsError: a new file is asked for where there is one with rows.
-        ValueError: the file to go on with is damaged, or lacks rows that it had.
-        FileError: it is no regular file.
+        FileExistsError: a new file is wanted, but a file with rows exists.
+        ValueError: the existing file is damaged or has lost rows.
+        FileError: the path is not a regular file.
     """
 
     def __init__(self, path: Path, *, resume_env_steps: int | None = None, logged_env_steps: int = 0) -> None:
@@ -51,8 +51,8 @@ class ProgressCSV(KVWriter):
         columns, rows = read_rows(path) if path.exists() else ([], [])
         if rows and resume_env_steps is None:
             raise FileExistsError(
-                f"{path} belongs to an earlier run. Give the new run a folder of its own, or go on with that one "
-                "(resume_env_steps, the environment steps of its checkpoint)"
+                f"{path} belongs to an earlier run. Give the new run a folder of its own, or resume the earlier "
+                "one (resume_env_steps: the environment steps of its checkpoint)"
             )
         if path.exists() and resume_env_steps is not None:
             last = max((int(row["env_steps"]) for row in rows), default=-1)
@@ -60,7 +60,7 @@ class ProgressCSV(KVWriter):
                 ends = f"ends at {last} environment steps" if rows else "holds no row"
                 raise ValueError(
                     f"{path} {ends}, but the run logged a row at {logged_env_steps} or later: lines are lost. "
-                    "Restore it from a copy, or delete it to go on without its rows"
+                    "Restore it from a copy, or delete it to continue without its rows"
                 )
         self._columns = column_order(columns)
         self._file = self._rewrite([row for row in rows if int(row["env_steps"]) <= (resume_env_steps or 0)])
@@ -70,11 +70,11 @@ class ProgressCSV(KVWriter):
 
         Args:
             key_values: the values, by key.
-            key_excluded: the outputs that each key is not meant for; this one is called "csv".
+            key_excluded: the outputs that skip each key; this output is "csv".
             step: environment steps.
 
         Raises:
-            FormatUnsupportedError: a value fits no cell (an image, say) and is not excluded.
+            FormatUnsupportedError: a value, such as an image, does not fit into a cell and is not excluded.
         """
         cells = {key: _as_cell(value) for key, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
         cells["env_steps"] = str(int(step))
@@ -93,7 +93,7 @@ class ProgressCSV(KVWriter):
             self._file.close()
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> TextIO | None:
-        """Replace the file in one step, and open it to append; without rows remove it, and return None."""
+        """Replace the file atomically and open it for appending; without rows, remove it and return None."""
         if not rows:
             self.path.unlink(missing_ok=True)
             return None
@@ -103,17 +103,17 @@ class ProgressCSV(KVWriter):
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the columns and the rows of a `progress.csv`, without a last line that was cut off in writing.
+    """Return the columns and the rows of a `progress.csv`, without an incomplete last line.
 
     Raises:
-        ValueError: it is no UTF-8, holds a NUL, or a line in it does not fit its header.
-        FileError: it is no regular file.
+        ValueError: the file is not UTF-8, contains a NUL, or a line does not fit the header.
+        FileError: the path is not a regular file.
     """
     content = read_bytes(path)
     if b"\0" in content:
         raise ValueError(f"{path} is damaged: it holds NUL bytes. Restore it from a copy, or delete it")
     try:
-        lines = content[: content.rfind(b"\n") + 1].decode().splitlines()  # without its newline, a line was cut off
+        lines = content[: content.rfind(b"\n") + 1].decode().splitlines()  # a line without a newline is incomplete
         header, *body = csv.reader(lines) if lines else [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}. Restore it from a copy, or delete it") from error
@@ -122,7 +122,7 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         row = dict(zip(header, cells, strict=False))
         if len(cells) != len(header) or not _COUNT.fullmatch(row.get("env_steps", "")):
             raise ValueError(
-                f"{path}, line {number}, does not fit the header: {lines[number - 1]!r:.200}. Mend or delete the line"
+                f"{path}, line {number}, does not fit the header: {lines[number - 1]!r:.200}. Fix or delete the line"
             )
         rows.append(row)
     return header, rows
@@ -139,7 +139,7 @@ def _as_cell(value: Any) -> str:
 
 
 def csv_line(cells: Iterable[Any]) -> str:
-    """The cells as a line of a CSV file."""
+    """Return the cells as a line of a CSV file."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()

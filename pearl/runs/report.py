@@ -24,10 +24,10 @@ PLOTTED_TASKS = 6
 
 @dataclass(frozen=True)
 class PosteriorPath:
-    """Posterior at each step of a trial."""
+    """Posterior of each task after several numbers of transitions."""
 
     transitions_seen: NDArray[np.int64]
-    """(n,), from 0"""
+    """Numbers of transitions, (n,), from 0"""
     mean: NDArray[np.float32]
     """(task, n, latent_dim)"""
     stddev: NDArray[np.float32]
@@ -68,15 +68,15 @@ def draw_evaluation(
     evaluation: Evaluation,
     folder: Path,
 ) -> list[Path]:
-    """Draw an evaluation's pictures into ``folder`` and return the paths of those that were drawn.
+    """Draw an evaluation's pictures into ``folder`` and return their paths.
 
-    Return by episode; where the agent has a posterior, its means by task and its spread against transitions seen; for
-    families played in a plane the trajectories of several tasks. A picture that fails is a line on stderr.
+    The pictures are the return by episode; the posterior's means and spread, if the agent has a posterior; and several
+    tasks' trajectories, if the family is played in a plane. A picture that fails prints a line on stderr.
     """
     trial = evaluation.trajectories
     paths: list[Path] = []
     with warn_on_failure("the returns by episode were not drawn"):
-        from pearl import plots  # matplotlib, which training starts without
+        from pearl import plots  # imports matplotlib late: training does not need it
 
         paths.append(
             plots.return_by_episode(
@@ -117,7 +117,7 @@ def _draw_posterior_spread(agent: PEARLAgent, trial: Trajectories, path: Path) -
 def _draw_trajectories(
     distribution: TaskDistribution, tasks: Sequence[Task], trial: Trajectories, path: Path
 ) -> list[Path]:
-    """Draw the first tasks' trajectories; return nothing where the family is not played in a plane."""
+    """Draw the first tasks' trajectories; draw and return nothing if the family is not played in a plane."""
     planes = [distribution.plane(task) for task in tasks[:PLOTTED_TASKS]]
     played = [plane for plane in planes if plane is not None]
     if not played:
@@ -143,8 +143,8 @@ def draw_adaptation(
     references: Mapping[str, float],
     path: Path,
 ) -> Path:
-    """Draw one adaptation, ``trial`` of a single task: trajectories, returns, and the posterior where there is one."""
-    from pearl import plots  # matplotlib, which training starts without
+    """Draw one adaptation, a trial of a single task: trajectories, returns, and the posterior if there is one."""
+    from pearl import plots  # imports matplotlib late: training does not need it
 
     episodes = int(trial.episode.max()) + 1
     ends = [int((trial.episode[0] < number).sum()) for number in range(episodes + 1)]
@@ -169,7 +169,7 @@ def draw_adaptation(
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
-    """Return the few-shot table: return and score of each episode, mean over tasks with a 95 % interval."""
+    """Return the few-shot table: each episode's return and score, as means over tasks with 95 % intervals."""
     table = Table(title=title)
     successes = evaluation.success_per_episode
     for column in ("episode", "acting", "return", "95 % interval", "score" if successes is None else "success"):
@@ -211,7 +211,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Say in one line what adaptation brought."""
+    """Return the effect of adaptation in one line."""
     first, last = evaluation.return_per_episode[0], evaluation.return_per_episode[-1]
     episodes = evaluation.returns.shape[1]
     text = f"return {first:.2f} in episode 1, {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
@@ -226,10 +226,10 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def task_values(tasks: Sequence[Task], most: int) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the tasks' numeric parameters as (task, value) and a name for each value; those that differ, if any do.
+    """Return the tasks' numeric parameters, (task, value), and a name for each value.
 
-    Where they are more than ``most``, as of bodies whose every part varies, a parameter of several numbers is their
-    mean; of what is then left the first ``most``.
+    Parameters that are equal in all tasks are left out, unless all are equal. With more than ``most`` values, a
+    parameter of several numbers is replaced by their mean, and only the first ``most`` values are returned.
     """
     columns: dict[str, list[float]] = {}
     parameter: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A run: a folder in which a model is trained, so that it can be stopped, resumed and read."""
+"""A run: training of a model in a folder, which can be stopped, resumed and read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -39,20 +39,20 @@ __all__ = [
 
 
 class Run:
-    """Trains a model in a folder: checkpoints at each evaluation, tracks, draws, and says how it ended.
+    """Trains a model in a folder, with checkpoints and logs at each evaluation, and pictures at the end.
 
-    The folder holds ``config.json``, ``tasks.json``, ``progress.csv``, ``checkpoint/``, ``plots/`` and, once training
-    is through, ``result.json``.
+    The folder contains ``config.json``, ``tasks.json``, ``progress.csv``, ``checkpoint/``, ``plots/`` and, after
+    training, ``result.json``.
 
     Args:
-        model: what is trained.
+        model: the model to train.
         folder: the run's folder.
         wandb: Weights & Biases mode.
-        resume: the model comes from this folder's checkpoint and goes on.
+        resume: whether the model comes from this folder's checkpoint and continues its run.
 
     Raises:
-        RunError: the folder holds a run and ``resume`` is False, another run writes to it, or it cannot be written; or
-            Weights & Biases was asked for and cannot start.
+        RunError: the folder contains a run and ``resume`` is False, another run writes to it, or it is not writable; or
+            Weights & Biases was requested and cannot start.
     """
 
     def __init__(self, model: MetaLearner, folder: Path, *, wandb: WandbMode = "auto", resume: bool = False) -> None:
@@ -67,7 +67,9 @@ class Run:
                 folder_in(folder, name)
             if not resume:
                 _check_no_run(folder)
-                (folder / "progress.csv").unlink(missing_ok=True)  # of a run killed before its first checkpoint
+                (folder / "progress.csv").unlink(
+                    missing_ok=True
+                )  # left by a run that was killed before its first checkpoint
             write_json(folder / "config.json", describe(model))
             write_json(
                 folder / "tasks.json",
@@ -97,16 +99,16 @@ class Run:
     def train(
         self, callback: Callback = None, on_evaluation: Callable[[dict[str, float]], None] | None = None
     ) -> Evaluation | None:
-        """Train to ``training.total_steps``; return the last evaluation, or None where it was interrupted.
+        """Train to ``training.total_steps``; return the last evaluation, or None if training was interrupted.
 
-        The first Ctrl-C or SIGTERM ends training after the running iteration, with a checkpoint, and says so at once; a
-        second one ends it at once. Once training is through, the first one changes nothing.
+        The first Ctrl-C or SIGTERM prints a message, and training ends with a checkpoint after the running iteration. A
+        second one ends the process at once. After training, the first one has no effect.
 
-        The result is written before anything is drawn. What then fails is a line on stderr.
+        The result is written before pictures are drawn. A later failure prints a line on stderr.
 
         Args:
             callback: stable-baselines3 callbacks.
-            on_evaluation: told what each evaluation logged.
+            on_evaluation: called after each evaluation with the evaluation and the logged values.
         """
         with self._lock:
             return self._train(callback, on_evaluation)
@@ -162,7 +164,7 @@ class Run:
         write_json(self.folder / "result.json", result)
 
     def _show(self, evaluation: Evaluation) -> None:
-        """Draw, and send everything to the trackers; whatever fails is a line on stderr."""
+        """Draw the pictures and send everything to the trackers; each failure prints a line on stderr."""
         model, tracker = self.model, self.tracker
         episodes = [f"return_ep{number}" for number in range(1, evaluation.returns.shape[1] + 1)]
         rows = [
@@ -180,7 +182,7 @@ class Run:
             tracker.artifact(self.folder / CHECKPOINT, name=self.name, kind="model")
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
-        """Draw the run's pictures and return the paths of those that were drawn."""
+        """Draw the run's pictures and return their paths."""
         folder = self.folder / "plots"
         paths: list[Path] = []
         with warn_on_failure("the learning curve was not drawn"):
@@ -189,7 +191,7 @@ class Run:
         return paths + draw_evaluation(model.agent, model.task_distribution, model.test_tasks, evaluation, folder)
 
     def _draw_learning_curve(self, evaluation: Evaluation, path: Path) -> Path:
-        from pearl import plots  # matplotlib, which training starts without
+        from pearl import plots  # imports matplotlib late: training does not need it
 
         curve = read_progress(self.folder)
         scored = "test/score" in curve
@@ -210,22 +212,22 @@ class Run:
     def _wish_to_stop(self) -> str:
         self.interrupted = True
         if self._through:
-            return "training is through, the run ends once its pictures are drawn."
+            return "training is finished; the run ends after drawing its pictures."
         return "stopping after the running iteration; then the checkpoint is written."
 
 
 def run_name(family: str, algorithm: str, seed: int) -> str:
-    """Return a run's name, FAMILY-seedN; of another algorithm than PEARL FAMILY-ALGORITHM-seedN."""
+    """Return a run's name: FAMILY-seedN for PEARL, FAMILY-ALGORITHM-seedN for other algorithms."""
     return f"{family}-seed{seed}" if algorithm == PEARLConfig.algorithm else f"{family}-{algorithm}-seed{seed}"
 
 
 def check_unused(folder: Path) -> None:
     """Check that a new run may use ``folder``.
 
-    What a run leaves that was killed before its first checkpoint is no hindrance: there is nothing to resume from.
+    A run that was killed before its first checkpoint leaves nothing to resume; its files may be overwritten.
 
     Raises:
-        RunError: another process writes to it, or it holds a run already.
+        RunError: another process writes to the folder, or it already contains a run.
     """
     if folder.is_dir():
         lock_run(folder).release()
@@ -238,16 +240,18 @@ def _check_no_run(folder: Path) -> None:
             f"{folder} already holds a run. Continue it with --resume, or choose another folder with --run-dir."
         )
     if (folder / "result.json").exists() or _has_learnt(folder):
-        raise RunError(f"{folder} holds the record of a run without its checkpoint. Choose another one with --run-dir.")
+        raise RunError(
+            f"{folder} holds a run's progress.csv without its checkpoint. Choose another folder with --run-dir."
+        )
 
 
 def _has_learnt(folder: Path) -> bool:
-    """Whether ``progress.csv`` has more than the evaluation before training, which precedes the first checkpoint."""
+    """Return whether ``progress.csv`` has more rows than the evaluation before training, which has no checkpoint."""
     try:
         columns = read_progress(folder)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, TypeError, ValueError):  # None of ours, or one that somebody should look at.
+    except (OSError, TypeError, ValueError):  # Not ours, or damaged: keep it for the user to inspect.
         return True
     return bool(columns) and not ("env_steps" in columns and (columns["env_steps"] == 0).all())
 
@@ -256,11 +260,11 @@ def saved_config(folder: Path) -> Config:
     """Return the settings of a run that was stopped or killed.
 
     Raises:
-        RunError: the folder holds no checkpoint.
+        RunError: the folder contains no checkpoint.
         CheckpointError: the checkpoint is damaged.
     """
     if not has_checkpoint(folder / CHECKPOINT):
-        raise RunError(f"{folder} holds no checkpoint to resume from. Start the run anew, without --resume.")
+        raise RunError(f"{folder} holds no checkpoint to resume from. Start a new run, without --resume.")
     return load_config(folder)
 
 
@@ -275,14 +279,14 @@ def resume(
 
     Args:
         folder: the run's folder.
-        seed: the run's seed, where the caller expects one.
-        config: the run's config, where the caller expects one; ``training.total_steps`` and ``training.device`` alone
-            may differ, and count.
-        distribution: the run's task distribution; needed where the family is not a registered one.
+        seed: the expected seed; None accepts any.
+        config: the expected config; None accepts any. Only ``training.total_steps`` and ``training.device`` may
+            differ; the run then continues with the new values.
+        distribution: the run's task distribution; needed if the family is not registered.
 
     Raises:
-        RunError: the folder holds no checkpoint, or the run has another seed or other settings.
-        CheckpointError: the checkpoint is damaged, or of another family than ``distribution``.
+        RunError: the folder contains no checkpoint, or the run has another seed or other settings.
+        CheckpointError: the checkpoint is damaged, or belongs to another family than ``distribution``.
     """
     saved = saved_config(folder)
     if config is not None and type(config) is not type(saved):
@@ -298,16 +302,16 @@ def resume(
         )
     if not model.training.can_resume:
         raise RunError(
-            f"The checkpoint in {folder} holds weights alone, so its run cannot go on. Use it with evaluate.py and "
-            "adapt.py, or train anew in another folder."
+            f"The checkpoint in {folder} holds only weights, so its run cannot be resumed. Use it with evaluate.py and "
+            "adapt.py, or start a new run in another folder."
         )
     if config is not None:
         training = replace(model.config.training, total_steps=config.training.total_steps)
         extended = replace(model.config, training=training)
         if config != extended:
             raise RunError(
-                "A resumed run keeps its settings, only --total-steps and --training.device may differ. "
-                f"Other than in {folder}: "
+                "A resumed run keeps its settings; only --total-steps and --training.device may differ. "
+                f"Changed from {folder}: "
                 + "; ".join(differences(to_mapping(extended), to_mapping(config)))
                 + ". Leave these out, or start another run in another --run-dir."
             )
@@ -316,7 +320,7 @@ def resume(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return what differs between two nested mappings of the same keys, as ``name: old, now new``."""
+    """Return the differences between two nested mappings of the same keys, as ``name: old, now new``."""
     found = []
     for name, value in old.items():
         if isinstance(value, Mapping):
@@ -327,9 +331,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 
 def output_folder(trained: Path, wanted: Path | None) -> Path:
-    """Return where what is made of a trained agent goes: ``wanted``, else its run folder, else ``runs/NAME``.
+    """Return the output folder of a trained agent's evaluations: ``wanted``, else its run folder, else ``runs/NAME``.
 
-    A bare checkpoint folder (a pretrained agent) stays as it is.
+    Nothing is written to a bare checkpoint folder (a pretrained agent).
     """
     if wanted is not None:
         return wanted

@@ -1,7 +1,7 @@
 """Trackers of a run's numbers: console, `progress.csv`, TensorBoard and Weights & Biases, over environment steps.
 
-Everything passes through a stable-baselines3 logger, so its callbacks record beside us. `progress.csv` is the record
-that survives: a row is on disk as soon as it is logged, and a resumed run goes on with the rows of its checkpoint.
+All values pass through a stable-baselines3 logger, so callbacks can record values too. `progress.csv` is the lasting
+record: each row is on disk as soon as it is logged, and a resumed run keeps the rows up to its checkpoint.
 """
 
 import re
@@ -25,27 +25,27 @@ from pearl.runs.tensorboard import ResumableTensorBoard
 from pearl.runs.wandb_mode import WandbMode
 from pearl.runs.wandb_writer import WandbWriter, start_wandb
 
-_CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and two that become equal are an error
+_CONSOLE_WIDTH = 60  # characters of a key or value; the default of 36 cuts keys, and equal cut keys are an error
 
 
 class Tracker:
-    """Sends a run's metrics, plots, tables and checkpoints to every output that is switched on.
+    """Sends a run's metrics, plots, tables and checkpoints to every enabled output.
 
     Args:
-        run_dir: the run's folder, created where missing. Everything is written beneath it.
+        run_dir: the run's folder, created if missing. All files are written there.
         config: the run's settings, for W&B.
         name: the run's name on the W&B dashboard.
-        wandb_mode: "auto" follows `WANDB_MODE`, else is online where an API key is configured, else offline.
+        wandb_mode: "auto" follows `WANDB_MODE`, else is online if an API key is configured, else offline.
         tensorboard: whether to write `run_dir/tensorboard`.
         console: whether to print a table of each row.
-        resume_env_steps: environment steps of the checkpoint that the run goes on from. What was logged after it is
-            dropped. None starts a new run.
-        logged_env_steps: environment steps by which the run to go on from has logged a row for certain.
+        resume_env_steps: environment steps of the checkpoint to resume from. Later rows are dropped. None starts a new
+            run.
+        logged_env_steps: minimum environment steps in the last row that the resumed run has logged.
 
     Raises:
-        FileExistsError: a new run in a folder whose `progress.csv` holds the rows of another.
-        ValueError: `wandb_mode` is unknown, or a `progress.csv` to go on with is damaged.
-        FileError: a file there is a pipe or a device, or a folder there a link.
+        FileExistsError: a new run, but `progress.csv` has rows of another run.
+        ValueError: `wandb_mode` is unknown, or the resumed run's `progress.csv` is damaged.
+        FileError: a file there is a pipe or a device, or a folder there is a link.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Tracker:
 
     @property
     def sync_command(self) -> str | None:
-        """The command that uploads an offline W&B run; None where there is nothing to upload."""
+        """The command that uploads an offline W&B run; None if there is nothing to upload."""
         return self._wandb.sync_command if self._wandb is not None and self._wandb.offline else None
 
     def image(self, key: str, path: Path, env_steps: int) -> None:
@@ -105,7 +105,7 @@ class Tracker:
         """Write a table to `run_dir/tables/<key>.csv` and to W&B.
 
         Raises:
-            ValueError: a row has not one value for each column.
+            ValueError: a row does not have one value for each column.
         """
         for index, row in enumerate(rows):
             if len(row) != len(columns):
@@ -116,11 +116,11 @@ class Tracker:
             self._wandb.table(key, columns, rows)
 
     def artifact(self, folder: Path, name: str, kind: str) -> None:
-        """Store a copy of `folder`, a checkpoint say, as a W&B artifact; without W&B the folder itself is the record.
+        """Store a copy of `folder`, such as a checkpoint, as a W&B artifact; do nothing without W&B.
 
         Args:
-            folder: what to store.
-            name: the artifact's name; its versions share it.
+            folder: the folder to store.
+            name: the artifact's name, shared by its versions.
             kind: the artifact's type, such as "model".
 
         Raises:
@@ -133,7 +133,7 @@ class Tracker:
             self._wandb.artifact(folder, name, kind)
 
     def close(self, exit_code: int = 0) -> None:
-        """End every output; W&B marks the run as failed unless `exit_code` is 0. Closing again does nothing."""
+        """Close every output; W&B marks the run as failed unless `exit_code` is 0. Further calls do nothing."""
         if self._closed:
             return
         self._closed = True

@@ -16,18 +16,18 @@ _ENVIRONMENT_MODES: Mapping[str, ResolvedWandbMode] = {
 
 
 class WandbError(RuntimeError):
-    """Weights & Biases was asked for and cannot start."""
+    """Weights & Biases was requested and cannot start."""
 
 
 def resolve_wandb_mode(
     requested: WandbMode, environ: Mapping[str, str], has_key: Callable[[], bool]
 ) -> ResolvedWandbMode:
-    """The mode to start W&B in: an explicit request, else `WANDB_MODE`, else online where an API key is configured.
+    """Return the mode of W&B: an explicit request, else `WANDB_MODE`, else online if an API key is configured.
 
     Args:
-        requested: what the caller asked for; anything but "auto" is final.
-        environ: environment variables, of which `WANDB_MODE` is read.
-        has_key: whether an API key is configured; called only where the answer decides.
+        requested: the caller's mode; any but "auto" is final.
+        environ: environment variables; only `WANDB_MODE` is read.
+        has_key: returns whether an API key is configured; called only if the answer decides.
 
     Raises:
         ValueError: `requested` or `WANDB_MODE` is not a mode.

@@ -1,7 +1,7 @@
-"""Weights & Biases as one more output of stable-baselines3's logger.
+"""Weights & Biases as an output of stable-baselines3's logger.
 
-`wandb` is imported only where a run is about to start: importing this module, or tracking without W&B, does not touch
-it. A start never blocks for long: where the server is out of reach, the run is kept on disk for a later `wandb sync`.
+`wandb` is imported only at the start of a W&B run; importing this module, or tracking without W&B, does not import it.
+A start never blocks for long: if the server is out of reach, the run is kept on disk for a later `wandb sync`.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     import wandb
 
 DEFAULT_PROJECT = "pearl-metarl"
-START_BUDGET_S = 10.0  # for everything that waits on the server before training starts
+START_BUDGET_S = 10.0  # for all waits on the server before training
 REACH_TIMEOUT_S = 4.0  # its share for the first TCP connection
-FINISH_TIMEOUT_S = 60.0  # for the upload of what is left when a run ends
+FINISH_TIMEOUT_S = 60.0  # for the remaining uploads at the end of a run
 
-# The same service under two names: wandb 0.31 calls the second, and takes a netrc entry for either.
+# One service with two names: wandb 0.31 connects to the second and accepts a netrc entry of either.
 _PUBLIC_HOSTS = frozenset({"api.wandb.ai", "api.forge.coreweave.com"})
-# wandb puts a new link in the place of the old one; whatever else is a link is not its own.
+# Links that wandb itself replaces; any other link is foreign.
 _WANDB_LINKS = frozenset({"latest-run", "debug.log", "debug-internal.log", "debug-core.log"})
 
 
 def has_wandb_key() -> bool:
-    """Whether W&B credentials are configured: in the environment, in wandb's settings files or in a netrc file."""
+    """Return whether W&B credentials are configured: in the environment, wandb's settings files or a netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     settings = _wandb_settings()
@@ -53,20 +53,20 @@ def has_wandb_key() -> bool:
 def start_wandb(
     run_dir: Path, *, config: Mapping[str, Any], name: str, mode: WandbMode = "auto"
 ) -> "WandbWriter | None":
-    """Start a W&B run, or go on with the one that `run_dir` belongs to; None where W&B is disabled.
+    """Start a W&B run, or continue the one of `run_dir`; None if W&B is disabled.
 
-    Where an online start fails or takes longer than `START_BUDGET_S`, the run is offline, and one line on stderr says
-    why and how to upload it later. Where it cannot be offline either and the mode is "auto", one line on stderr says
-    why, and there is no W&B run.
+    If an online start fails or takes longer than `START_BUDGET_S`, the run is offline. A line on stderr then gives the
+    reason and the upload command. If the offline start fails too and the mode is "auto", there is no W&B run, and a
+    line on stderr gives the reason.
 
     Args:
-        run_dir: the run's folder, which also holds all that wandb writes, but where `WANDB_DIR` names another.
+        run_dir: the run's folder; wandb writes there too, unless `WANDB_DIR` names another folder.
         config: the run's settings, shown beside its curves.
-        name: the run's name on the dashboard, but where `WANDB_NAME` is set.
+        name: the run's name on the dashboard, unless `WANDB_NAME` is set.
         mode: see `resolve_wandb_mode`.
 
     Raises:
-        FileError: `run_dir/wandb` or something in it is a link, or `wandb_id.txt` is no text file.
+        FileError: `run_dir/wandb` or something in it is a link, or `wandb_id.txt` is not a text file.
         ValueError: `mode` or `WANDB_MODE` is not a mode.
         WandbError: `mode` is "online" or "offline" and W&B cannot start.
     """
@@ -75,8 +75,8 @@ def start_wandb(
         return None if resolved == "disabled" else _or_wandb_error(_start)(run_dir, config, name, resolved)
     except WandbError as error:
         if mode != "auto":
-            raise WandbError(f"{error} Mend that, or train without W&B: --wandb disabled.") from error
-        warn(f"{error} Training goes on without W&B.")
+            raise WandbError(f"{error} Correct that, or train without W&B: --wandb disabled.") from error
+        warn(f"{error} Training continues without W&B.")
         return None
 
 
@@ -84,9 +84,9 @@ def _or_wandb_error(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         try:
             return function(*args)
-        except FileError:  # A stranger's link is no failure of W&B.
+        except FileError:  # A foreign link is not a failure of W&B.
             raise
-        # wandb raises errors of many unrelated classes: of its settings, of files, of packages that do not fit.
+        # wandb raises errors of many unrelated classes: settings, files, incompatible packages.
         except Exception as error:
             raise WandbError(f"W&B cannot start ({brief(error)}).") from error
 
@@ -100,13 +100,13 @@ def _start(run_dir: Path, config: Mapping[str, Any], name: str, resolved: Resolv
     reason = ""
     if resolved == "online":
         deadline = time.monotonic() + START_BUDGET_S
-        reason = _why_not_online()
+        reason = _offline_reason()
         if not reason:
             try:
                 return WandbWriter(_init(run_dir, config, name, "online", run_id, deadline - time.monotonic()), run_dir)
             except Exception as error:
                 reason = brief(error)
-                # The service still holds the stable id for the run that failed to start.
+                # The service still reserves the stable id for the run that failed to start.
                 run_id = None
     writer = WandbWriter(_init(run_dir, config, name, "offline", run_id, START_BUDGET_S), run_dir)
     if resolved == "online":
@@ -115,11 +115,10 @@ def _start(run_dir: Path, config: Mapping[str, Any], name: str, resolved: Resolv
 
 
 class WandbWriter(KVWriter):
-    """Writes what stable-baselines3's logger dumps to a W&B run, with environment steps as the axis of every metric.
+    """Writes the rows of stable-baselines3's logger to a W&B run, with environment steps as the axis of every metric.
 
-    Scalars, strings, figures, images and hyperparameters are written. Videos and histograms, which
-    stable-baselines3 writes only to TensorBoard, stay there. Should W&B fail, one line on stderr says so and training
-    goes on without it.
+    It writes scalars, strings, figures, images and hyperparameters; videos and histograms go to TensorBoard only, as in
+    stable-baselines3. If W&B fails, a line on stderr says so and training continues without it.
     """
 
     def __init__(self, run: "wandb.Run", run_dir: Path) -> None:
@@ -138,7 +137,7 @@ class WandbWriter(KVWriter):
 
         Args:
             key_values: the values, by key.
-            key_excluded: the outputs that each key is not meant for; this one is called "wandb".
+            key_excluded: the outputs that skip each key; this output is "wandb".
             step: environment steps.
         """
         if self._run is None:
@@ -180,12 +179,12 @@ class WandbWriter(KVWriter):
 
                 artifact = wandb.Artifact(re.sub(r"[^\w.-]+", "-", name), type=kind)
                 for path in sorted(folder.rglob("*")):
-                    if path.is_file() and not path.is_symlink():  # A link may lead to what nobody wants uploaded.
+                    if path.is_file() and not path.is_symlink():  # A link may lead to private files.
                         artifact.add_file(str(path), name=path.relative_to(folder).as_posix())
                 self._run.log_artifact(artifact)
 
     def close(self) -> None:
-        """End the run with `exit_code`; what is not uploaded within `FINISH_TIMEOUT_S` is left for `wandb sync`."""
+        """End the run with `exit_code`; uploads that exceed `FINISH_TIMEOUT_S` are left to `wandb sync`."""
         if self._run is not None:
             with self._surviving_a_lost_service():
                 self._run.finish(exit_code=self.exit_code)
@@ -201,17 +200,17 @@ class WandbWriter(KVWriter):
     def _surviving_a_lost_service(self) -> Iterator[None]:
         try:
             yield
-        # As at the start; and none of them is worth a training run.
+        # Errors of many classes, as at the start; none may end a training run.
         except Exception as error:
             self._run = None
             warn(
-                f"W&B stopped ({brief(error)}). Training goes on without it; upload what was written "
-                f"until now with: {self.sync_command}"
+                f"W&B stopped ({brief(error)}). Training continues without it. Upload the rows "
+                f"written so far with: {self.sync_command}"
             )
 
     @contextlib.contextmanager
     def _staging_in_run_dir(self) -> Iterator[None]:
-        """Let wandb stage artifact files in the run's folder, so that `wandb sync` needs no other one."""
+        """Let wandb stage artifact files in the run's folder, so that `wandb sync` needs no other folder."""
         if "WANDB_DATA_DIR" in os.environ:
             yield
             return
@@ -241,7 +240,7 @@ def _init(
         "login_timeout": 1.0,
         "reinit": "create_new",
     }
-    if "finish_timeout" in wandb.Settings.model_fields:  # older ones have none
+    if "finish_timeout" in wandb.Settings.model_fields:  # older versions have none
         settings["finish_timeout"] = FINISH_TIMEOUT_S
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
@@ -258,21 +257,21 @@ def _init(
 
 def _wandb_settings() -> "wandb.Settings":
     """Return the settings that wandb reads from its files and the environment; keep its messages off the console."""
-    # wandb reads this as it is imported: its own error reports would hold up the exit, 20 s where no server answers.
+    # wandb reads this at import: its error reports would delay the exit by 20 s if no server answers.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     return wandb.setup(settings=wandb.Settings(silent=True)).settings
 
 
-def _why_not_online() -> str:
-    """Why an online run cannot start, or nothing where it is worth a try. Never asks at the terminal."""
+def _offline_reason() -> str:
+    """Return why an online run cannot start; empty if it may be tried. Never prompts at the terminal."""
     if not has_wandb_key():
         return "no API key is configured: run `wandb login`"
     settings = _wandb_settings()
     url = urlsplit(settings.base_url)
     if settings.http_proxy or settings.https_proxy or url.scheme in urllib.request.getproxies():
-        return ""  # only wandb knows the way
+        return ""  # only wandb knows how to use the proxy
     try:
         _connect(url.hostname or "", url.port or (443 if url.scheme == "https" else 80), REACH_TIMEOUT_S)
     except OSError as error:
@@ -281,7 +280,7 @@ def _why_not_online() -> str:
 
 
 def _connect(host: str, port: int, timeout_s: float) -> None:
-    """Raise OSError unless a TCP connection succeeds in time. The thread bounds name resolution, which has no limit."""
+    """Raise OSError unless a TCP connection succeeds in time. A thread, because name resolution has no timeout."""
     failures: list[OSError] = []
 
     def connect() -> None:
@@ -301,7 +300,7 @@ def _connect(host: str, port: int, timeout_s: float) -> None:
 
 def _in_netrc(hosts: Collection[str]) -> bool:
     named = os.environ.get("NETRC")
-    # Where a user has no home, os.path.expanduser leaves the tilde as it is, while Path.expanduser raises.
+    # Without a home, os.path.expanduser keeps the tilde, while Path.expanduser raises.
     for path in map(Path, map(os.path.expanduser, [named] if named else ["~/.netrc", "~/_netrc"])):
         if path.is_file():
             try:
@@ -315,7 +314,7 @@ def _in_netrc(hosts: Collection[str]) -> bool:
 
 
 def _stable_run_id(run_dir: Path) -> str:
-    """The id that ties the sessions of one run together, kept in `wandb_id.txt`; `WANDB_RUN_ID` where that is set."""
+    """Return the id shared by all sessions of a run: `WANDB_RUN_ID` if set, else the one in `wandb_id.txt`."""
     path = run_dir / "wandb_id.txt"
     named = os.environ.get("WANDB_RUN_ID", "").strip()
     if not named and path.exists() and (run_id := read_text(path, limit=1_000).strip()):

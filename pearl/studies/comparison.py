@@ -12,16 +12,16 @@ from pearl.plots.comparison import Compared, Estimate
 from pearl.studies.results import PLAIN, FamilyResults, FloatArray, RunRecord, Runs
 
 STUDY = "comparison"
-"""The name of this study among a family's results"""
+"""Name of this study in a family's results"""
 
 THRESHOLDS = 101
-"""Of the performance profiles"""
+"""Number of thresholds of the performance profiles"""
 
 
 def by_name(results: FamilyResults, baseline: str) -> dict[str, Runs]:
-    """Return the runs of a family's comparison: the baseline's first, then by the last episode, best first.
+    """Return the runs of a family's comparison: the baseline first, then by the last episode, best first.
 
-    Runs with a budget of their own bear it in their name: ``rl2-1000000-steps``.
+    The name of runs with a budget of their own contains it: ``rl2-1000000-steps``.
     """
     found = {
         setting.algorithm if setting.name == PLAIN else f"{setting.algorithm}-{setting.name}": runs
@@ -32,24 +32,24 @@ def by_name(results: FamilyResults, baseline: str) -> dict[str, Runs]:
 
 @dataclass(frozen=True)
 class Row:
-    """An algorithm's line in a table. Values are scores where the family has an oracle, else returns."""
+    """An algorithm's line in a table. Values are scores if the family has an oracle, else returns."""
 
     env_steps: float
     """Environment steps of a run, mean of the runs"""
     first: Estimate
     """Interquartile mean of the first episode"""
     last: Estimate
-    """Of the last one"""
+    """Interquartile mean of the last episode"""
     improvement: Estimate | None
-    """Probability that it is better than the baseline on a task; None where they share no tasks, and of the baseline"""
+    """Probability of being better than the baseline on a task; None for the baseline, and if they share no tasks"""
     gradient_steps: int
-    """At test time"""
+    """Gradient steps per trial at test time"""
     wall_s: float
     """Seconds of training, mean of the runs"""
 
 
 def row(runs: Runs, baseline: Runs) -> Row:
-    """Return an algorithm's line beside the baseline's runs."""
+    """Return an algorithm's line, compared with the baseline's runs."""
     values = performance(runs, "returns")
     return Row(
         env_steps=float(np.mean([run.curve["env_steps"][-1] for run in runs.values()])),
@@ -62,7 +62,7 @@ def row(runs: Runs, baseline: Runs) -> Row:
 
 
 def compared(runs: Runs, baseline: Runs, thresholds: FloatArray) -> Compared:
-    """Return what is drawn of an algorithm beside the baseline's runs."""
+    """Return the plotted data of an algorithm, compared with the baseline's runs."""
     last = performance(runs, "returns")[..., -1]
 
     def profile(values: FloatArray) -> FloatArray:
@@ -77,9 +77,9 @@ def compared(runs: Runs, baseline: Runs, thresholds: FloatArray) -> Compared:
 
 
 def performance(runs: Runs, trial: Literal["returns", "trial_returns"]) -> FloatArray:
-    """Return every run's scores, or returns where the family has no oracle, (run, task, episode).
+    """Return every run's scores, or its returns if the family has no oracle, (run, task, episode).
 
-    Where runs differ in length, the episodes are those that all of them played.
+    If trials differ in length, later episodes that some runs lack are left out.
     """
     found = [normalised(run, run.measured[trial]) for run in runs.values()]
     episodes = min(values.shape[1] for values in found)
@@ -92,11 +92,11 @@ def last_episode(runs: Runs) -> float:
 
 
 def normalised(run: RunRecord, returns: Any) -> FloatArray:
-    """Return each task's scores between its own references, or its returns where the family has no oracle.
+    """Return each task's scores by its own references, or its returns if the family has no oracle.
 
     Args:
         run: the run.
-        returns: of its test tasks, (task, episode).
+        returns: returns of its test tasks, (task, episode).
     """
     values = np.asarray(returns, dtype=np.float64)
     references = run.measured["references"]
@@ -110,7 +110,7 @@ def normalised(run: RunRecord, returns: Any) -> FloatArray:
 def curve(run: RunRecord) -> tuple[FloatArray, FloatArray]:
     """Return a run's environment steps and the last episode's value at each evaluation, (evaluation,) each.
 
-    Values are means over tasks, of returns or, where there is an oracle, between the means of the references.
+    Values are means over tasks: returns, or scores by the references' means if there is an oracle.
     """
     means = run.curve[f"test/return_ep{len(run.measured['returns'][0])}"]
     random, oracle = (run.measured["references"][end] for end in ("random", "oracle"))
@@ -120,9 +120,9 @@ def curve(run: RunRecord) -> tuple[FloatArray, FloatArray]:
 
 
 def improvement(runs: Runs, baseline: Runs) -> Estimate | None:
-    """Return the probability of being better than the baseline in the last episode, of the seeds that both have.
+    """Return the probability of being better than the baseline in the last episode, over the seeds that both have.
 
-    None where they have no seed with the same test tasks.
+    The result is None if they share no seed with the same test tasks.
     """
     tasks, others = ({seed: run.measured["test_tasks"] for seed, run in each.items()} for each in (runs, baseline))
     shared = [seed for seed in runs if seed in baseline and tasks[seed] == others[seed]]
@@ -140,7 +140,7 @@ def thresholds_of(found: Mapping[str, Runs]) -> FloatArray:
 
 
 def is_scored(found: Mapping[str, Runs]) -> bool:
-    """Return whether values are scores, 0 for a random policy and 1 for the one that knows the task."""
+    """Return whether values are scores, 0 for a random policy and 1 for the oracle."""
     return all(run.measured["references"]["oracle"] is not None for runs in found.values() for run in runs.values())
 
 

@@ -1,4 +1,4 @@
-"""The tables and the picture of a comparison."""
+"""Tables and picture of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from pearl.studies.comparison import by_name, compared, is_scored, last_episode,
 from pearl.studies.results import RUNS, Runs, read_results
 
 PICTURE = "comparison.png"
-"""The name of the picture in a family's folder"""
+"""Name of the picture in a family's folder"""
 
 
 def table(found: Mapping[str, Runs]) -> str:
-    """Return the algorithms in Markdown, the first of which is the baseline."""
+    """Return the table of the algorithms in Markdown; the first one is the baseline."""
     baseline = next(iter(found))
     rows = {name: row(runs, found[baseline]) for name, runs in found.items()}
     digits = _digits([end for each in rows.values() for end in (each.first.value, each.last.value)], is_scored(found))
@@ -46,18 +46,18 @@ def table(found: Mapping[str, Runs]) -> str:
 
 
 def section(found: Mapping[str, Runs], picture: str) -> str:
-    """Return what a page says of a family: the picture and the table."""
+    """Return a family's part of a page in Markdown: the picture and the table."""
     return f"![What they reach]({picture})\n\n{table(found)}"
 
 
 def overview_table(folder: Path, baseline: str) -> str:
-    """Return in Markdown every algorithm's last episode on every family, from the best mean rank down.
+    """Return a table in Markdown: every algorithm's last episode on every family, sorted by mean rank, best first.
 
-    Runs of another budget than their comparison's are left out.
+    Runs with a budget of their own are left out.
 
     Args:
-        folder: of the families' folders.
-        baseline: the algorithm whose runs a family has to have in order to be shown.
+        folder: the folder that contains the families' folders.
+        baseline: families without runs of this algorithm are left out.
     """
     by_family = {
         path.parent.name: by_name(read_results(path.parent), baseline) for path in sorted(folder.glob(f"*/{RUNS}"))
@@ -85,7 +85,7 @@ def overview_table(folder: Path, baseline: str) -> str:
 
 
 def draw(path: Path, family: str, found: Mapping[str, Runs], n_exploration: int) -> Path:
-    """Draw all algorithms, the first of which is the baseline."""
+    """Draw all algorithms; the first one is the baseline."""
     scored, thresholds = is_scored(found), thresholds_of(found)
     baseline = next(iter(found))
     counts = sorted({len(runs) for runs in found.values()})
@@ -112,7 +112,7 @@ def _random(found: Mapping[str, Runs]) -> float:
 
 
 def _digits(values: Sequence[Any], scored: bool) -> int:
-    """Return how many decimals tell values apart: of scores three, of returns the fewer the larger they are."""
+    """Return the number of decimals to print: three for scores, fewer for larger returns."""
     largest = max(abs(float(value)) for value in values)
     return 3 if scored or largest < 2 else 1 if largest < 100 else 0
 

@@ -8,8 +8,8 @@
     envs = make_ml_envs("reach-v3", seed=0, split="test", task_select="pseudorandom", meta_batch_size=10)
     success, mean_return, success_by_environment = metalearning_evaluation(MetaworldAgent(model), envs)
 
-In that evaluation an episode ends at success, and each environment's episodes that end first are the ones that count,
-so that tasks that are solved fast count more often: it can report 1.00 for an agent that solves few of the goals.
+In that evaluation an episode ends at success, and only the first episodes to end count in each environment. Tasks that
+are solved fast therefore count more often: the evaluation can report 1.00 for an agent that solves few of the goals.
 ``model.evaluate()`` plays the same episodes of every task. Metaworld's episodes have 500 steps unless
 ``max_episode_steps`` says otherwise.
 """
@@ -52,12 +52,12 @@ class MetaworldTimestep(Protocol):
 class MetaworldAgent:
     """Plays Metaworld's adaptation episodes with posterior samples, and its evaluation episodes with the mean.
 
-    Each environment of the vector environment has a belief of its own, which starts from the prior at each ``init``.
-    It takes in every step that Metaworld reports, in adaptation; in evaluation Metaworld reports none.
+    Each environment has its own belief, which starts from the prior at each ``init``. Every step that Metaworld reports
+    updates the belief. Metaworld reports steps in adaptation only, not in evaluation.
 
     Args:
         model: the trained model.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Raises:
         ValueError: the encoder reads the next observation, which Metaworld does not report.
@@ -79,11 +79,11 @@ class MetaworldAgent:
         return self._memory
 
     def init(self) -> None:
-        """Forget everything: new tasks begin."""
+        """Reset all beliefs to the prior for new tasks."""
         self._memory = None
 
     def adapt_action(self, observations: NDArray[Any]) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
-        """Choose actions (environment, action_dim) with each environment's sample of z; there are no extras.
+        """Choose actions (environment, action_dim) with each environment's sample of z, and return no extras.
 
         Args:
             observations: (environment, observation_dim).
@@ -95,10 +95,10 @@ class MetaworldAgent:
         return self._act(observations, deterministic=False), {}
 
     def step(self, timestep: MetaworldTimestep) -> None:
-        """Fold a step of every environment into its belief; where an episode ends, z is drawn anew.
+        """Fold a step of every environment into its belief; resample z at the end of an episode.
 
         Raises:
-            NonFiniteError: an observation, a reward or a belief that they make is NaN or infinite.
+            NonFiniteError: an observation, a reward or the updated belief is NaN or infinite.
             ValueError: wrong shape.
         """
         observation = self._observations(timestep.observation)
@@ -118,10 +118,10 @@ class MetaworldAgent:
         self._memory = self._agent.end_episode(memory, ended, self._rng)
 
     def adapt(self) -> None:
-        """Do nothing: beliefs have grown with each step already, and no gradient is taken."""
+        """Do nothing: each step has updated the beliefs already, and no gradient is taken."""
 
     def eval_action(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Choose actions (environment, action_dim) with the posterior's mean and the policy's.
+        """Choose actions (environment, action_dim) with the posterior's mean and the policy's mean.
 
         Args:
             observations: (environment, observation_dim).

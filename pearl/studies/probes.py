@@ -1,4 +1,4 @@
-"""Probes of a trained agent: does it use z, can it learn from a foreign policy, is its posterior calibrated."""
+"""Probes of a trained agent: its use of z, inference from random actions, calibration of the posterior."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ from pearl.runs.report import posterior_path
 
 
 class WrappedAgent:
-    """A PEARL agent whose acting is changed and whose inference is not. Base of the probes.
+    """Base class of the probes: a PEARL agent with changed acting and unchanged inference.
 
     Args:
         agent: the agent.
@@ -37,11 +37,11 @@ class WrappedAgent:
 
 
 class OtherZ(WrappedAgent):
-    """Acts on another z than the one inferred.
+    """Acts on a changed z instead of the inferred one.
 
     Args:
         agent: the agent.
-        change: from the tasks' z (task, latent_dim) to the z to act on.
+        change: maps the tasks' z, (task, latent_dim), to the z for acting.
     """
 
     def __init__(self, agent: PEARLAgent, change: Callable[[Tensor], Tensor]) -> None:
@@ -57,11 +57,11 @@ class OtherZ(WrappedAgent):
 
 
 class RandomExplorer(WrappedAgent):
-    """Explores by uniform random actions, whatever it believes; acts as the agent where deterministic.
+    """Explores by uniform random actions; acts as the agent in deterministic episodes.
 
     Args:
         agent: the agent.
-        model: tells the action space.
+        model: the model with the action space.
     """
 
     def __init__(self, agent: PEARLAgent, model: PEARL) -> None:
@@ -71,7 +71,7 @@ class RandomExplorer(WrappedAgent):
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
     ) -> ActionChoice:
-        """Act at random while exploring, as the agent afterwards."""
+        """Act at random in exploration episodes, and as the agent afterwards."""
         random = self._random.act(observation, None, deterministic, rng).action
         own = self.agent.act(observation, memory, deterministic, rng).action
         return ActionChoice(torch.where(deterministic.unsqueeze(-1), own, random))
@@ -81,8 +81,8 @@ def probe(model: PEARL) -> dict[str, float]:
     """Return the last episode's score on the held-out tasks under the usual protocol and under each probe.
 
     ``usual``; ``zero_z`` and ``other_tasks_z`` (each task is played with the next task's z); ``random_context`` (one
-    episode of a random policy instead of the agent's own exploration). For a family without a known oracle these are
-    returns.
+    episode of a random policy instead of the agent's own exploration). They are returns for a family
+    without an oracle.
     """
     own = model.config.evaluation
     agents: dict[str, tuple[MetaAgent[PEARLMemory], int]] = {
@@ -100,14 +100,14 @@ def probe(model: PEARL) -> dict[str, float]:
 
 
 def calibration(model: PEARL, transitions_seen: Sequence[int]) -> NDArray[np.float64]:
-    """Return how far the posterior mean moves after ``transitions_seen``, in units of the spread it announced.
+    """Return the posterior mean's later movement after ``transitions_seen``, relative to its predicted movement.
 
-    For a calibrated posterior q_n the difference between its mean and that of a later q_N has the variance
-    ``stddev_n^2 - stddev_N^2``, so its root mean square in those units is 1; above 1 the posterior is too sure.
+    For a calibrated posterior q_n, the difference between its mean and that of a later q_N has the variance
+    ``stddev_n^2 - stddev_N^2``. The root mean square in these units is then 1; a posterior above 1 is overconfident.
 
     Args:
         model: the trained model, evaluated on its held-out tasks.
-        transitions_seen: numbers of transitions n, fewer than in a test trial (N).
+        transitions_seen: numbers of transitions n, each below the number N in a test trial.
 
     Returns:
         One figure per n, over tasks and latent dimensions.

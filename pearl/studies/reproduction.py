@@ -10,11 +10,11 @@ from pearl import plots
 from pearl.studies.results import PLAIN, FamilyResults, Runs, value_column
 
 STUDY = "reproduction"
-"""The name of this study among a family's results"""
+"""Name of this study in a family's results"""
 BLIND = "blind"
-"""The setting whose encoder leaves z at zero"""
+"""The setting with the blind encoder: z is always zero"""
 PICTURE = "learning_curves.png"
-"""The name of the picture in a family's folder"""
+"""Name of the picture in a family's folder"""
 
 
 def setting_name(*, blind: bool, total_steps: int | None) -> str:
@@ -24,7 +24,7 @@ def setting_name(*, blind: bool, total_steps: int | None) -> str:
 
 
 def by_setting(results: FamilyResults) -> dict[str, Runs]:
-    """Return the published runs of each setting, the plain one's first."""
+    """Return the published runs of each setting, the plain setting first."""
     found = {setting.name: runs for setting, runs in results.of_study(STUDY).items()}
     return dict(sorted(found.items(), key=lambda item: (item[0] != PLAIN, item[0])))
 
@@ -57,7 +57,7 @@ def summary(family: str, by_seed: Runs) -> dict[str, Any]:
 
 
 def draw(path: Path, family: str, found: Mapping[str, Runs]) -> Path:
-    """Draw every seed's curve; blind runs and those with a budget of their own are lines of their own."""
+    """Draw every seed's curve; blind runs and runs with a budget of their own have separate labels."""
     curves, values = [], []
     for name, runs in found.items():
         for _, run in sorted(runs.items()):

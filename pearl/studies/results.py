@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl.config.migration import migrated_settings
-from pearl.config.reading import ConfigError, beyond_defaults, from_mapping
+from pearl.config.reading import ConfigError, from_mapping, non_default_settings
 from pearl.config.run import Config
 from pearl.files.access import read_text, write_text
 from pearl.files.lock import FolderInUseError, FolderLock
@@ -26,27 +26,27 @@ from pearl.runs.progress_csv import column_order, csv_line
 FloatArray = NDArray[np.float64]
 
 CURVES = "curves.csv"
-"""The file of all curves in a family's folder"""
+"""File of all curves in a family's folder"""
 RUNS = "runs.json"
-"""The file of all other measurements"""
+"""File of all other measurements in a family's folder"""
 PLAIN = "plain"
-"""The setting that changes nothing of what its study trains"""
+"""Name of a study's unchanged setting"""
 LONGEST_WAIT_S = 60.0
-"""Seconds to wait for another writer, who needs less than one"""
+"""Seconds to wait for another writer; a write takes less than one"""
 WIDTH = 120
-"""Columns of a line in the JSON file, but for lists of numbers"""
+"""Maximum width of a line in the JSON file; lists of numbers may exceed it"""
 
 _KEY = ("study", "setting", "algorithm", "seed", "commit")
 _COUNTS = ("env_steps", "gradient_steps")
 
 
 class Setting(NamedTuple):
-    """The name of a setting: runs that share it differ in their seed only."""
+    """The identity of a setting. Its runs differ in their seed only."""
 
     study: str
     """``reproduction``, ``comparison``, or the name of a study of variants"""
     name: str
-    """Unique within the study and algorithm; ``PLAIN`` for the setting that changes nothing"""
+    """Unique within the study and algorithm; ``PLAIN`` for the unchanged setting"""
     algorithm: str
 
     def __str__(self) -> str:
@@ -58,17 +58,17 @@ class RunRecord:
     """One run's results."""
 
     commit: str
-    """The commit that the run was trained with; it ends in ``-dirty`` where files differed from it"""
+    """The commit that the run was trained with; it ends in ``-dirty`` if files differed from it"""
     config: Mapping[str, Any]
-    """The settings that are not the defaults, under their present names"""
+    """The settings that differ from the defaults, under their current names"""
     curve: Mapping[str, FloatArray]
-    """Logged values of each evaluation, by the names of ``progress.csv``, (evaluation,) each; NaN where nothing was"""
+    """Logged values of each evaluation, by the names of ``progress.csv``, (evaluation,) each; NaN for missing values"""
     measured: Mapping[str, Any] = field(default_factory=dict)
     """All other measurements, as JSON; ``returns`` are (task, episode)"""
 
 
 Runs = Mapping[int, RunRecord]
-"""The runs of a setting by their seed"""
+"""The runs of a setting, by seed"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class FamilyResults:
 
     runs: Mapping[Setting, Runs] = field(default_factory=dict)
     specialists: Mapping[str, Any] | None = None
-    """Learners from scratch on test tasks (``experiments/specialists.py``), as JSON"""
+    """Measurements of learners from scratch on test tasks (``experiments/specialists.py``), as JSON"""
 
     def of_study(self, study: str) -> dict[Setting, Runs]:
         """Return the runs of a study."""
@@ -85,10 +85,10 @@ class FamilyResults:
 
 
 def read_results(folder: Path) -> FamilyResults:
-    """Return a family's results, none where the folder holds no results.
+    """Return a family's results; they are empty if the folder has none.
 
-    The JSON file says which runs there are. Curves of other runs were left by a writer that was killed, or belong to
-    runs that somebody removed from the JSON file; they are not returned, and the next writer drops them.
+    The JSON file decides which runs exist. Curves of other runs are ignored, and the next writer drops them: a writer
+    was killed, or a user removed the run from the JSON file.
 
     Raises:
         RunError: a file cannot be read, or is damaged.
@@ -118,10 +118,10 @@ def read_results(folder: Path) -> FamilyResults:
 
 
 def check_settings(folder: Path, setting: Setting, config: Config) -> None:
-    """Check that the runs that the folder holds of a setting were trained with ``config``.
+    """Check that the folder's runs of a setting were trained with ``config``.
 
     Raises:
-        ConfigError: they were not.
+        ConfigError: they were trained with another config.
         RunError: the results cannot be read.
     """
     _check_settings(folder, read_results(folder), setting, config)
@@ -133,12 +133,12 @@ def store_run(
     """Add a run to a family's results.
 
     Args:
-        folder: the family's; it is made where missing.
-        setting: the run's.
-        config: the run's.
-        seed: the run's.
-        record: its results.
-        replace: whether the run replaces an earlier one of the same setting and seed, which otherwise stays.
+        folder: the family's folder; made if it does not exist.
+        setting: the run's setting.
+        config: the run's config.
+        seed: the run's seed.
+        record: the run's results.
+        replace: whether to replace an earlier run of the same setting and seed; otherwise the earlier run is kept.
 
     Raises:
         ConfigError: the folder holds runs of the setting with another config, and ``replace`` is False.
@@ -157,11 +157,11 @@ def store_run(
 def store_specialists(
     folder: Path, change: Callable[[Mapping[str, Any] | None], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """Change the specialists among a family's results, and return them.
+    """Change the specialists in a family's results, and return them.
 
     Args:
-        folder: the family's; it is made where missing.
-        change: from the specialists that the folder holds, None without any, to the ones to write.
+        folder: the family's folder; made if it does not exist.
+        change: maps the stored specialists (None if there are none) to the new ones.
 
     Raises:
         FolderInUseError: another writer holds the folder for longer than a minute.
@@ -175,26 +175,26 @@ def store_specialists(
 
 
 def value_column(curve: Mapping[str, FloatArray]) -> str:
-    """Return the name of the curve that studies show: the score, or the last episode's return without a score."""
+    """Return the name of the curve that studies show: the score if there is one, else the last episode's return."""
     if "test/score" in curve:
         return "test/score"
     return [name for name in column_order(curve) if name.startswith("test/return_ep")][-1]
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """Return what a record keeps of a config."""
-    return beyond_defaults(config)
+    """Return a config as records store it."""
+    return non_default_settings(config)
 
 
 def _check_settings(folder: Path, found: FamilyResults, setting: Setting, config: Config) -> None:
     if not all(_same(config, record.config) for record in found.runs.get(setting, {}).values()):
         raise ConfigError(
-            f"{folder / RUNS} holds runs with other settings ({setting}). Remove them from its list to run these anew."
+            f"{folder / RUNS} holds runs with other settings ({setting}). Remove them from its list to run them again."
         )
 
 
 def _same(config: Config, described: Mapping[str, Any]) -> bool:
-    """Return whether settings that were written are these; ones that no longer read are others."""
+    """Return whether stored settings equal ``config``; settings that cannot be read do not."""
     try:
         return from_mapping(type(config), described) == config
     except ConfigError:
@@ -236,7 +236,7 @@ def _write(folder: Path, runs: Mapping[Setting, Runs], specialists: Mapping[str,
     }
     if specialists is not None:
         document["specialists"] = specialists
-    # The curves first: readers pass over curves without a run, but no run lacks its curve.
+    # Curves first: readers ignore curves without a run, but a run without a curve is an error.
     write_text(folder / CURVES, "".join(map(csv_line, _curve_lines(ordered))))
     write_text(folder / RUNS, _json(document) + "\n")
 
@@ -269,13 +269,13 @@ def _read_curves(path: Path) -> dict[tuple[Setting, int], dict[str, FloatArray]]
 
 
 def _columns(rows: Sequence[Mapping[str, str]]) -> dict[str, FloatArray]:
-    """Return the columns in which a run has a number."""
+    """Return the columns in which a run has any number."""
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0] if name not in _KEY}
     return {name: values for name, values in columns.items() if not np.isnan(values).all()}
 
 
 def _json(value: Any, indent: int = 0) -> str:
-    """Return JSON in which whatever fits a line is one, and a list of numbers always."""
+    """Return JSON with one line for each value that fits into a line, and for each list of numbers."""
     flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
     numbers = isinstance(value, list) and not any(isinstance(part, (list, dict)) for part in value)
     if numbers or not isinstance(value, (list, dict)) or indent + len(flat) <= WIDTH:

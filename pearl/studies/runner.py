@@ -1,4 +1,4 @@
-"""Training of the runs that a study lacks, each stored as soon as it is finished."""
+"""Training of a study's missing runs; each is stored as soon as it is finished."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,16 +26,16 @@ def train_missing(
     trial_episodes: int | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Train the runs that a family's results lack, seed after seed, and store each as soon as it is finished.
+    """Train the runs that are missing in a family's results, seed by seed, and store each as soon as it is finished.
 
     Args:
-        folder: the family's results.
-        family: its name.
+        folder: the folder of the family's results.
+        family: the family's name.
         wanted: the config of each setting.
-        seeds: one run each of every setting.
-        commit: the commit that is checked out.
+        seeds: seeds of the runs; each setting is trained with each seed.
+        commit: the current commit.
         trial_episodes: episodes of a longer trial at the end of each run, as for ``train``.
-        announce: takes a line about each run before it begins.
+        announce: called with a line about each run before it begins.
 
     Raises:
         ConfigError: the folder holds runs of a setting with another config; nothing is trained then.
@@ -59,10 +59,10 @@ def train(family: str, config: Config, seed: int, *, commit: str, trial_episodes
     Args:
         family: the family's name.
         config: the run's settings.
-        seed: of the run.
-        commit: the commit that is checked out.
-        trial_episodes: episodes of a longer trial of the test tasks, with the protocol's exploration episodes; the
-            protocol's episodes where they are more. None plays no such trial.
+        seed: the run's seed.
+        commit: the current commit.
+        trial_episodes: episodes of a longer trial of the test tasks, with the protocol's exploration episodes. It has
+            at least the protocol's episodes. None plays no such trial.
     """
     model = learner_of(config)(family, config, seed=seed)
     logged: list[tuple[Evaluation, dict[str, float]]] = []
@@ -76,16 +76,16 @@ def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, RunRecor
     """Load a finished run and return its model, and the results that ``train`` would have returned.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         trial_episodes: episodes of the longer trial, as for ``train``.
 
     Raises:
-        CheckpointError: there is no checkpoint in it, or a damaged one.
-        RunError: the run is not through.
+        CheckpointError: the checkpoint is missing or damaged.
+        RunError: the run is not finished.
     """
     model = load(folder)
     if not (folder / "result.json").is_file():
-        raise RunError(f"The run in {folder} is not through. Continue it with train.py --resume.")
+        raise RunError(f"The run in {folder} is not finished. Continue it with train.py --resume.")
     commit = read_json(folder / "result.json").get("commit", "unknown")
     return model, _record(model, read_progress(folder), model.evaluate(), commit, trial_episodes)
 
@@ -95,7 +95,7 @@ def measurements(model: MetaLearner, last: Evaluation, trial_episodes: int | Non
 
     Args:
         model: the trained model.
-        last: its evaluation at the end of training.
+        last: the evaluation at the end of training.
         trial_episodes: as for ``train``.
     """
     references = last.references

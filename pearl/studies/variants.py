@@ -1,4 +1,4 @@
-"""Variants of a preset, each against the preset as it is: their statistics, table and picture."""
+"""Variants of a preset, compared with the plain preset: statistics, table and picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +10,20 @@ from pearl.studies.results import PLAIN, FamilyResults, FloatArray, Runs, value_
 
 
 def by_variant(results: FamilyResults, study: str) -> dict[str, Runs]:
-    """Return the runs of a study of variants: the plain setting's first, then by the mean value on the way."""
+    """Return the runs of a study of variants: the plain setting first, then by the mean value during training."""
     found = {setting.name: runs for setting, runs in results.of_study(study).items()}
-    return dict(sorted(found.items(), key=lambda item: (item[0] != PLAIN, -on_the_way(item[1]).mean(), item[0])))
+    return dict(
+        sorted(found.items(), key=lambda item: (item[0] != PLAIN, -mean_over_training(item[1]).mean(), item[0]))
+    )
 
 
-def final(runs: Runs) -> FloatArray:
-    """Return each seed's value at the end, a mean of its last two evaluations, (seed,)."""
+def final_value(runs: Runs) -> FloatArray:
+    """Return each seed's final value, the mean of its last two evaluations, (seed,)."""
     return np.array([run.curve[value_column(run.curve)][-2:].mean() for run in runs.values()])
 
 
-def on_the_way(runs: Runs) -> FloatArray:
-    """Return each seed's mean value over the run's environment steps, (seed,): high where learning was early."""
+def mean_over_training(runs: Runs) -> FloatArray:
+    """Return each seed's mean value over the run's environment steps, (seed,); early learning raises it."""
     found = []
     for run in runs.values():
         steps, value = run.curve["env_steps"], run.curve[value_column(run.curve)]
@@ -30,19 +32,21 @@ def on_the_way(runs: Runs) -> FloatArray:
 
 
 def table(found: Mapping[str, Runs]) -> str:
-    """Return the variants in Markdown, with their means and ranges over seeds, at the end and on the way.
+    """Return the variants in Markdown, with means and ranges over seeds, at the end and during training.
 
-    The last column is the mean difference on the way from the plain setting's runs of the same seeds, and the number of
-    these in which the variant was ahead.
+    The last column compares the values during training with the plain setting's runs of the same seeds: the mean
+    difference, and the number of seeds in which the variant was better.
     """
     lines = ["| variant | at the end | on the way | gain on the way |", "|---|---|---|---|"]
     for name, runs in found.items():
-        end, way = final(runs), on_the_way(runs)
+        end, way = final_value(runs), mean_over_training(runs)
         digits = 3 if np.abs(way).max() < 2 else 0
         seeds = [seed for seed in runs if seed in found[PLAIN]]
         compared = ""
         if name != PLAIN and seeds:
-            gain = np.subtract(*(on_the_way({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN])))
+            gain = np.subtract(
+                *(mean_over_training({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN]))
+            )
             compared = f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
         cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
         lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
@@ -50,7 +54,7 @@ def table(found: Mapping[str, Runs]) -> str:
 
 
 def draw(path: Path, family: str, found: Mapping[str, Runs]) -> Path:
-    """Draw every variant's seeds beside the plain ones', a panel each."""
+    """Draw a panel for each variant: its seeds and those of the plain setting."""
     value = value_column(next(iter(found[PLAIN].values())).curve)
     return plots.variant_curves(
         path,

@@ -32,7 +32,7 @@ def check_distribution(value: object, name: str, wanted: str = "a task distribut
         remedy = f"Build it: pearl.tasks.make({abbreviated(value)})."
     elif isinstance(value, gym.Env) or (isinstance(value, type) and issubclass(value, gym.Env)):
         remedy = f"An environment is one task. {remedy}"
-    raise TypeError(f"{name} must be {wanted}, got {described(value)}. {remedy}")
+    raise TypeError(f"{name} must be {wanted}, got {description(value)}. {remedy}")
 
 
 def family_of(family: str | TaskDistribution) -> TaskDistribution:
@@ -60,20 +60,20 @@ def check_tasks(value: object, name: str) -> list[Task]:
     """
     if isinstance(value, Task | Mapping | str) or not isinstance(value, Iterable):
         remedy = f"Put it into a list: [{'task' if isinstance(value, Task) else 'pearl.Task({...})'}]."
-        raise TypeError(f"{name} must be a list of pearl.Task, got {described(value)}. {remedy}")
+        raise TypeError(f"{name} must be a list of pearl.Task, got {description(value)}. {remedy}")
     tasks = list(value)
     for index, task in enumerate(tasks):
         if not isinstance(task, Task):
             remedy = (
                 f"Wrap it: pearl.Task({abbreviated(task)})." if isinstance(task, Mapping) else "Draw tasks by sample."
             )
-            raise TypeError(f"{name}[{index}] must be a pearl.Task, got {described(task)}. {remedy}")
+            raise TypeError(f"{name}[{index}] must be a pearl.Task, got {description(task)}. {remedy}")
     if not tasks:
         raise ValueError(f"{name} must hold at least one task, got none.")
     return tasks
 
 
-def described(value: object) -> str:
+def description(value: object) -> str:
     """Return a short description of a value for an error message."""
     if isinstance(value, type):
         return f"the class {value.__name__}"

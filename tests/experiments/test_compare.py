@@ -169,7 +169,7 @@ def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_
 
 
 def test_a_budget_of_its_own_has_to_be_given(tmp_path, untrained):
-    with pytest.raises(ConfigError, match=r"--apart is for a budget of its own. Give it by --total-steps\."):
+    with pytest.raises(ConfigError, match=r"--apart needs a budget: give --total-steps\."):
         compare.main("point-robot", algorithms=("rl2",), apart=True, out=tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_what_cannot_take_a_runs_place_is_named(tmp_path, untrained):
     run = Run(MetaLearner("point-robot", small(RL2Config, ""), seed=0), tmp_path / "run", wandb="disabled")
     run.save()
     settings = {"trained": [run.folder], "seeds": (), "out": tmp_path}
-    with pytest.raises(RunError, match=r"is not through. Continue it with train.py --resume"):
+    with pytest.raises(RunError, match=r"is not finished. Continue it with train.py --resume"):
         compare.main("point-robot", algorithms=("rl2",), **settings)
     run.train()
     for family, agent in (("point-robot", "pearl"), ("varying-pendulum", "rl2")):
@@ -258,5 +258,5 @@ def test_an_unknown_algorithm_none_and_a_baseline_without_runs_are_errors(tmp_pa
         compare.main("point-robot", algorithms=("pearl", "rl3"), out=tmp_path)
     with pytest.raises(ConfigError, match="Name at least one algorithm"):
         compare.main("point-robot", algorithms=(), out=tmp_path)
-    with pytest.raises(ConfigError, match="holds no runs of pearl"):
+    with pytest.raises(ConfigError, match="holds no runs of the baseline pearl"):
         compare.main("point-robot", algorithms=("pearl",), seeds=(), out=tmp_path)

@@ -253,6 +253,6 @@ def test_no_threads_are_refused(script):
 @pytest.mark.parametrize("name", ["compare", "reproduce"])
 def test_a_commit_that_git_cannot_tell_is_told_before_anything_is_trained(script, name, monkeypatch):
     monkeypatch.setenv("GIT_DIR", "nowhere")
-    assert_refused(script(name, "point-robot"), "Results name their commit, but git cannot tell that of ")
+    assert_refused(script(name, "point-robot"), "Results name their commit, but git cannot read the commit of ")
     monkeypatch.setenv("PATH", "")
-    assert_refused(script(name, "point-robot"), "Results name their commit, but git cannot tell that of ")
+    assert_refused(script(name, "point-robot"), "Results name their commit, but git cannot read the commit of ")

@@ -97,11 +97,15 @@ def test_a_family_has_the_variants_that_name_it_or_others(small):
     ("given", "wrong", "message"),
     [
         ("temperature: null", "temperture: null", "temperture"),
-        ("critic_layer_norm: true", "critic_layer_norm: false", "'layer-norm' changes nothing"),
+        ("critic_layer_norm: true", "critic_layer_norm: false", "'layer-norm' changes none"),
         ("variants:", "variant:", "families and variants"),
         ("families:", "families: [", "is not valid YAML"),
         ("families:", "families: []\nothers:", "families and variants"),
-        ("    sparse-point-robot: null", "    sparse-point-robto: null", "names sparse-point-robto, which is none"),
+        (
+            "    sparse-point-robot: null",
+            "    sparse-point-robto: null",
+            "names sparse-point-robto, no family of the study",
+        ),
         ("    others: {agent: {critic_layer_norm: true}}\n    sparse-point-robot: null", "", "must be a mapping"),
     ],
 )

@@ -92,6 +92,6 @@ def test_a_signal_to_the_group_while_pictures_are_drawn_does_not_end_the_run(tmp
     folder = tmp_path / "run"
     code, printed = run_and_signal(folder, signal.SIGTERM, "drawing", "--total-steps", "400")
     assert code == 0, printed
-    assert "SIGTERM: training is through, the run ends once its pictures are drawn." in printed
+    assert "SIGTERM: training is finished; the run ends after drawing its pictures." in printed
     assert (folder / "result.json").exists()
     assert len(list((folder / "plots").iterdir())) == 5

@@ -94,7 +94,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(start, finished, t
     assert process.exitcode == -signal.SIGKILL, log.read_text()
     assert checkpoints(folder) == 0
     assert train.main([*argv, "--resume"]) == 2
-    assert "no checkpoint to resume from. Start the run anew, without --resume" in capsys.readouterr().err
+    assert "no checkpoint to resume from. Start a new run, without --resume" in capsys.readouterr().err
     assert train.main(argv) == 0
     assert rows(folder)[0] == rows(finished.folder)[0]
 

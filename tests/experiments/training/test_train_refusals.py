@@ -90,7 +90,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_untouched(capsys, finishe
 def test_resuming_without_a_checkpoint_says_to_start_anew(capsys, own_working_directory):
     code, printed = printed_by(capsys, *SHORT, "--resume")
     assert code == 2
-    assert "runs/point-robot-seed0 holds no checkpoint to resume from. Start the run anew" in printed
+    assert "runs/point-robot-seed0 holds no checkpoint to resume from. Start a new run" in printed
     assert list(own_working_directory.iterdir()) == []
 
 
@@ -140,7 +140,7 @@ def test_a_reward_that_is_nan_ends_training_and_names_task_step_and_value(capsys
     assert "Training ended: The environment of task" in printed
     assert "(number=" in printed
     assert "returned reward nan at step" in printed
-    assert printed.endswith(f"Nothing of this trial was learnt. The last checkpoint in {tmp_path / 'run'} stands.")
+    assert printed.endswith(f"Nothing of this trial was learnt. The last checkpoint in {tmp_path / 'run'} is kept.")
     assert "Traceback" not in printed
     model = pearl.load(tmp_path / "run")
     assert model.num_timesteps == int(rows(tmp_path / "run")[-1]["env_steps"]) > 0

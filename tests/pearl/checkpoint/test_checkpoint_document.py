@@ -161,7 +161,7 @@ def test_settings_that_describe_other_weights_are_refused_before_anything_is_bui
     before, begun = peak_mb(), time.perf_counter()
     message = refused(folder, changed(document, ["config", *setting.split(".")], value))
     assert message is not None
-    assert "weights-000001.safetensors does not hold what its config describes" in message
+    assert "weights-000001.safetensors does not match its config" in message
     assert peak_mb() - before < 50
     assert time.perf_counter() - begun < 30
 
@@ -182,7 +182,7 @@ def test_so_are_those_of_other_algorithms(algorithm, setting, value, tmp_path):
     before, begun = peak_mb(), time.perf_counter()
     message = refused(folder, changed(read_state(folder), ["config", "agent", setting], value))
     assert message is not None
-    assert "weights-000001.safetensors does not hold what its config describes" in message
+    assert "weights-000001.safetensors does not match its config" in message
     assert peak_mb() - before < 50
     assert time.perf_counter() - begun < 30
 
@@ -193,7 +193,7 @@ def test_so_are_those_of_images(tmp_path):
     for setting, value in (("image_channels", [10**6]), ("image_channels", [4, 10**9]), ("image_features", 10**9)):
         sound = read_state(tmp_path)
         put_state(tmp_path, changed(sound, ["config", "agent", "observations", setting], value))
-        with pytest.raises(CheckpointError, match="does not hold what its config describes"):
+        with pytest.raises(CheckpointError, match="does not match its config"):
             pearl.load(tmp_path)
         put_state(tmp_path, sound)
     assert pearl.load(tmp_path).family == "image-point-robot"
@@ -209,9 +209,9 @@ def test_an_agent_that_is_built_without_memory_has_the_weights_of_one_that_is_bu
     for missing in forms:
         with pytest.raises(ValueError, match=re.escape(f"{missing!r} is missing")):
             check_weights({name: form for name, form in forms.items() if name != missing}, config, *spaces)
-    with pytest.raises(ValueError, match=r"is F16 .*, where F(32|64)"):
+    with pytest.raises(ValueError, match=r"is F16 .*, expected F(32|64)"):
         check_weights({name: form._replace(dtype="F16") for name, form in forms.items()}, config, *spaces)
-    with pytest.raises(ValueError, match=r"'more' is F32 \(1,\), for which there is no place"):
+    with pytest.raises(ValueError, match=r"'more' is F32 \(1,\), expected no such tensor"):
         check_weights(forms | {"more": Form("F32", (1,))}, config, *spaces)
 
 
@@ -312,7 +312,7 @@ def test_a_tensor_of_another_form_or_content_is_refused(group, name, change, tmp
     checkpoint = read_checkpoint(folder)
     checkpoint.groups[group][name] = change(checkpoint.groups[group][name])
     write_checkpoint(folder, checkpoint.groups, checkpoint.document)
-    with pytest.raises(CheckpointError, match=r"does not hold what its config describes|NaN or infinite") as error:
+    with pytest.raises(CheckpointError, match=r"does not match its config|NaN or infinite") as error:
         load(folder)
     assert len(str(error.value)) < 1_000 + len(str(folder))
 
@@ -330,7 +330,7 @@ def test_so_is_one_of_a_replay_of_trials(name, change, tmp_path):
     checkpoint = read_checkpoint(folder)
     checkpoint.groups["replay"][name] = change(checkpoint.groups["replay"][name])
     write_checkpoint(folder, checkpoint.groups, checkpoint.document)
-    with pytest.raises(CheckpointError, match=r"does not hold what its config describes|NaN or infinite"):
+    with pytest.raises(CheckpointError, match=r"does not match its config|NaN or infinite"):
         load(folder)
 
 

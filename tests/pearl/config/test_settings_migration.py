@@ -8,7 +8,7 @@ import pytest
 import pearl
 from encoders.settings import setting_types
 from pearl.config.migration import MOVED, migrated_settings
-from pearl.config.reading import ConfigError, beyond_defaults, from_mapping, read_yaml, to_mapping
+from pearl.config.reading import ConfigError, from_mapping, non_default_settings, read_yaml, to_mapping
 from pearl.config.run import MAMLConfig, PEARLConfig, RL2Config, load_preset
 from pearl.model.migration import VERSION, migrated
 from tests.support.processes import ROOT
@@ -101,6 +101,6 @@ def test_an_algorithm_without_the_section_answers_as_for_any_unknown_setting():
 @pytest.mark.parametrize("run", [PEARLConfig, RL2Config, MAMLConfig])
 def test_what_differs_from_the_defaults_is_named_down_to_the_setting(run):
     config = from_mapping(run, {"agent": {"observations": {"normalise": True}, "discount": 0.5}})
-    assert beyond_defaults(config) == {"agent": {"observations": {"normalise": True}, "discount": 0.5}}
-    assert beyond_defaults(run()) == {}
-    assert dataclasses.replace(from_mapping(run, beyond_defaults(config))) == config
+    assert non_default_settings(config) == {"agent": {"observations": {"normalise": True}, "discount": 0.5}}
+    assert non_default_settings(run()) == {}
+    assert dataclasses.replace(from_mapping(run, non_default_settings(config))) == config

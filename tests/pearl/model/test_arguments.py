@@ -129,7 +129,7 @@ def test_what_is_no_distribution_cannot_be_wrapped(wrap):
         (PEARLConfig, r"^config must be the settings of a run, got the class PEARLConfig\."),
         ("fast", r"^config must be the settings of a run, got 'fast'\."),
         (TrainingConfig(), r"^config must be the settings of a run, got a TrainingConfig\."),
-        (RL2Config(), r"^PEARL takes a PEARLConfig, got a RL2Config, which pearl\.MetaLearner takes"),
+        (RL2Config(), r"^PEARL takes a PEARLConfig, got a RL2Config\. Use pearl\.MetaLearner"),
     ],
 )
 def test_what_are_no_settings_is_answered_with_what_to_give(config, message):

@@ -175,7 +175,7 @@ def test_environments_out_of_reach_say_why_and_what_to_do(family, training, mess
 def test_nobody_but_training_plays_its_environments(method):
     envs = small_model().get_env()
     with pytest.raises(
-        NotImplementedError, match=r"Training alone may .*model\.task_distribution\.make_env.*model\.evaluate"
+        NotImplementedError, match=r"Only training may .*model\.task_distribution\.make_env.*model\.evaluate"
     ):
         getattr(envs, method)(*[np.zeros((4, 2), np.float32)] * (method == "step"))
 
@@ -198,7 +198,7 @@ def test_a_class_loads_what_pearl_load_loads(tmp_path):
 
 def test_pearl_does_not_load_another_algorithms_model(tmp_path):
     made(CONFIGS["rl2"]).save(tmp_path)
-    with pytest.raises(CheckpointError, match=r"a model of rl2.*PEARL\.load does not.*pearl\.load\(path\)"):
+    with pytest.raises(CheckpointError, match=r"a MetaLearner of rl2.*PEARL\.load does not.*pearl\.load\(path\)"):
         PEARL.load(tmp_path, distribution=Counting())
     assert MetaLearner.load(tmp_path, distribution=Counting()).config.algorithm == "rl2"
     assert pearl.load(tmp_path, distribution=Counting()).config.algorithm == "rl2"

@@ -93,7 +93,7 @@ def draw_specialist_curves(path: Path, rng: np.random.Generator) -> Path:
         adapted=-180,
         adapted_steps=400,
         steps_to_adapted=5_500,
-        title="varying-pendulum: SAC from nothing beside an agent that adapts",
+        title="varying-pendulum: SAC from scratch, compared with an adapted agent",
         name="SAC",
         references=REFERENCES,
     )

@@ -174,7 +174,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(whole):
 
 def test_a_record_without_its_checkpoint_is_refused_too(whole, tmp_path):
     (tmp_path / "progress.csv").write_bytes((whole.folder / "progress.csv").read_bytes())
-    with pytest.raises(RunError, match=r"record of a run without its checkpoint.*--run-dir"):
+    with pytest.raises(RunError, match=r"a run's progress\.csv without its checkpoint.*--run-dir"):
         run_in(tmp_path)
     assert steps_of(tmp_path) == steps_of(whole.folder)
 
@@ -182,7 +182,7 @@ def test_a_record_without_its_checkpoint_is_refused_too(whole, tmp_path):
 @pytest.mark.parametrize("text", ["epoch,loss\n1,0.5\n", "epoch,note\n1,good\n", "env_steps,loss\n0\n100\n"])
 def test_somebody_elses_progress_file_is_refused_and_left_as_it_is(tmp_path, text):
     (tmp_path / "progress.csv").write_text(text)
-    with pytest.raises(RunError, match="record of a run"):
+    with pytest.raises(RunError, match=r"a run's progress\.csv without"):
         run_in(tmp_path)
     assert (tmp_path / "progress.csv").read_text() == text
     assert small.files_of(tmp_path) == {"progress.csv"}

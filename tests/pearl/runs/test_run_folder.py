@@ -160,7 +160,7 @@ def test_pipes_where_files_are_only_written_hold_nothing_up(strange):
 
 def test_a_new_run_is_not_started_beside_a_manifest_or_rows_that_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "progress.csv")
-    with pytest.raises(RunError, match="holds the record of a run"):
+    with pytest.raises(RunError, match=r"a run's progress\.csv without"):
         check_unused(tmp_path)
     (tmp_path / "checkpoint").mkdir()
     os.mkfifo(tmp_path / "checkpoint" / "manifest.json")

@@ -74,7 +74,7 @@ def test_in_auto_mode_a_wandb_that_cannot_start_costs_one_line(tmp_path, monkeyp
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("W&B cannot start (")
     assert BROKEN[how] in line
-    assert line.endswith("Training goes on without W&B.")
+    assert line.endswith("Training continues without W&B.")
 
 
 @pytest.mark.usefixtures("fresh_wandb")

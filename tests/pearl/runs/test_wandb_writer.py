@@ -257,7 +257,7 @@ def test_a_start_that_fails_online_goes_on_offline_and_syncs_to_the_same_run(tmp
         return start(run_dir, config, name, mode, run_id, timeout_s)
 
     monkeypatch.setattr(wandb_writer, "_init", fail_online)
-    monkeypatch.setattr(wandb_writer, "_why_not_online", lambda: "")
+    monkeypatch.setattr(wandb_writer, "_offline_reason", lambda: "")
     with tracking(tmp_path, wandb_mode="online") as tracker:
         assert tracker.sync_command is not None
     (warning,) = capsys.readouterr().err.splitlines()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pearl.studies.results import FamilyResults, RunRecord, Setting, value_column
-from pearl.studies.variants import by_variant, final, on_the_way, table
+from pearl.studies.variants import by_variant, final_value, mean_over_training, table
 
 
 def run_of(*value, steps=(0, 10, 20)):
@@ -14,8 +14,8 @@ def run_of(*value, steps=(0, 10, 20)):
 
 def test_the_value_on_the_way_is_the_mean_over_environment_steps():
     runs = {0: run_of(0.0, 1.0, 1.0, steps=(0, 10, 40))}
-    assert on_the_way(runs).tolist() == [(5 + 30) / 40]
-    assert final(runs).tolist() == [1.0]
+    assert mean_over_training(runs).tolist() == [(5 + 30) / 40]
+    assert final_value(runs).tolist() == [1.0]
 
 
 def test_the_table_counts_the_seeds_ahead_of_the_plain_setting_with_the_same_seed():
