@@ -75,6 +75,7 @@ class MetaLearner(SB3Interface):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
+        self.config = config = config.for_horizon(self.horizon)
         weight_rng = torch.Generator().manual_seed(weight_seed)
         self.agent = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
         encoder = getattr(self.agent, "encoder", None)

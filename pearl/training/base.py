@@ -21,6 +21,7 @@ from pearl.config.run import Config
 from pearl.config.training import CollectionConfig
 from pearl.tasks import Task, TaskDistribution
 from pearl.training.divergence import DivergedError, remedy
+from pearl.training.trials import as_trials
 
 BatchT = TypeVar("BatchT")
 """Type of the data that the agent learns from"""
@@ -178,9 +179,14 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         """Play a trial of each task of the iteration; return the tasks' indices and trials."""
-        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
-        chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
+        chosen = self._choose()
         return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
+
+    def _choose(self) -> list[int]:
+        """Draw the tasks of an iteration; return their numbers."""
+        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
+        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
+        return cast(list[int], order[:n_chosen].sort().values.tolist())
 
     def _play(
         self,
@@ -212,9 +218,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         return trajectories
 
     def _see(self, trajectories: Trajectories) -> None:
-        """Update the running observation statistics, if any."""
-        if self.agent.normalises_observations:
-            self.agent.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
+        """Update the agent's running statistics, if any."""
+        self.agent.see(as_trials(trajectories))
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         training = self.settings
