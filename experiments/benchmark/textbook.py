@@ -49,7 +49,8 @@ class TextbookPEARL(nn.Module):
 
     def __init__(self, observation_dim: int, action_dim: int, encoder: EncoderConfig, config: PEARLAgentConfig) -> None:
         super().__init__()
-        assert config.reward_scale is not None and config.discount is not None
+        assert config.reward_scale is not None
+        assert config.discount is not None
         self.config, self.reward_scale, self.discount = config, config.reward_scale, config.discount
         self.latent_dim = encoder.latent_dim
         self.min_stddev = encoder.min_stddev
