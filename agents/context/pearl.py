@@ -40,7 +40,7 @@ class _NetworkInputs(NamedTuple):
     """Features, with their gradient"""
     action: Tensor
     reward: Tensor
-    """Scaled by ``agent.reward_scale``"""
+    """In the environments' unit"""
     next_observation: Tensor
     """Features, without a gradient"""
     terminated: Tensor

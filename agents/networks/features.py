@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -92,6 +92,11 @@ class NormalisedFeatures(VectorFeatures):
         np.minimum(rows, _HIGHEST, out=rows)
         np.maximum(rows, _LOWEST, out=rows)
         return rows
+
+    def constant_entries(self) -> list[int]:
+        """Return the numbers of the observation's entries that never varied in what was seen."""
+        constant = (self._scale == 0).nonzero().squeeze(1)
+        return cast(list[int], (constant if self._kept is None else self._kept[constant]).tolist())
 
     @torch.no_grad()
     def see(self, observation: Tensor) -> None:

@@ -15,9 +15,9 @@ VERSION = 3
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's document in the current version.
 
-    Up to version 2 a setting that is not there had another default, and a learned temperature aimed at minus the
-    action width. Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its
-    settings have no nested sections (``pearl.config.migration``).
+    Up to version 2, settings had other defaults, and a learned temperature aimed at minus the action width. Version 1
+    has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its settings
+    have no nested sections (``pearl.config.migration``).
 
     Args:
         document: a document of any version.

@@ -63,6 +63,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         self.gradient_steps = 0
         self.collection_s = 0.0
         self.learning_s = 0.0
+        self.metrics: dict[str, float] = {}
+        """The agent's scalars of the newest gradient steps of this process; empty before the first"""
         collecting, learning = np.random.SeedSequence(seed).generate_state(2)
         self._collect_rng = torch.Generator().manual_seed(int(collecting))
         self._learn_rng = torch.Generator().manual_seed(int(learning))
@@ -126,6 +128,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
             decayed = min(1.0, max(0.0, 2.0 * progress - 1.0))
             self._set_learning_rate(agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate))
         metrics = self._learn(trajectories)
+        self.metrics = metrics or self.metrics
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
             raise DivergedError(
