@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from agents import MetaBatch, PEARLAgent, Transitions
-from agents.networks.actor_critic import CategoricalCritics
 from agents.spaces import env_actions, is_discrete
 from tests.support import agent_tester
 from tests.support.agent_tester import (
@@ -248,38 +247,6 @@ def test_learning_leaves_the_batch_as_it_was(make_learner: MakeAgent) -> None:
     before = snapshot(batch)
     agent.update(batch, generator(0))
     assert_identical(batch, before)
-
-
-def least_critic_loss(agent: PEARLAgent, reward: torch.Tensor) -> float:
-    """The loss of critics that know rewards, (task, step), after which every episode terminates."""
-    if not isinstance(agent.critics, CategoricalCritics):
-        return 0.0
-    target = agent.bellman_target(reward, torch.ones_like(reward), torch.zeros_like(reward))
-    entropy = torch.distributions.Categorical(agent.critics.bins.probabilities(target)).entropy()
-    return agent.config.n_critics * float(entropy.mean())
-
-
-def test_learning_on_one_batch_again_and_again_fits_its_rewards(make_meta_learner: MakeAgent) -> None:
-    agent = make_meta_learner(0)
-    batch = random_batch(agent)
-    batch = batch._replace(transitions=batch.transitions._replace(terminated=torch.ones(3, 8)))
-    agent.set_learning_rate(1e-2)
-    least = least_critic_loss(agent, batch.transitions.reward)
-    losses = [float(agent.update(batch, generator(0))["critic_loss"]) - least for _ in range(60)]
-    assert 0.0 <= losses[-1] < 0.3 * losses[0]
-
-
-def test_critics_that_fit_the_rewards_value_them_in_their_unit(make_meta_learner: MakeAgent) -> None:
-    agent = make_meta_learner(0)
-    batch = random_batch(agent)
-    rewards = batch.transitions.reward
-    batch = batch._replace(transitions=batch.transitions._replace(terminated=torch.ones(3, 8)))
-    agent.set_learning_rate(1e-2)
-    for _ in range(300):
-        report = agent.update(batch, generator(0))
-    expected = (agent.value_scale.rewards(rewards) - agent.value_scale.offset).mean()
-    spread = agent.value_scale.rewards(rewards).std()
-    assert (report["q_mean"] - expected).abs() < 0.1 * spread
 
 
 def test_a_loaded_state_gives_equal_trials(make_learner: MakeAgent) -> None:

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from agents import PEARLAgent
-from tests.support.agent_tester import DISCRETE, generator, gradients, learn, pearl_agent, random_batch, scalar_agent
+from tests.support.agent_tester import (
+    DISCRETE,
+    generator,
+    learn,
+    pearl_agent,
+    random_batch,
+    scalar_agent,
+)
+from tests.support.pearl_tester import gradients
 
 PARTS = ("encoder", "actor", "critics")
 

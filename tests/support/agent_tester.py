@@ -288,34 +288,11 @@ def state(agent: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in agent.state_dict().items()}
 
 
-def part(agent: PEARLAgent, name: str) -> list[Tensor]:
-    return [value for key, value in state(agent).items() if key.startswith(name)]
-
-
 def assert_identical(found: Any, expected: Any) -> None:
     left, right = list(tensors(found)), list(tensors(expected))
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
-    """The gradient of each parameter of a part, all of which must have one."""
-    found = []
-    for parameter in agent.get_submodule(part).parameters():
-        assert parameter.grad is not None
-        found.append(parameter.grad.clone())
-    return found
-
-
-def assert_gradients(agent: PEARLAgent, expected: dict[str, list[Tensor]]) -> None:
-    """The named parts have these gradients, none of them zero; the target critics, which follow, have none."""
-    for name, gradients in expected.items():
-        found = agent.get_submodule(name).parameters() if name != "log_temperature" else [agent.log_temperature]
-        for parameter, gradient in zip(found, gradients, strict=True):
-            assert gradient.abs().max() > 0
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
-    assert all(parameter.grad is None for parameter in agent.target_critics.parameters())
 
 
 def all_of(n_tasks: int, value: bool) -> Tensor:
@@ -371,11 +348,3 @@ def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | 
     """Take gradient steps on the batches numbered from ``first``."""
     rng = generator(0) if rng is None else rng
     return [agent.update(batch_for(agent, number), rng) for number in range(first, first + n_updates)]
-
-
-def updated(
-    batch: MetaBatch | None = None, *, make: Callable[..., PEARLAgent] = pearl_agent, **settings: Any
-) -> PEARLAgent:
-    agent = make(**settings)
-    agent.update(random_batch() if batch is None else batch, generator(0))
-    return agent

@@ -22,7 +22,6 @@ from tests.support.agent_tester import (
     OBSERVATION_DIM,
     all_of,
     as_context,
-    assert_gradients,
     assert_identical,
     generator,
     learn,
@@ -32,6 +31,7 @@ from tests.support.agent_tester import (
     scalar_agent,
     state,
 )
+from tests.support.pearl_tester import assert_gradients
 
 ACTIONS = DiscreteActions(MULTI_DISCRETE)
 TWO = gym.spaces.Discrete(2)

@@ -9,12 +9,12 @@ from tests.support.agent_tester import (
     KINDS,
     assert_identical,
     generator,
-    part,
     pearl_agent,
     random_batch,
     scalar_agent,
     state,
 )
+from tests.support.pearl_tester import part
 
 
 def with_early_context(batch: MetaBatch) -> MetaBatch:

@@ -16,15 +16,14 @@ from tests.support.agent_tester import (
     as_context,
     assert_identical,
     generator,
-    gradients,
     learn,
     pearl_agent,
     random_batch,
     random_transitions,
     scalar_agent,
-    updated,
     whole_trials,
 )
+from tests.support.pearl_tester import gradients, updated
 
 BOTH = ("reward", "next_observation")
 
