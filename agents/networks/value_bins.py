@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-N_BINS = 31
+N_BINS = 51
 REACH = 4.0
 """The outermost edges lie at plus and minus sinh of this number, about 27 in the unit of the values."""
 SPREAD = 0.75

@@ -19,6 +19,7 @@ from agents import (
 from encoders import ConfigError, EncoderConfig, Settings
 from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.training import (
+    CAPACITY,
     LONGEST_CONTEXT,
     MOST_EPISODES,
     CollectionConfig,
@@ -204,7 +205,7 @@ class RecurrentSACConfig(Config):
         training = dataclasses.replace(
             base.training,
             initial_episodes=base.training.episodes_per_trial,
-            replay_capacity=pearl.training.replay_capacity * pearl.training.n_train_tasks,
+            replay_capacity=(pearl.training.replay_capacity or CAPACITY) * pearl.training.n_train_tasks,
             replay_budget_mb=pearl.training.replay_budget_mb,
         )
         return dataclasses.replace(base, training=training)

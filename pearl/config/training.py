@@ -9,6 +9,8 @@ MOST_EPISODES = 100_000
 """Episodes of a trial, at most"""
 LONGEST_CONTEXT = 400
 """Transitions of a training context, at most, where the trial decides its length"""
+CAPACITY = 10_000
+"""Transitions that a replay keeps per task, where no number is set and memory allows"""
 TRANSITIONS = 512
 """Transitions of a gradient step, of all its tasks together, where no number per task is set"""
 
@@ -24,7 +26,7 @@ class CollectionConfig(Settings):
     section: ClassVar[str] = "training"
     total_steps: int = 100_000
     """Length of meta-training, in environment steps."""
-    n_train_tasks: int = 40
+    n_train_tasks: int = 100
     """Training tasks, drawn once from the seed."""
     tasks_per_iteration: int | None = 10
     """Tasks that collect a trial in each iteration, or all if there are fewer; None stands for all."""
@@ -138,8 +140,8 @@ class TrainingConfig(ReplayConfig):
     step together."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the gradient steps and of the replay; cuda is an NVIDIA GPU. Acting stays on the CPU."""
-    replay_capacity: int = 10_000
-    """Transitions kept per task."""
+    replay_capacity: int | None = None
+    """Transitions kept per task. None stands for 10 000, or as many as training.replay_budget_mb allows."""
     context: ContextConfig = field(default_factory=ContextConfig)
     """Contexts that the encoder reads in training."""
     relabelling: RelabellingConfig = field(default_factory=RelabellingConfig)
