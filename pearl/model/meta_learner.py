@@ -306,7 +306,8 @@ class MetaLearner(SB3Interface):
         if verbose:
             print(f"{self.num_timesteps:,} environment steps: {evaluation.line()}")
         values = training_figures(self.training, self.wall_s, metrics)
-        values = evaluation.figures() | posterior_figures(self.agent, evaluation.memory) | values
+        posterior = posterior_figures(self.agent, evaluation.memory) if isinstance(self, PEARL) else {}
+        values = evaluation.figures() | posterior | values
         for name, value in values.items():
             self.logger.record(name, value)
         self.logger.dump(self.num_timesteps)

@@ -118,8 +118,9 @@ def test_a_run_killed_after_logging_and_before_its_checkpoint_redoes_that_evalua
 
 def test_a_run_killed_between_its_last_checkpoint_and_its_result_gets_its_result(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_write_result", lambda run, evaluation: None)
-        run_in(tmp_path).train()
+        run = run_in(tmp_path)
+        patch.setattr("pearl.runs.run.write_json", lambda path, data: None)
+        run.train()
     go_on(tmp_path).train()
     one, other = (json.loads((folder / "result.json").read_text()) for folder in (whole.folder, tmp_path))
     assert {**one, "wall_s": 0} == {**other, "wall_s": 0}
