@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.finite import FLOAT32_MAX
 from agents.networks.actions import Actions
 from agents.networks.features import ImageFeatures, VectorFeatures
 from agents.networks.moments import CLIP, RunningMoments
@@ -44,7 +45,9 @@ class RunningUnits(nn.Module):
     def changes(self, change: Tensor) -> Tensor:
         """Scale changes of features (…, dim) by their root mean square."""
         assert self.change is not None
-        return (change * self.change.inverse_rms()).clamp(-CLIP, CLIP)
+        # The difference of two finite numbers may be infinite.
+        finite = change.clamp(-FLOAT32_MAX, FLOAT32_MAX)
+        return (finite * self.change.inverse_rms()).clamp(-CLIP, CLIP)
 
 
 def encoder_inputs(

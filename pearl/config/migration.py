@@ -49,6 +49,10 @@ FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
 """Settings of soft actor-critic from a replay of transitions that had another default, before running units"""
 
 
+OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}}}
+"""The same of other algorithms"""
+
+
 def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:
     """Return a run's settings, of any former version, with what they leave out at its former default.
 
@@ -56,7 +60,7 @@ def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) 
         settings: nested plain data under today's names.
         action_width: of continuous actions, which a learned temperature's target entropy was minus; None for others.
     """
-    filled = _under(settings, FORMER_DEFAULTS) if "encoder" in settings else dict(settings)
+    filled = _under(settings, FORMER_DEFAULTS if "encoder" in settings else OTHERS)
     agent = filled.get("agent")
     if isinstance(agent, Mapping) and "temperature" in agent and agent.get("target_entropy") is None:
         filled["agent"] = {**agent, "target_entropy": None if action_width is None else -float(action_width)}

@@ -1,5 +1,6 @@
 """Meta-training: collect trials, store them, learn from them."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import LearningAgent, MetaAgent
-from pearl.checkpoint.fields import finite_number, mapping, whole_number
+from pearl.checkpoint.fields import FieldError, finite_number, mapping, whole_number
 from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
 from pearl.collection.rollout import StepEvent, Trajectories, rollout
 from pearl.collection.workers import make_envs
@@ -64,7 +65,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         self.collection_s = 0.0
         self.learning_s = 0.0
         self.metrics: dict[str, float] = {}
-        """The agent's scalars of the newest gradient steps of this process; empty before the first"""
+        """The agent's scalars of the newest gradient steps; empty before the first"""
         collecting, learning = np.random.SeedSequence(seed).generate_state(2)
         self._collect_rng = torch.Generator().manual_seed(int(collecting))
         self._learn_rng = torch.Generator().manual_seed(int(learning))
@@ -244,6 +245,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
             "learning_s": self.learning_s,
             "collect_rng": random_state_to_json(collect_rng),
             "learn_rng": random_state_to_json(self._learn_rng),
+            "metrics": self.metrics,
         }
 
     def load_state(self, state: Mapping[str, Any], horizon: int) -> None:
@@ -258,3 +260,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         self.learning_s = finite_number(state, "learning_s", "training.")
         restore_random_state(self._collect_rng, mapping(state, "collect_rng", "training."), "training.collect_rng")
         restore_random_state(self._learn_rng, mapping(state, "learn_rng", "training."), "training.learn_rng")
+        metrics = mapping(state, "metrics", "training.") if "metrics" in state else {}  # not in older documents
+        for name, value in metrics.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise FieldError(f"training.metrics.{name}", value, "a finite number")
+        self.metrics = dict(metrics)
