@@ -12,7 +12,7 @@ from agents.config import LearningSettings
 from agents.networks.actions import make_actions
 from agents.networks.features import ImageFeatures, NormalisedFeatures, VectorFeatures
 from agents.spaces import check_spaces
-from agents.types import ActionChoice, MetaBatch, Transitions
+from agents.types import ActionChoice, MetaBatch, Transitions, Trials
 
 MemoryT = TypeVar("MemoryT")
 """An agent's memory: its knowledge of the tasks, one row per task. The caller holds it, not the agent."""
@@ -99,8 +99,8 @@ class LearningAgent(Deployable[Any], Protocol[BatchT]):
         """
         ...
 
-    def see(self, observation: Tensor) -> None:
-        """Update the running observation statistics, if any, by the rows of ``observation`` (row, observation_dim)."""
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics, if any, by an iteration's trials."""
         ...
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -197,10 +197,10 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
         """Whether observations are normalised by their running statistics."""
         return isinstance(getattr(self, "features", None), NormalisedFeatures)
 
-    def see(self, observation: Tensor) -> None:
-        """Update the running observation statistics, if any, by the rows of ``observation`` (row, observation_dim)."""
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics, if any, by an iteration's trials."""
         if isinstance(self.features, NormalisedFeatures):
-            self.features.see(observation)
+            self.features.see(trials.transitions.observation[trials.mask])
 
     def fold(self, memory: MemoryT) -> MemoryT:
         """Return the memory unchanged: most agents buffer no observations."""

@@ -17,9 +17,9 @@ class ObservationsConfig(Settings):
     """
 
     section: ClassVar[str] = "agent.observations"
-    normalise: bool = False
-    """Whether observations are normalised by the running mean and standard deviation of training. Adaptation does not
-    change these statistics."""
+    normalise: bool = True
+    """Whether vectors are normalised by the running mean and standard deviation of training. Adaptation does not change
+    these statistics. Images are read as they are."""
     ignored: tuple[int, ...] = ()
     """Indices, from 0, of entries of the flattened observation that no network reads, such as entries that identify the
     task."""
@@ -61,37 +61,40 @@ class LearningSettings(Protocol):
         """Step size at the end of training; None keeps it constant."""
 
     @property
-    def reward_scale(self) -> float:
-        """Factor on rewards."""
+    def reward_scale(self) -> float | None:
+        """Factor on rewards; None for running units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SACConfig(FeaturesConfig):
     """Settings of soft actor-critic."""
 
-    hidden_sizes: tuple[int, ...] = (256, 256)
+    hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of the actor, the critics and PEARL's decoder."""
-    critic_layer_norm: bool = False
+    critic_layer_norm: bool = True
     """Whether the critics normalise each hidden layer."""
     n_critics: int = 2
     """Number of independent critics; the smallest of their values is used."""
     learning_rate: float = 1e-3
     """Adam's step size for every network and the temperature, at the start."""
-    final_learning_rate: float | None = None
+    final_learning_rate: float | None = 1e-4
     """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
-    discount: float = 0.99
-    """Discount per environment step."""
-    target_update_rate: float = 0.005
+    discount: float | None = None
+    """Discount per environment step. None stands for 0.99; in PEARL for 1 - 5 / T in episodes of T steps, within 0.9 and
+    0.99."""
+    target_update_rate: float = 0.02
     """Share of the critics that moves into the target critics at each gradient step."""
-    reward_scale: float = 1.0
-    """Factor on rewards before they reach the critics."""
+    reward_scale: float | None = None
+    """Factor on rewards before they reach critics with scalar values. None learns in running units instead: values less
+    the mean of recent returns, over their standard deviation, by categorical critics; the encoder then reads
+    standardised rewards, and changes of observations in the place of next observations."""
     temperature: float | None = None
     """Fixed entropy temperature; None learns it."""
-    initial_temperature: float = 0.1
+    initial_temperature: float = 0.01
     """Initial value of a learned temperature."""
     target_entropy: float | None = None
-    """Target entropy of a learned temperature, in nats. None stands for minus the action width, or 0.3 of the largest
-    entropy for a finite set of actions."""
+    """Target entropy of a learned temperature, in nats. None stands for minus half the action width, or 0.3 of the
+    largest entropy for a finite set of actions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,11 +103,12 @@ class SACConfig(FeaturesConfig):
         if not self.hidden_sizes or any(width < 1 for width in self.hidden_sizes):
             raise ConfigError(f"agent.hidden_sizes must be one or more positive widths, got {self.hidden_sizes}.")
         for name in ("learning_rate", "reward_scale", "initial_temperature"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"agent.{name} must be positive, got {value}.")
         if self.final_learning_rate is not None and self.final_learning_rate < 0:
             raise ConfigError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
-        if not 0 <= self.discount < 1:
+        if self.discount is not None and not 0 <= self.discount < 1:
             raise ConfigError(f"agent.discount must lie in [0, 1), got {self.discount}.")
         if not 0 < self.target_update_rate <= 1:
             raise ConfigError(f"agent.target_update_rate must lie in (0, 1], got {self.target_update_rate}.")
@@ -168,7 +172,7 @@ class PEARLAgentConfig(SACConfig):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of matrix products in hidden layers during gradient steps; bfloat16 is faster on processors that
     support it. Weights, outputs, losses and acting stay in float32."""
-    kl_weight: float = 0.1
+    kl_weight: float = 0.003
     """Weight of KL(q(z|c) || N(0, I)), a mean over tasks; the critics' loss has weight 1."""
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     """Changes of z within an episode."""

@@ -76,6 +76,16 @@ def critic_loss(q: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (q - target).square().mean(dim=(1, 2)).sum()
 
 
+def categorical_critic_loss(log_probs: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy to a target distribution over bins, in nats, summed over critics, mean over tasks and steps.
+
+    Args:
+        log_probs: (critic, task, step, bin).
+        target: probabilities, (task, step, bin).
+    """
+    return -(target * log_probs).sum(-1).mean(dim=(1, 2)).sum()
+
+
 def actor_loss(value: Tensor) -> Tensor:
     """Minus the policy's soft value, mean over tasks and steps (equation 7).
 

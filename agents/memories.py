@@ -17,6 +17,12 @@ def repeat(memory: RowsT, rows: int) -> RowsT:
     return repeated
 
 
+def shifted(memory: RowsT) -> RowsT:
+    """Give each task the row of the task before it, and the first task the last one's."""
+    rolled: RowsT = _each(lambda tensor: tensor.roll(1, dims=0), memory)
+    return rolled
+
+
 def leaves(memory: Rows) -> Iterator[Tensor]:
     """Return every tensor of a memory."""
     if isinstance(memory, Tensor):

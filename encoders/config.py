@@ -34,9 +34,9 @@ class EncoderConfig(Settings):
     (a reference without inference); or a name that you registered (pearl.register_encoder)."""
     latent_dim: int = 5
     """Width of the task variable z."""
-    context_fields: tuple[ContextField, ...] = ("observation", "action", "reward")
+    context_fields: tuple[ContextField, ...] = ("observation", "action", "reward", "next_observation")
     """Parts of a transition that the encoder reads."""
-    hidden_sizes: tuple[int, ...] = (128, 128)
+    hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the network that reads one transition."""
     feature_dim: int = 128
     """Width of a transition's features and of their summary (pooled encoders, gru, attention)."""

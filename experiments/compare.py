@@ -34,7 +34,7 @@ from pearl.process.threads import use_threads
 from pearl.runs.run import differences
 from pearl.studies.comparison import STUDY, by_name
 from pearl.studies.comparison_table import PICTURE, draw, overview_table, section, table
-from pearl.studies.results import PLAIN, Setting, check_settings, read_results, store_run
+from pearl.studies.results import PLAIN, Setting, check_settings, read_results, settings_of, store_run
 from pearl.studies.runner import measure, train_missing
 from pearl.tasks import make
 
@@ -126,10 +126,12 @@ def reuse(family: str, folder: Path, run_folder: Path, wanted: Mapping[Setting, 
     if model.family != family or algorithm not in by_algorithm:
         raise ConfigError(f"{run_folder} holds a run of {algorithm} on {model.family}, which is not compared here.")
     setting = by_algorithm[algorithm]
-    if model.config != wanted[setting]:
-        found = "; ".join(differences(to_mapping(wanted[setting]), to_mapping(model.config)))
+    expected = wanted[setting].for_horizon(model.horizon)
+    if model.config != expected:
+        found = "; ".join(differences(to_mapping(expected), to_mapping(model.config)))
         raise ConfigError(f"The run in {run_folder} has other settings than this comparison: {found}.")
-    store_run(folder, setting, model.config, model.seed, record)
+    record = dataclasses.replace(record, config=settings_of(wanted[setting]))
+    store_run(folder, setting, wanted[setting], model.seed, record)
 
 
 def config_of(name: str, family: str, total_steps: int | None) -> Config:

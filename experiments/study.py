@@ -3,14 +3,15 @@
     python experiments/study.py experiments/configs/what-helps.yaml
     python experiments/study.py experiments/configs/what-helps.yaml --families point-robot --seeds 0
 
-The file names families and variants; a variant replaces a few settings of a family's preset. Writes every seed's curve
+The file names families and variants; a variant replaces a few settings of a family's preset, or of the defaults if it
+says ``from: defaults``. Writes every seed's curve
 and final measurements to results/FAMILY/. Draws results/FAMILY/STUDY.png, where STUDY is the file's name, and prints a
 table of all the family's variants. Existing runs are not run again, so a study can be stopped, continued and extended.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,10 +123,26 @@ def variant_config(family: StudiedFamily, variant: str) -> PEARLConfig:
         ConfigError: a setting is unknown or invalid, or the variant changes nothing.
     """
     plain = from_mapping(PEARLConfig, family.settings, load_preset(family.name))
-    config = from_mapping(PEARLConfig, family.variants[variant], plain)
+    changes = dict(family.variants[variant])
+    start = changes.pop("from", "preset")
+    if start not in ("preset", "defaults"):
+        raise ConfigError(f"The variant {variant!r} starts from {start!r}; it may start from preset or defaults.")
+    config = from_mapping(PEARLConfig, changes, untuned(plain) if start == "defaults" else plain)
     if variant != PLAIN and config == plain:
         raise ConfigError(f"The variant {variant!r} changes none of {family.name}'s settings.")
     return config
+
+
+def untuned(preset: PEARLConfig) -> PEARLConfig:
+    """Return the default settings with the steps, the number of tasks and the protocol of a family's preset."""
+    base = PEARLConfig()
+    training = replace(
+        base.training,
+        total_steps=preset.training.total_steps,
+        n_train_tasks=preset.training.n_train_tasks,
+        episodes_per_trial=preset.training.episodes_per_trial,
+    )
+    return replace(base, training=training, evaluation=preset.evaluation)
 
 
 def _mapping(path: Path, name: str, found: Any) -> Mapping[str, Any]:

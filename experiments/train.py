@@ -30,6 +30,7 @@ from pearl.checkpoint.store import has_checkpoint
 from pearl.config.documentation import ESSENTIAL, documented
 from pearl.config.reading import ConfigError, load_yaml, to_yaml
 from pearl.config.run import Config, PEARLConfig, preset
+from pearl.evaluation.diagnosis import diagnosis_lines
 from pearl.model.meta_learner import learner_of
 from pearl.model.saving import CHECKPOINT
 from pearl.process.output import make_console, protect_output
@@ -270,6 +271,8 @@ def main(argv: list[str]) -> int:
         return 130
     console.print(evaluation_table(evaluation, f"{model.family}: {evaluation.tasks_label}"))
     console.print(headline(evaluation), highlight=False, soft_wrap=True)
+    for line in diagnosis_lines(run.findings):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in sorted((folder / "plots").glob("*.png")):
         console.print(f"  {path}", highlight=False, soft_wrap=True)
     if run.tracker.sync_command:

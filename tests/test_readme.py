@@ -38,7 +38,7 @@ def test_the_own_task_example_runs(monkeypatch):
     learnt: dict[str, Any] = {}
     cut = EXAMPLES[1].replace("learn(20_000", "learn(4_001")
     exec(cut.replace("n_train_tasks=20", "n_train_tasks=20, gradient_steps_per_env_step=0.005"), learnt)
-    assert learnt["model"].training.gradient_steps == 60
+    assert learnt["model"].training.gradient_steps == 40
     assert learnt["policy"].trial.n_transitions == 400
     assert Path("runs/varying-pendulum/manifest.json").is_file()
 

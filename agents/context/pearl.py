@@ -12,13 +12,14 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
+from agents.context.inputs import RunningUnits, encoder_inputs
 from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
-from agents.losses import actor_loss, critic_loss, soft_bellman_target
+from agents.losses import actor_loss
 from agents.networks.features import make_features
-from agents.types import ActionChoice, MetaBatch, Transitions, check_transitions
+from agents.types import ActionChoice, MetaBatch, Transitions, Trials, check_transitions
 from encoders import (
     Belief,
     Context,
@@ -29,7 +30,7 @@ from encoders import (
     kl_to_unit_gaussian,
     make_encoder,
 )
-from encoders.types import check_context, where_present
+from encoders.types import check_context
 
 
 class _NetworkInputs(NamedTuple):
@@ -39,7 +40,7 @@ class _NetworkInputs(NamedTuple):
     """Features, with their gradient"""
     action: Tensor
     reward: Tensor
-    """Scaled by ``agent.reward_scale``"""
+    """In the environments' unit"""
     next_observation: Tensor
     """Features, without a gradient"""
     terminated: Tensor
@@ -89,6 +90,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
+        self.units = RunningUnits(self.features) if config.reward_scale is None else None
         self._in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
@@ -178,18 +180,18 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return self._draw(memory._replace(steps=steps, draws=draws), ended)
 
     def infer(self, context: Context, belief: Belief | None = None) -> Belief:
-        """Fold a context, in the spaces' units, into a belief; None stands for the prior."""
+        """Fold a context, in the spaces' units, into a belief (the prior where None)."""
         check_context(context, self.observation_dim, self.action_dim)
-        observation = where_present(self.features, context.observation, context.mask)
-        if "next_observation" in self.encoder.context_fields:
-            next_observation = where_present(self.features, context.next_observation, context.mask)
-        else:  # The encoder does not read them, and features of images are expensive.
-            next_observation = torch.zeros_like(observation)
-        encoded = Context(
-            observation, self.actions.encode(context.action), context.reward, next_observation, context.mask
-        )
+        reads_next = "next_observation" in self.encoder.context_fields
+        encoded = encoder_inputs(context, self.features, self.actions, self.units, reads_next=reads_next)
         updated: Belief = self.encoder.encode(encoded) if belief is None else self.encoder.update(belief, encoded)
         return updated
+
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics, if any: of observations, values, rewards and changes of observations."""
+        super().see(trials)
+        if self.units is not None:
+            self.units.see(trials, self.features)
 
     def posterior(self, memory: PEARLMemory) -> Normal:
         """Return q(z|c) given all transitions so far, mean and stddev each (task, latent_dim).
@@ -257,7 +259,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return _NetworkInputs(
             self.features(transitions.observation),
             self.actions.encode(transitions.action),
-            self.config.reward_scale * transitions.reward,
+            transitions.reward,
             next_observation,
             transitions.terminated,
         )
@@ -279,10 +281,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
                 self.log_temperature.exp(),
                 rng,
             )
-            target = soft_bellman_target(inputs.reward, inputs.terminated, next_value, self.config.discount)
+            target = self.bellman_target(inputs.reward, inputs.terminated, next_value)
         learnt_z = z if self.config.auxiliary.critics_teach_encoder else z.detach()
-        q = self.actions.q(self.critics, inputs.observation, inputs.action, learnt_z)
-        return critic_loss(q, target), q.detach().mean()
+        loss, q = self.actions.critic_loss(self.critics, inputs.observation, inputs.action, learnt_z, target)
+        return loss, q.detach().mean()
 
     def _actor_loss(self, observation: Tensor, z: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the actor's loss and the policy's entropy, (task, step), detached."""
@@ -294,7 +296,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """Return the decoder's loss with its weight."""
         if self.config.auxiliary.reconstruction_weight == 0:
             return {}
-        loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, inputs.reward, z)
+        reward = self.value_scale.rewards(inputs.reward)
+        loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, reward, z)
         return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
 
     def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from agents.base import MemoryT, NetworkAgent
 from agents.config import SACConfig
-from agents.losses import temperature_loss
+from agents.learning.value_scale import make_value_scale
+from agents.losses import soft_bellman_target, temperature_loss
+from agents.types import Trials
 
 
 class SoftActorCriticAgent(NetworkAgent[MemoryT]):
@@ -31,6 +33,8 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any], config: SACConfig) -> None:
         super().__init__(observation_space, action_space)
         self.config = config
+        self.discount = 0.99 if config.discount is None else config.discount
+        self.value_scale = make_value_scale(config.reward_scale)
         self.target_entropy = (
             self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
         )
@@ -39,6 +43,22 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf, dtype=torch.float32),
             requires_grad=config.temperature is None,
         )
+
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics of observations and values, if any, by an iteration's trials."""
+        super().see(trials)
+        self.value_scale.see(trials, self.discount)
+
+    def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor) -> Tensor:
+        """Return r + discount (1 - terminated) V(s') in the critics' unit, less what their zero stands for.
+
+        Args:
+            reward: in the environments' unit, (task, step).
+            terminated: (task, step), 1.0 where the MDP ended.
+            next_value: soft value by the target critics, in their unit, (task, step).
+        """
+        scaled, offset = self.value_scale.rewards(reward), self.value_scale.offset
+        return soft_bellman_target(scaled, terminated, next_value + offset, self.discount) - offset
 
     def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
         """Build Adam over everything that learns.

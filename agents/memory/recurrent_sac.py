@@ -148,7 +148,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
             value = torch.zeros_like(batch.reward).masked_scatter(batch.mask, soft.value)
             reward = self.config.reward_scale * batch.training_reward
             ended = batch.terminated if self.config.value_ends_at_termination else None
-            target = present(trial_bellman_target(reward, value, self.config.discount, ended=ended))
+            target = present(trial_bellman_target(reward, value, self.discount, ended=ended))
         remembered = present(self.critic_memory(read)[:, :-1])
         q = self.actions.q(self.critics, steps, present(action), remembered)
         policy_value, entropy = self.actions.soft_value(

@@ -1,6 +1,6 @@
 """Acting on a memory: a sequence model reads the trial's transitions and keeps its state between episodes."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,11 @@ class TrialMemory(NamedTuple):
     """(task, 1), 1.0 where an episode is about to begin"""
 
 
+class _Settings(LearningSettings, Protocol):
+    @property
+    def reward_scale(self) -> float: ...
+
+
 class TrialMemoryAgent(NetworkAgent[TrialMemory]):
     """Base class of agents whose memory is a sequence model's state (Duan et al. 2016).
 
@@ -30,7 +35,7 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
     step of an episode, unlike in Duan et al., only the observation shows that the previous episode has ended.
     """
 
-    config: LearningSettings
+    config: _Settings
     memory: SequenceModel[Any]
     """Sequence model that acting uses"""
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from agents.config import SACConfig
 from agents.finite import check_log_probs
-from agents.losses import expected_soft_value, soft_value
-from agents.networks.actor_critic import Actor, CategoricalActor, CriticEnsemble
+from agents.losses import categorical_critic_loss, critic_loss, expected_soft_value, soft_value
+from agents.networks.actor_critic import Actor, CategoricalActor, CategoricalCritics, CriticEnsemble
 from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
 from agents.spaces import discrete_actions, is_discrete
 
@@ -53,9 +53,10 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
         """Build pi(a | s, z)."""
         return self._actor(observation_dim, self.encoded_width, latent_dim, config.hidden_sizes)
 
-    def make_critics(self, observation_dim: int, latent_dim: int, config: SACConfig) -> nn.Module:
-        """Build the ensemble of Q(s, a, z)."""
-        return CriticEnsemble(
+    def make_critics(self, observation_dim: int, latent_dim: int, config: SACConfig) -> CriticEnsemble:
+        """Build the ensemble of Q(s, a, z): categorical where ``reward_scale`` is None, else scalar."""
+        kind = CategoricalCritics if config.reward_scale is None else CriticEnsemble
+        return kind(
             config.n_critics,
             observation_dim + self._critics_read + latent_dim,
             config.hidden_sizes,
@@ -81,6 +82,29 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
     @abstractmethod
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
         """Return the values of given actions, (critic, task, step); arguments are (task, step, dim)."""
+
+    def critic_loss(
+        self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the critics' loss and their values of given actions, (critic, task, step).
+
+        Args:
+            critics: made by ``make_critics``.
+            observation: (task, step, observation_dim).
+            encoded_action: (task, step, encoded_width).
+            z: (task, step, latent_dim).
+            target: values to learn, (task, step), detached.
+        """
+        if not isinstance(critics, CategoricalCritics):
+            q = self.q(critics, observation, encoded_action, z)
+            return critic_loss(q, target), q
+        logits = self._logits(critics, observation, encoded_action, z)
+        loss = categorical_critic_loss(logits.log_softmax(-1), critics.bins.probabilities(target))
+        return loss, critics.bins.decode(logits.detach())
+
+    @abstractmethod
+    def _logits(self, critics: CategoricalCritics, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
+        """Return the logits of given actions' values, (critic, task, step, bin)."""
 
     @abstractmethod
     def soft_value(
@@ -111,7 +135,7 @@ class ContinuousActions(Actions[SquashedGaussian]):
         )
         self.width = self.encoded_width = self._critics_read = len(self.low)
         self._critics_give = 1
-        self.default_target_entropy = -float(self.width)
+        self.default_target_entropy = -0.5 * self.width
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
@@ -145,6 +169,9 @@ class ContinuousActions(Actions[SquashedGaussian]):
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)
         return values.squeeze(-1)
+
+    def _logits(self, critics: CategoricalCritics, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
+        return critics.logits(observation, encoded_action, z).squeeze(-2)
 
     def soft_value(  # noqa: D102
         self,
@@ -202,6 +229,9 @@ class DiscreteActions(Actions[Categorical]):
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = (critics(observation, z) * encoded_action).sum(-1)
         return values
+
+    def _logits(self, critics: CategoricalCritics, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:
+        return (critics.logits(observation, z) * encoded_action.unsqueeze(-1)).sum(-2)
 
     def soft_value(  # noqa: D102
         self,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.networks.policies import LOG_STDDEV_RANGE, Categorical, SquashedGaussian
+from agents.networks.value_bins import N_BINS, ValueBins
 from encoders import mlp
 from encoders.mlp import line_padding, zero_padded
 
@@ -100,6 +101,42 @@ class CriticEnsemble(nn.Module):
             weight = zero_padded(last[0], 0, hidden.shape[-1] - last[0].shape[1])
             output = _product(last[1], hidden.float(), weight)
         return output.view(len(output), tasks, steps, -1)
+
+
+class CategoricalCritics(CriticEnsemble):
+    """Critics whose values are distributions over ``ValueBins``. Before the first gradient step each value is 0.
+
+    Args:
+        n_critics: size of the ensemble.
+        input_dim: width of all inputs of a critic, joined.
+        hidden_sizes: widths of the hidden layers.
+        output_dim: number of values that a critic returns.
+        layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
+    """
+
+    def __init__(
+        self,
+        n_critics: int,
+        input_dim: int,
+        hidden_sizes: Sequence[int],
+        output_dim: int = 1,
+        *,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__(n_critics, input_dim, hidden_sizes, output_dim * N_BINS, layer_norm=layer_norm)
+        self.bins = ValueBins()
+        with torch.no_grad():
+            self.weights[-1].zero_()
+            self.biases[-1].zero_()
+
+    def logits(self, *inputs: Tensor) -> Tensor:
+        """Return logits (critic, task, step, output_dim, N_BINS) for inputs (task, step, dim), joined."""
+        logits = super().forward(*inputs)
+        return logits.view(*logits.shape[:-1], -1, N_BINS)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the mean values (critic, task, step, output_dim) for inputs (task, step, dim), joined."""
+        return self.bins.decode(self.logits(*inputs))
 
 
 def _product(bias: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from agents.config import FeaturesConfig
 from agents.images import height_axis
+from agents.networks.moments import CLIP, RESOLUTION, fold_moments, inverse_root
 from agents.spaces import is_image
-
-CLIP = 10.0
-"""Normalised observations are clipped to this many standard deviations."""
 
 _LOWEST, _HIGHEST = np.array(-CLIP, np.float32), np.array(CLIP, np.float32)
 
@@ -61,7 +59,8 @@ class VectorFeatures(nn.Module):
 class NormalisedFeatures(VectorFeatures):
     """Observations normalised by their running mean and standard deviation, which are part of the agent's weights.
 
-    Only meta-training updates the statistics, with the observations of all tasks. Adaptation leaves them unchanged.
+    Only meta-training updates the statistics, with the observations of all tasks. Adaptation leaves them unchanged. An
+    entry that never varied in training is 0.
     """
 
     count: Tensor
@@ -94,27 +93,22 @@ class NormalisedFeatures(VectorFeatures):
         np.maximum(rows, _LOWEST, out=rows)
         return rows
 
+    def constant_entries(self) -> list[int]:
+        """Return the numbers of the observation's entries that never varied in what was seen."""
+        constant = (self._scale == 0).nonzero().squeeze(1)
+        return cast(list[int], (constant if self._kept is None else self._kept[constant]).tolist())
+
     @torch.no_grad()
     def see(self, observation: Tensor) -> None:
-        """Fold observations (row, observation_dim) into the running mean and variance (Chan et al. 1979)."""
-        rows = self.select(observation).double()
-        total = self.count + len(rows)
-        delta = rows.mean(0) - self.mean
-        squares = (
-            self.variance * self.count
-            + rows.var(0, correction=0) * len(rows)
-            + delta.square() * self.count * len(rows) / total
-        )
-        self.mean += delta * len(rows) / total
-        self.variance.copy_(squares / total)
-        self.count.copy_(total)
+        """Fold observations (row, observation_dim) into the running mean and variance."""
+        fold_moments(self.count, self.mean, self.variance, self.select(observation))
         self._follow()
 
     @torch.no_grad()
     def _follow(self, *_: object) -> None:
         """Recompute offset and scale from the running mean and variance."""
         self._offset.copy_(self.mean)
-        self._scale.copy_((self.variance + 1e-8).rsqrt())
+        self._scale.copy_(inverse_root(self.variance, (RESOLUTION * self.mean).square()))
 
 
 class ImageFeatures(nn.Module):
@@ -174,12 +168,10 @@ def make_features(space: gym.Space[Any], config: FeaturesConfig) -> VectorFeatur
     """Build the features of observations of ``space``.
 
     Raises:
-        ValueError: the settings normalise images or ignore parts of them, or ignore entries that do not exist.
+        ValueError: the settings ignore parts of images, or entries that do not exist.
     """
     observations = config.observations
     if is_image(space):
-        if observations.normalise:
-            raise ValueError("agent.observations.normalise is for vectors; images are always scaled. Leave it out.")
         if observations.ignored:
             raise ValueError("agent.observations.ignored is for vectors; images are read whole. Leave it out.")
         assert space.shape is not None

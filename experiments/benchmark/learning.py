@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import nn
 
-from agents import MetaBatch, PEARLAgent, PEARLAgentConfig, Transitions
+from agents import MetaBatch, ObservationsConfig, PEARLAgent, PEARLAgentConfig, Transitions
 from benchmark.floor import StepSizes, floor, step_products
 from benchmark.measure import Figure, Seconds, figure, fresh_process, in_turns, resident_memory_mib
 from benchmark.textbook import TextbookPEARL
@@ -26,8 +26,23 @@ from pearl.replay.transitions import MIB, TaskReplay
 from pearl.training.learner import TwinLearner
 
 TASKS, BATCH, OBSERVATION, ACTION = 16, 256, 20, 6
-ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=5, hidden_sizes=(200, 200, 200))
-AGENT = PEARLAgentConfig(hidden_sizes=(300, 300, 300), temperature=1.0)
+ENCODER = EncoderConfig(
+    kind="product_of_gaussians",
+    latent_dim=5,
+    context_fields=("observation", "action", "reward"),
+    hidden_sizes=(200, 200, 200),
+)
+AGENT = PEARLAgentConfig(
+    hidden_sizes=(300, 300, 300),
+    critic_layer_norm=False,
+    temperature=1.0,
+    discount=0.99,
+    target_update_rate=0.005,
+    reward_scale=1.0,
+    kl_weight=0.1,
+    observations=ObservationsConfig(normalise=False),
+)
+"""The paper's learner"""
 PRESETS = {"point-robot": (2, 2, 20), "cheetah-vel": (17, 6, 200)}
 """Widths of observation and action, and length of the episodes"""
 Precision = Literal["float32", "bfloat16"]

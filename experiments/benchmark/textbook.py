@@ -49,7 +49,9 @@ class TextbookPEARL(nn.Module):
 
     def __init__(self, observation_dim: int, action_dim: int, encoder: EncoderConfig, config: PEARLAgentConfig) -> None:
         super().__init__()
-        self.config = config
+        assert config.reward_scale is not None
+        assert config.discount is not None
+        self.config, self.reward_scale, self.discount = config, config.reward_scale, config.discount
         self.latent_dim = encoder.latent_dim
         self.min_stddev = encoder.min_stddev
         self.temperature = config.initial_temperature if config.temperature is None else config.temperature
@@ -84,7 +86,7 @@ class TextbookPEARL(nn.Module):
         transitions = batch.transitions
         observation = transitions.observation.flatten(0, 1)
         action = transitions.action.flatten(0, 1)
-        reward = self.config.reward_scale * transitions.reward.flatten()
+        reward = self.reward_scale * transitions.reward.flatten()
         next_observation = transitions.next_observation.flatten(0, 1)
         terminated = transitions.terminated.flatten()
 
@@ -98,7 +100,7 @@ class TextbookPEARL(nn.Module):
             next_inputs = torch.cat([next_observation, next_action, z], dim=1)
             next_q = torch.min(self.target_critic_1(next_inputs), self.target_critic_2(next_inputs)).squeeze(1)
             next_value = next_q - self.temperature * next_log_prob
-            target = reward + self.config.discount * (1.0 - terminated) * next_value
+            target = reward + self.discount * (1.0 - terminated) * next_value
         inputs = torch.cat([observation, action, z], dim=1)
         q_1, q_2 = self.critic_1(inputs).squeeze(1), self.critic_2(inputs).squeeze(1)
         critic_loss = 0.5 * functional.mse_loss(q_1, target) + 0.5 * functional.mse_loss(q_2, target)

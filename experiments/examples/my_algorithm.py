@@ -22,7 +22,7 @@ from agents.base import initial_weights
 from agents.config import SACConfig
 from agents.finite import check_memory
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
-from agents.losses import actor_loss, critic_loss, soft_bellman_target
+from agents.losses import actor_loss
 from agents.networks.features import make_features
 from encoders import ConfigError, mlp
 
@@ -121,21 +121,15 @@ class MeanContextSACAgent(SoftActorCriticAgent[Memory]):
             following = self.features(transitions.next_observation)
             policy = self.actor(following, task)
             value = self.actions.soft_value(policy, self.target_critics, following, task, temperature, rng).value
-            reward = self.config.reward_scale * transitions.reward
-            target = soft_bellman_target(reward, transitions.terminated, value, self.config.discount)
-        q = self.actions.q(self.critics, observation, self.actions.encode(transitions.action), task)
+            target = self.bellman_target(transitions.reward, transitions.terminated, value)
+        action = self.actions.encode(transitions.action)
+        critic, _ = self.actions.critic_loss(self.critics, observation, action, task, target)
         fixed, known = observation.detach(), task.detach()
         gain, entropy = self.actions.soft_value(self.actor(fixed, known), self.critics, fixed, known, temperature, rng)
-        losses = critic_loss(q, target), actor_loss(gain)
-        self.descend(
-            losses[0],
-            (self.features, self.summary, self.critics),
-            losses[1],
-            (self.actor,),
-            entropy.detach(),
-        )
+        actor = actor_loss(gain)
+        self.descend(critic, (self.features, self.summary, self.critics), actor, (self.actor,), entropy.detach())
         self.follow([self.target_critics], [self.critics])
-        return {"critic_loss": losses[0].detach(), "actor_loss": losses[1].detach(), "temperature": temperature}
+        return {"critic_loss": critic.detach(), "actor_loss": actor.detach(), "temperature": temperature}
 
     def summarise(self, observation: Tensor, action: Tensor, reward: Tensor) -> Tensor:
         """Return what is made of each transition, (task, …, summary_width)."""

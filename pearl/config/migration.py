@@ -24,6 +24,58 @@ MOVED = {
 """The current dotted name of each moved setting, by its former name"""
 
 
+FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "encoder": {"context_fields": ["observation", "action", "reward"], "hidden_sizes": [128, 128]},
+    "agent": {
+        "observations": {"normalise": False},
+        "hidden_sizes": [256, 256],
+        "critic_layer_norm": False,
+        "final_learning_rate": None,
+        "discount": 0.99,
+        "target_update_rate": 0.005,
+        "reward_scale": 1.0,
+        "initial_temperature": 0.1,
+        "kl_weight": 0.1,
+    },
+    "training": {
+        "n_train_tasks": 80,
+        "tasks_per_iteration": None,
+        "initial_episodes": 1,
+        "gradient_steps_per_env_step": 0.1,
+        "batch_size": 64,
+        "context": {"max_length": 60, "random_length": False},
+    },
+}
+"""Settings of soft actor-critic from a replay of transitions that had another default, before running units"""
+
+
+OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}}}
+"""The same of other algorithms"""
+
+
+def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:
+    """Return a run's settings, of any former version, with what they leave out at its former default.
+
+    Args:
+        settings: nested plain data under today's names.
+        action_width: of continuous actions, which a learned temperature's target entropy was minus; None for others.
+    """
+    filled = _under(settings, FORMER_DEFAULTS if "encoder" in settings else OTHERS)
+    agent = filled.get("agent")
+    if isinstance(agent, Mapping) and "temperature" in agent and agent.get("target_entropy") is None:
+        filled["agent"] = {**agent, "target_entropy": None if action_width is None else -float(action_width)}
+    return filled
+
+
+def _under(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` over ``defaults``, section by section."""
+    merged = dict(defaults) | dict(settings)
+    for name, part in defaults.items():
+        if isinstance(part, Mapping) and isinstance(merged[name], Mapping):
+            merged[name] = _under(merged[name], part)
+    return merged
+
+
 def migrated_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's settings with every moved setting under its current name.
 

@@ -19,6 +19,8 @@ from agents import (
 from encoders import ConfigError, EncoderConfig, Settings
 from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.training import (
+    CAPACITY,
+    LONGEST_CONTEXT,
     MOST_EPISODES,
     CollectionConfig,
     ContextConfig,
@@ -81,6 +83,10 @@ class Config(Settings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The few-shot evaluation protocol."""
 
+    def for_horizon(self, horizon: int) -> Self:
+        """Return the settings with what follows from episodes of ``horizon`` steps filled in, where it is not set."""
+        return self
+
     @classmethod
     def matching(cls, pearl: "PEARLConfig") -> Self:
         """Return this algorithm's defaults with the tasks and the evaluation protocol of a PEARL run."""
@@ -101,6 +107,21 @@ class PEARLConfig(Config):
     """The z-conditioned soft actor-critic."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
+
+    def for_horizon(self, horizon: int) -> Self:
+        """Return the settings with the discount and the longest context filled in, where they are not set.
+
+        Args:
+            horizon: steps of an episode.
+        """
+        agent, training = self.agent, self.training
+        if agent.discount is None:
+            agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / horizon)))
+        if training.context.max_length is None:
+            length = min(LONGEST_CONTEXT, training.episodes_per_trial * horizon)
+            context = dataclasses.replace(training.context, max_length=length)
+            training = dataclasses.replace(training, context=context)
+        return dataclasses.replace(self, agent=agent, training=training)
 
 
 def _infers_nothing() -> EncoderConfig:
@@ -184,7 +205,7 @@ class RecurrentSACConfig(Config):
         training = dataclasses.replace(
             base.training,
             initial_episodes=base.training.episodes_per_trial,
-            replay_capacity=pearl.training.replay_capacity * pearl.training.n_train_tasks,
+            replay_capacity=(pearl.training.replay_capacity or CAPACITY) * pearl.training.n_train_tasks,
             replay_budget_mb=pearl.training.replay_budget_mb,
         )
         return dataclasses.replace(base, training=training)

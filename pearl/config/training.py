@@ -7,6 +7,12 @@ from encoders import ConfigError, Settings
 
 MOST_EPISODES = 100_000
 """Episodes of a trial, at most"""
+LONGEST_CONTEXT = 400
+"""Transitions of a training context, at most, where the trial decides its length"""
+CAPACITY = 10_000
+"""Transitions that a replay keeps per task, where no number is set and memory allows"""
+TRANSITIONS = 512
+"""Transitions of a gradient step, of all its tasks together, where no number per task is set"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +26,10 @@ class CollectionConfig(Settings):
     section: ClassVar[str] = "training"
     total_steps: int = 100_000
     """Length of meta-training, in environment steps."""
-    n_train_tasks: int = 80
+    n_train_tasks: int = 100
     """Training tasks, drawn once from the seed."""
-    tasks_per_iteration: int | None = None
-    """Tasks that collect a trial in each iteration; all if None."""
+    tasks_per_iteration: int | None = 10
+    """Tasks that collect a trial in each iteration, or all if there are fewer; None stands for all."""
     episodes_per_trial: int = 2
     """Episodes in a collected trial. The first starts from the prior, later ones use what the trial has shown."""
     workers: int = 0
@@ -43,30 +49,27 @@ class CollectionConfig(Settings):
             raise ConfigError(f"training.worker_timeout_s must be above 0, got {self.worker_timeout_s}.")
         if self.tasks_per_iteration is not None:
             at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
-            if self.tasks_per_iteration > self.n_train_tasks:
-                raise ConfigError(
-                    f"training.tasks_per_iteration ({self.tasks_per_iteration}) must not exceed "
-                    f"training.n_train_tasks ({self.n_train_tasks})."
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayConfig(CollectionConfig):
     """Settings of meta-training from a replay, of transitions or of trials."""
 
-    initial_episodes: int = 1
-    """Episodes of a random policy per training task before the first gradient step."""
+    initial_episodes: int | None = None
+    """Episodes of a random policy in each training task before the first gradient step. None lets it play the first
+    iteration's trials alone, however many tasks there are."""
     initial_policy: Literal["random", "steady"] = "random"
     """Policy of the initial episodes: a new uniform action at each step, or one action per episode."""
-    gradient_steps_per_env_step: float = 0.1
+    gradient_steps_per_env_step: float = 0.3
     """Gradient steps per collected environment step."""
     replay_budget_mb: int = 1_024
     """Most memory of the replay on its device, in MiB; a larger replay is refused before memory is allocated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, "training", "initial_episodes", self.initial_episodes)
-        at_most(MOST_EPISODES, "training", "initial_episodes", self.initial_episodes)
+        if self.initial_episodes is not None:
+            at_least(0, "training", "initial_episodes", self.initial_episodes)
+            at_most(MOST_EPISODES, "training", "initial_episodes", self.initial_episodes)
         at_least(0, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         at_most(1_000, "training", "gradient_steps_per_env_step", self.gradient_steps_per_env_step)
         at_least(1, "training", "replay_budget_mb", self.replay_budget_mb)
@@ -81,17 +84,25 @@ class ContextConfig(Settings):
     """
 
     section: ClassVar[str] = "training.context"
-    max_length: int = 60
-    """Longest context in training, in transitions; longer ones are cut to their newest transitions."""
-    random_length: bool = False
+    max_length: int | None = None
+    """Longest context in training, in transitions; longer ones are cut to their newest transitions. None stands for a
+    trial of training, at most 400."""
+    random_length: bool = True
     """Whether contexts are the newest transitions, their number log-uniform from 1 to max_length. False takes a trial's
-    transitions up to a random moment; these contexts are seldom short if trials are long."""
+    transitions up to a random moment; these contexts are seldom short if trials are long. Relabelled contexts end at a
+    rewarded transition in either case."""
     recent_transitions: int | None = None
     """Newest transitions per task in which contexts end; None takes contexts from the whole replay."""
 
+    @property
+    def longest(self) -> int:
+        """Transitions of the longest context; ``LONGEST_CONTEXT`` where the trial's length is unknown."""
+        return LONGEST_CONTEXT if self.max_length is None else self.max_length
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self.section, "max_length", self.max_length)
+        if self.max_length is not None:
+            at_least(1, self.section, "max_length", self.max_length)
         if self.recent_transitions is not None:
             at_least(1, self.section, "recent_transitions", self.recent_transitions)
 
@@ -123,13 +134,14 @@ class TrainingConfig(ReplayConfig):
     """Settings of meta-training from a replay of transitions."""
 
     meta_batch: int = 16
-    """Tasks in a gradient step."""
-    batch_size: int = 64
-    """Transitions per task for the actor and the critics in a gradient step."""
+    """Tasks in a gradient step, or all if there are fewer."""
+    batch_size: int | None = None
+    """Transitions per task for the actor and the critics in a gradient step. None stands for 512 in all tasks of the
+    step together."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the gradient steps and of the replay; cuda is an NVIDIA GPU. Acting stays on the CPU."""
-    replay_capacity: int = 10_000
-    """Transitions kept per task."""
+    replay_capacity: int | None = None
+    """Transitions kept per task. None stands for 10 000, or as many as training.replay_budget_mb allows."""
     context: ContextConfig = field(default_factory=ContextConfig)
     """Contexts that the encoder reads in training."""
     relabelling: RelabellingConfig = field(default_factory=RelabellingConfig)
@@ -138,27 +150,22 @@ class TrainingConfig(ReplayConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("meta_batch", "batch_size", "replay_capacity"):
-            at_least(1, "training", name, getattr(self, name))
-        if self.context.random_length and self.relabelling.candidates > 0:
-            raise ConfigError(
-                "training.context.random_length has no effect on relabelled contexts, which end at a rewarded "
-                "transition. Set it to false, or training.relabelling.candidates to 0."
-            )
+            if (value := getattr(self, name)) is not None:
+                at_least(1, "training", name, value)
         if self.device == "cuda" and self.relabelling.candidates > 0:
             raise ConfigError(
                 "training.relabelling.candidates computes rewards on the CPU in every gradient step, and a GPU "
                 "would wait for them. Set training.device to cpu, or training.relabelling.candidates to 0."
             )
-        if self.meta_batch > self.n_train_tasks:
-            raise ConfigError(
-                f"training.meta_batch ({self.meta_batch}) must not exceed training.n_train_tasks "
-                f"({self.n_train_tasks})."
-            )
+
+    def rows_per_task(self, n_tasks: int) -> int:
+        """Return the transitions per task of a gradient step on ``n_tasks`` tasks."""
+        return max(1, TRANSITIONS // n_tasks) if self.batch_size is None else self.batch_size
 
     @property
     def longest_context(self) -> int:
         """Transitions of the longest context in training; a relabelled context includes its early one."""
-        return self.context.max_length + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
+        return self.context.longest + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

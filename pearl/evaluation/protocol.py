@@ -97,6 +97,10 @@ class Evaluation:
         low, high = mean_interval(scores)
         return float(low), float(high)
 
+    def line(self) -> str:
+        """Return the return of each episode, mean over tasks, in words."""
+        return "return by episode " + ", ".join(f"{mean:.4g}" for mean in self.return_per_episode)
+
     def figures(self) -> dict[str, float]:
         """Return the figures to log: means over tasks, for each episode by its number from 1."""
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}

@@ -16,8 +16,10 @@ from pearl.adaptation.session import Session
 from pearl.algorithms import find_algorithm
 from pearl.config.run import Config, PEARLConfig, load_preset
 from pearl.config.training import TrainingConfig
+from pearl.evaluation.diagnosis import Finding, diagnose, diagnosis_lines
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.model import arguments
+from pearl.model.figures import posterior_figures, training_figures
 from pearl.model.saving import save
 from pearl.model.sb3_interface import SB3Interface
 from pearl.tasks import Task, TaskDistribution, family_name, time_limit
@@ -75,6 +77,7 @@ class MetaLearner(SB3Interface):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
+        self.config = config = config.for_horizon(self.horizon)
         weight_rng = torch.Generator().manual_seed(weight_seed)
         self.agent = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
         encoder = getattr(self.agent, "encoder", None)
@@ -103,6 +106,7 @@ class MetaLearner(SB3Interface):
         *,
         on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        verbose: int = 0,
     ) -> Self:
         """Meta-train for ``total_timesteps`` more environment steps, with regular evaluations on held-out tasks.
 
@@ -118,6 +122,7 @@ class MetaLearner(SB3Interface):
             progress_bar: whether to show stable-baselines3's progress bar.
             on_evaluation: called after each evaluation with the evaluation and the logged values.
             should_stop: called after each iteration; training ends if it returns True.
+            verbose: 1 prints a line for each evaluation, and ``diagnose`` at the end.
 
         Raises:
             ConfigError: ``total_timesteps`` is not a whole number, or is negative.
@@ -151,7 +156,7 @@ class MetaLearner(SB3Interface):
                 due, interval = self.next_evaluation, self.config.evaluation.interval
                 self.next_evaluation = (self.num_timesteps // interval + 1) * interval
                 try:
-                    self._log_evaluation(metrics, on_evaluation)
+                    self._log_evaluation(metrics, on_evaluation, verbose=verbose)
                 except BaseException:  # After Ctrl-C too, the evaluation is still due.
                     self.next_evaluation = due
                     raise
@@ -162,6 +167,8 @@ class MetaLearner(SB3Interface):
             callbacks.end_rollout()
         self.wall_s = wall_before + time.perf_counter() - begun
         callbacks.end()
+        if verbose and total_timesteps > 0:
+            print("\n".join(diagnosis_lines(self.diagnose())))
         return self
 
     def evaluate(
@@ -246,6 +253,26 @@ class MetaLearner(SB3Interface):
             exploration_episodes=exploring,
         )
 
+    def diagnose(self, evaluation: Evaluation | None = None) -> list[Finding]:
+        """Return signs that the agent does not use what it infers, or that learning went wrong; none if all is well.
+
+        For an agent with an encoder, each test task is played for up to ``2 + exploration_episodes`` more episodes.
+
+        Args:
+            evaluation: of the test tasks by the agent as it is; made if None.
+        """
+        training = self.config.training
+        return diagnose(
+            self.agent,
+            self.task_distribution,
+            self.test_tasks,
+            self.evaluate() if evaluation is None else evaluation,
+            metrics=self.training.metrics,
+            seed=self._evaluation_seed,
+            workers=training.workers,
+            worker_timeout_s=training.worker_timeout_s,
+        )
+
     def session(self, *, seed: int | None = None) -> Session:
         """Start an adaptation that the caller drives one step at a time."""
         seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
@@ -269,30 +296,23 @@ class MetaLearner(SB3Interface):
         return int(torch.randint(2**31, (1,), generator=self._rng))
 
     def _log_evaluation(
-        self, metrics: dict[str, float], on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None
+        self,
+        metrics: dict[str, float],
+        on_evaluation: Callable[[Evaluation, dict[str, float]], None] | None,
+        *,
+        verbose: int,
     ) -> None:
         evaluation = self.evaluate()
-        values = {
-            "env_steps": float(self.num_timesteps),
-            "gradient_steps": float(self.training.gradient_steps),
-            "wall_s": self.wall_s,
-        }
-        values |= evaluation.figures()
-        values |= self._posterior_figures(evaluation.memory)
-        values |= {f"train/{name}": value for name, value in metrics.items()}
-        if self.training.collection_s > 0:
-            values["time/env_steps_per_s"] = self.num_timesteps / self.training.collection_s
-        if self.training.learning_s > 0:
-            values["time/gradient_steps_per_s"] = self.training.gradient_steps / self.training.learning_s
+        if verbose:
+            print(f"{self.num_timesteps:,} environment steps: {evaluation.line()}")
+        values = training_figures(self.training, self.wall_s, metrics)
+        posterior = posterior_figures(self.agent, evaluation.memory) if isinstance(self, PEARL) else {}
+        values = evaluation.figures() | posterior | values
         for name, value in values.items():
             self.logger.record(name, value)
         self.logger.dump(self.num_timesteps)
         if on_evaluation is not None:
             on_evaluation(evaluation, values)
-
-    def _posterior_figures(self, memory: Any) -> dict[str, float]:
-        """Return the logged values of the test trials' posteriors; none if the agent has no posterior."""
-        return {}
 
 
 class PEARL(MetaLearner):
@@ -325,14 +345,6 @@ class PEARL(MetaLearner):
             raise TypeError(f"PEARL takes a PEARLConfig, got a {type(config).__name__}. Use pearl.MetaLearner for it.")
         family = family_of(family)
         super().__init__(family, load_preset(family_name(family)) if config is None else config, seed=seed, tasks=tasks)
-
-    def _posterior_figures(self, memory: Any) -> dict[str, float]:
-        with torch.no_grad():
-            posterior = self.agent.posterior(memory)
-        return {
-            "test/posterior_stddev": float(posterior.stddev.mean()),
-            "test/posterior_mean_spread": float(posterior.mean.std(0, correction=0).mean()),
-        }
 
 
 learner_of = MetaLearner.class_of

@@ -1,20 +1,23 @@
 """Conversion of older checkpoints' documents to the current version."""
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pearl.checkpoint.fields import whole_number
-from pearl.config.migration import migrated_settings
+from pearl.config.migration import migrated_settings, with_former_defaults
 
-VERSION = 2
+VERSION = 3
 """Version of the documents that this library writes"""
 
 
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's document in the current version.
 
-    Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its
-    settings have no nested sections (``pearl.config.migration``).
+    Up to version 2, settings had other defaults, and a learned temperature aimed at minus the action width. Version 1
+    has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its settings
+    have no nested sections (``pearl.config.migration``).
 
     Args:
         document: a document of any version.
@@ -30,4 +33,16 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
         migrated["algorithm"] = migrated.pop("system", "pearl")
         if isinstance(migrated.get("config"), Mapping):
             migrated["config"] = migrated_settings(migrated["config"])
+    if version <= 2 and isinstance(migrated.get("config"), Mapping):
+        migrated["config"] = with_former_defaults(migrated["config"], _action_width(document))
     return migrated
+
+
+def _action_width(document: Mapping[str, Any]) -> int | None:
+    """Return how many numbers a continuous action has; None for a finite set of actions, or where it cannot be read."""
+    spaces = document.get("spaces")
+    space = spaces.get("action") if isinstance(spaces, Mapping) else None
+    shape = (
+        re.search(r"^Box\(.*\((\d+(?:, \d+)*),?\), float\d+\)$", space, re.DOTALL) if isinstance(space, str) else None
+    )
+    return math.prod(int(side) for side in shape[1].split(", ")) if shape else None

@@ -70,8 +70,8 @@ class MetaSampler:
             task_ids = filled.to(device)[task_ids]
         batch = self._replay.sample(
             task_ids,
-            training.batch_size,
-            training.context.max_length,
+            training.rows_per_task(len(task_ids)),
+            training.context.longest,
             self._rng,
             recent=training.context.recent_transitions,
             random_length=training.context.random_length,
@@ -100,7 +100,7 @@ class MetaSampler:
 
         context, transitions, _ = replay.sample(
             owners[chosen],
-            training.batch_size,
+            training.rows_per_task(len(chosen)),
             training.relabelling.rewarded_context,
             rng,
             context_ends=ends[chosen, 0],
@@ -120,7 +120,7 @@ class MetaSampler:
             return None
         training = self._training
         ends = self._replay.draw_rows(task_ids, 1, self._rng, recent=training.context.recent_transitions)[:, 0]
-        return self._replay.context(task_ids, ends, training.context.max_length)
+        return self._replay.context(task_ids, ends, training.context.longest)
 
     def _filled(self) -> Tensor:
         return torch.nonzero(self._replay.n_added).squeeze(1)

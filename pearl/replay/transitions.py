@@ -12,6 +12,7 @@ from torch import Tensor
 from agents import MetaBatch, Transitions
 from encoders import Context
 from pearl.collection.rollout import Trajectories
+from pearl.config.training import CAPACITY
 
 MIB = 2**20
 
@@ -43,7 +44,7 @@ class TaskReplay:
 
     Args:
         n_tasks: number of tasks.
-        capacity: transitions kept per task.
+        capacity: transitions kept per task; if None ``CAPACITY``, or as many as the limit allows.
         observation_dim: width of an observation.
         action_dim: width of an action.
         budget_mb: memory limit of the store, in MiB.
@@ -57,7 +58,7 @@ class TaskReplay:
     def __init__(
         self,
         n_tasks: int,
-        capacity: int,
+        capacity: int | None,
         observation_dim: int,
         action_dim: int,
         *,
@@ -67,7 +68,10 @@ class TaskReplay:
     ) -> None:
         vector, image = (0, observation_dim) if images else (observation_dim, 0)
         self._widths = [vector, action_dim, vector, 1, 1, 1]
-        n_bytes = n_tasks * capacity * (4 * sum(self._widths) + 2 * image + 8)
+        bytes_per_row = n_tasks * (4 * sum(self._widths) + 2 * image + 8)
+        if capacity is None:
+            capacity = max(1, min(CAPACITY, budget_mb * MIB // bytes_per_row))
+        n_bytes = capacity * bytes_per_row
         check_budget(f"{n_tasks} tasks x {capacity} transitions", n_bytes, budget_mb)
         self.capacity = capacity
         self.n_bytes = n_bytes

@@ -14,8 +14,11 @@ from agents import LearningAgent, PEARLAgent
 from encoders import Context
 from pearl.adaptation.policy import infers_task
 from pearl.collection.rollout import Trajectories
+from pearl.evaluation.diagnosis import Finding
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
+from pearl.model.meta_learner import MetaLearner
+from pearl.model.saving import versions
 from pearl.process.output import warn_on_failure
 from pearl.tasks import Task, TaskDistribution
 
@@ -192,6 +195,22 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     for name, value in evaluation.references.lines().items():
         table.add_row("", name, f"{value:.2f}", "", "", style="dim")
     return table
+
+
+def result(model: MetaLearner, evaluation: Evaluation, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return a finished run's result as JSON."""
+    return {
+        "family": model.family,
+        "algorithm": model.config.algorithm,
+        "seed": model.seed,
+        "env_steps": model.num_timesteps,
+        "gradient_steps": model.training.gradient_steps,
+        "wall_s": model.wall_s,
+        "test": evaluation_summary(evaluation),
+        "headline": headline(evaluation),
+        "diagnosis": [finding._asdict() for finding in findings],
+        "versions": versions(model.task_distribution.simulators),
+    }
 
 
 def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:

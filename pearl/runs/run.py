@@ -9,16 +9,17 @@ from pearl.checkpoint.store import has_checkpoint
 from pearl.config.reading import to_mapping
 from pearl.config.run import Config, PEARLConfig
 from pearl.config.training import TrainingConfig
+from pearl.evaluation.diagnosis import Finding
 from pearl.evaluation.protocol import Evaluation
 from pearl.files.access import folder_in
 from pearl.model.callbacks import Callback
 from pearl.model.loading import load_config
 from pearl.model.meta_learner import MetaLearner, load
-from pearl.model.saving import CHECKPOINT, describe, versions
+from pearl.model.saving import CHECKPOINT, describe
 from pearl.process.interruption import stop_on_signal
 from pearl.process.output import warn_on_failure
 from pearl.runs.folder import RunError, cannot_write, lock_run, read_json, read_progress, write_json
-from pearl.runs.report import draw_evaluation, evaluation_summary, headline
+from pearl.runs.report import draw_evaluation, result
 from pearl.runs.tracker import Tracker
 from pearl.runs.wandb_mode import WandbError, WandbMode
 from pearl.tasks import TaskDistribution
@@ -61,6 +62,7 @@ class Run:
         self.folder = folder
         self.name = run_name(model.family, model.config.algorithm, model.seed)
         self.interrupted = False
+        self.findings: list[Finding] = []
         self._through = False
         try:
             for name in (CHECKPOINT, "plots", "tables"):
@@ -130,7 +132,9 @@ class Run:
                 if finished:
                     self._through = True
                     last = self.model.evaluate() if last is None else last
-                    self._write_result(last)
+                    with warn_on_failure("the diagnosis was not made"):
+                        self.findings = self.model.diagnose(last)
+                    write_json(self.folder / "result.json", result(self.model, last, self.findings))
                     self._show(last)
                 else:
                     self.save()
@@ -148,21 +152,6 @@ class Run:
         with warn_on_failure("the tracker was not closed"):
             self.tracker.close(exit_code)
 
-    def _write_result(self, evaluation: Evaluation) -> None:
-        model = self.model
-        result = {
-            "family": model.family,
-            "algorithm": model.config.algorithm,
-            "seed": model.seed,
-            "env_steps": model.num_timesteps,
-            "gradient_steps": model.training.gradient_steps,
-            "wall_s": model.wall_s,
-            "test": evaluation_summary(evaluation),
-            "headline": headline(evaluation),
-            "versions": versions(model.task_distribution.simulators),
-        }
-        write_json(self.folder / "result.json", result)
-
     def _show(self, evaluation: Evaluation) -> None:
         """Draw the pictures and send everything to the trackers; each failure prints a line on stderr."""
         model, tracker = self.model, self.tracker
@@ -172,6 +161,7 @@ class Run:
         ]
         with warn_on_failure("the table of test tasks was not written"):
             tracker.table("test_tasks", ["task", *episodes], rows)
+            tracker.table("diagnosis", list(Finding._fields), [list(finding) for finding in self.findings])
         paths: list[Path] = []
         with warn_on_failure("pictures were not drawn"):
             paths = self.draw(evaluation)
@@ -308,6 +298,7 @@ def resume(
     if config is not None:
         training = replace(model.config.training, total_steps=config.training.total_steps)
         extended = replace(model.config, training=training)
+        config = config.for_horizon(model.horizon)
         if config != extended:
             raise RunError(
                 "A resumed run keeps its settings; only --total-steps and --training.device may differ. "

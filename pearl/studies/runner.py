@@ -1,5 +1,6 @@
 """Training of a study's missing runs; each is stored as soon as it is finished."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def train_missing(
             shown = setting.algorithm if setting.study == "comparison" else setting.name
             announce(f"{family}, {shown}, seed {seed}")
             record = train(family, config, seed, commit=commit, trial_episodes=trial_episodes)
-            store_run(folder, setting, config, seed, record)
+            # As asked for: settings that follow from the episodes' length stay unset.
+            store_run(folder, setting, config, seed, dataclasses.replace(record, config=settings_of(config)))
 
 
 def train(family: str, config: Config, seed: int, *, commit: str, trial_episodes: int | None = None) -> RunRecord:

@@ -173,12 +173,12 @@ class TaskDistribution(ABC):
         """Draw ``n`` tasks; the same generator state gives the same tasks."""
 
     def split(self, n_train: int, n_test: int, rng: np.random.Generator) -> tuple[list[Task], list[Task]]:
-        """Draw the training tasks and the test tasks; they are the same tasks if ``same_tasks``.
+        """Draw the training tasks and the test tasks; if ``same_tasks``, they are the same, each once, or fewer.
 
         Override this method if test tasks come from a different set than training tasks (Meta-World's ML10).
         """
         if self.same_tasks:
-            drawn = self.sample(max(n_train, n_test), rng)
+            drawn = list(dict.fromkeys(self.sample(max(n_train, n_test), rng)))
             return drawn[:n_train], drawn[:n_test]
         drawn = self.sample(n_train + n_test, rng)
         return drawn[:n_train], drawn[n_train:]

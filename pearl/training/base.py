@@ -1,5 +1,6 @@
 """Meta-training: collect trials, store them, learn from them."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import LearningAgent, MetaAgent
-from pearl.checkpoint.fields import finite_number, mapping, whole_number
+from pearl.checkpoint.fields import FieldError, finite_number, mapping, whole_number
 from pearl.checkpoint.random_state import random_state_to_json, restore_random_state
 from pearl.collection.rollout import StepEvent, Trajectories, rollout
 from pearl.collection.workers import make_envs
@@ -21,6 +22,7 @@ from pearl.config.run import Config
 from pearl.config.training import CollectionConfig
 from pearl.tasks import Task, TaskDistribution
 from pearl.training.divergence import DivergedError, remedy
+from pearl.training.trials import as_trials
 
 BatchT = TypeVar("BatchT")
 """Type of the data that the agent learns from"""
@@ -62,6 +64,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         self.gradient_steps = 0
         self.collection_s = 0.0
         self.learning_s = 0.0
+        self.metrics: dict[str, float] = {}
+        """The agent's scalars of the newest gradient steps; empty before the first"""
         collecting, learning = np.random.SeedSequence(seed).generate_state(2)
         self._collect_rng = torch.Generator().manual_seed(int(collecting))
         self._learn_rng = torch.Generator().manual_seed(int(learning))
@@ -125,6 +129,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
             decayed = min(1.0, max(0.0, 2.0 * progress - 1.0))
             self._set_learning_rate(agent.learning_rate + decayed * (agent.final_learning_rate - agent.learning_rate))
         metrics = self._learn(trajectories)
+        self.metrics = metrics or self.metrics
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
             raise DivergedError(
@@ -178,9 +183,14 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         """Play a trial of each task of the iteration; return the tasks' indices and trials."""
-        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
-        chosen = torch.randperm(len(self.tasks), generator=self._collect_rng)[:n_chosen].sort().values.tolist()
+        chosen = self._choose()
         return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
+
+    def _choose(self) -> list[int]:
+        """Draw the tasks of an iteration; return their numbers."""
+        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
+        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
+        return cast(list[int], order[:n_chosen].sort().values.tolist())
 
     def _play(
         self,
@@ -212,9 +222,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         return trajectories
 
     def _see(self, trajectories: Trajectories) -> None:
-        """Update the running observation statistics, if any."""
-        if self.agent.normalises_observations:
-            self.agent.see(torch.from_numpy(trajectories.observation[trajectories.mask]))
+        """Update the agent's running statistics, if any."""
+        self.agent.see(as_trials(trajectories))
 
     def _make_envs(self, tasks: Sequence[Task]) -> VectorEnv[Any, Any, Any]:
         training = self.settings
@@ -236,6 +245,7 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
             "learning_s": self.learning_s,
             "collect_rng": random_state_to_json(collect_rng),
             "learn_rng": random_state_to_json(self._learn_rng),
+            "metrics": self.metrics,
         }
 
     def load_state(self, state: Mapping[str, Any], horizon: int) -> None:
@@ -250,3 +260,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         self.learning_s = finite_number(state, "learning_s", "training.")
         restore_random_state(self._collect_rng, mapping(state, "collect_rng", "training."), "training.collect_rng")
         restore_random_state(self._learn_rng, mapping(state, "learn_rng", "training."), "training.learn_rng")
+        metrics = mapping(state, "metrics", "training.") if "metrics" in state else {}  # not in older documents
+        for name, value in metrics.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise FieldError(f"training.metrics.{name}", value, "a finite number")
+        self.metrics = dict(metrics)

@@ -10,12 +10,12 @@ class DivergedError(RuntimeError):
     """A loss became NaN or infinite."""
 
 
-def remedy(trajectories: Trajectories, reward_scale: float, *, normalised: bool) -> str:
+def remedy(trajectories: Trajectories, reward_scale: float | None, *, normalised: bool) -> str:
     """Return advice after divergence: rescale observations or rewards, else lower the learning rate.
 
     Args:
         trajectories: the latest trajectories.
-        reward_scale: ``agent.reward_scale``.
+        reward_scale: ``agent.reward_scale``; None for running units.
         normalised: whether the agent normalises observations.
     """
     observation, reward, training_reward = (
@@ -28,7 +28,9 @@ def remedy(trajectories: Trajectories, reward_scale: float, *, normalised: bool)
             f"Observations reach {observation:.3g}: set agent.observations.normalise to true, or scale them to about "
             "one in make_env."
         )
-    if max(reward, training_reward) > FAR:
+    if reward_scale is None:
+        pass  # Rewards of any size are learnt in running units.
+    elif max(reward, training_reward) > FAR:
         found.append(f"Rewards reach {max(reward, training_reward):.3g}: scale them to about one in make_env.")
     elif reward_scale * training_reward > FAR:
         found.append(

@@ -69,7 +69,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
     def load_state(self, state: Mapping[str, Any], horizon: int) -> None:  # noqa: D102
         super().load_state(state, horizon)
         settings = self.settings
-        longest = max(settings.initial_episodes, settings.episodes_per_trial) * horizon
+        longest = max(settings.initial_episodes or 0, settings.episodes_per_trial) * horizon
         # At most one iteration's gradient steps can be owed. ``horizon`` is that of the first task, and other tasks may
         # have longer episodes; a factor of a hundred still limits the number that a file can demand.
         most = 1.0 + 100 * settings.gradient_steps_per_env_step * longest * len(self.tasks)
@@ -77,10 +77,14 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         training = self.settings
-        if int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
-            initial = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
+        random = INITIAL_POLICIES[training.initial_policy]
+        if training.initial_episodes is None:
+            if int(self.replay.n_added.sum()) == 0:
+                chosen = self._choose()
+                return chosen, self._play(random(self.agent.action_space), chosen, training.episodes_per_trial, on_step)
+        elif int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
             everyone = range(len(self.tasks))
-            return everyone, self._play(initial, everyone, training.initial_episodes, on_step)
+            return everyone, self._play(random(self.agent.action_space), everyone, training.initial_episodes, on_step)
         return super()._collect(on_step)
 
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from agents import Transitions, Trials
+from agents import Trials
 from pearl.checkpoint.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from pearl.collection.rollout import Trajectories
 from pearl.config.training import CollectionConfig
 from pearl.training.base import MetaTraining
+from pearl.training.trials import as_trials
 
 
 class TrialTraining(MetaTraining[Trials, CollectionConfig]):
@@ -30,7 +30,7 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         metrics = {
-            name: float(value) for name, value in self.agent.update(trials(trajectories), self._learn_rng).items()
+            name: float(value) for name, value in self.agent.update(as_trials(trajectories), self._learn_rng).items()
         }
         self.gradient_steps += int(metrics.pop("gradient_steps"))
         self._see(trajectories)  # After the update: it needs the normalisation that was used when acting.
@@ -38,15 +38,3 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
 
     def _set_learning_rate(self, learning_rate: float) -> None:
         self.agent.set_learning_rate(learning_rate)
-
-
-def trials(trajectories: Trajectories) -> Trials:
-    """Convert trajectories to ``Trials``."""
-    fields = {name: torch.from_numpy(getattr(trajectories, name)) for name in Transitions._fields}
-    return Trials(
-        transitions=Transitions(**fields | {"terminated": fields["terminated"].float()}),
-        training_reward=torch.from_numpy(trajectories.training_reward),
-        ended=torch.from_numpy(trajectories.terminated | trajectories.truncated),
-        mask=torch.from_numpy(trajectories.mask),
-        extras={name: torch.from_numpy(values) for name, values in trajectories.extras.items()},
-    )

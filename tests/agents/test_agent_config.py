@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from agents import AuxiliaryConfig, ExplorationConfig, ObservationsConfig, PEARLAgentConfig
+from agents.learning.value_scale import FixedScale, RunningScale
+from agents.networks.actor_critic import CategoricalCritics
+from agents.networks.value_bins import N_BINS
 from encoders import ConfigError, Settings
-from tests.support.agent_tester import pearl_agent
+from tests.support.agent_tester import pearl_agent, scalar_agent
 
 WEIGHTS = [field.name for field in fields(AuxiliaryConfig) if field.name.endswith("_weight")]
 
@@ -82,17 +85,42 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 def test_the_networks_have_the_sizes_told() -> None:
     agent = pearl_agent(n_critics=5, hidden_sizes=(11, 13))
-    assert [weight.shape for weight in agent.critics.weights] == [(5, 8, 11), (5, 11, 13), (5, 13, 1)]
+    for made, outputs in ((agent, N_BINS), (scalar_agent(n_critics=5, hidden_sizes=(11, 13)), 1)):
+        assert [weight.shape for weight in made.critics.weights] == [(5, 8, 11), (5, 11, 13), (5, 13, outputs)]
     assert [layer.out_features for layer in agent.actor.network if hasattr(layer, "out_features")] == [11, 13, 4]
 
 
 def test_the_critics_alone_normalise_their_layers_where_told() -> None:
-    plain, normalised = pearl_agent(), pearl_agent(critic_layer_norm=True)
+    plain, normalised = scalar_agent(critic_layer_norm=False), scalar_agent(critic_layer_norm=True)
     for agent, expected in ((plain, False), (normalised, True)):
         assert [each.layer_norm for each in (agent.critics, agent.target_critics)] == [expected, expected]
     observation, action, z = torch.randn(2, 4, 3), torch.randn(2, 4, 2), torch.randn(2, 4, 3)
     assert not torch.allclose(plain.critics(observation, action, z), normalised.critics(observation, action, z))
     assert torch.equal(plain.actor(observation, z).mean, normalised.actor(observation, z).mean)
+
+
+def test_without_a_reward_scale_an_agent_learns_in_running_units_and_with_one_in_scalars() -> None:
+    running, scalar = pearl_agent(), scalar_agent(reward_scale=2.0)
+    assert (running.config.reward_scale, scalar.config.reward_scale) == (None, 2.0)
+    assert isinstance(running.value_scale, RunningScale)
+    assert isinstance(scalar.value_scale, FixedScale)
+    assert running.units is not None
+    assert scalar.units is None
+    assert isinstance(running.critics, CategoricalCritics)
+    assert not isinstance(scalar.critics, CategoricalCritics)
+
+
+def test_the_discount_is_that_told_or_99_hundredths() -> None:
+    assert pearl_agent(discount=0.5).discount == 0.5
+    assert pearl_agent().discount == 0.99
+
+
+def test_the_defaults_are_those_that_the_study_of_settings_found() -> None:
+    config = PEARLAgentConfig()
+    assert (config.observations.normalise, config.critic_layer_norm, config.reward_scale) == (True, True, None)
+    assert (config.learning_rate, config.final_learning_rate, config.discount) == (1e-3, 1e-4, None)
+    assert (config.target_update_rate, config.initial_temperature, config.kl_weight) == (0.02, 0.01, 0.003)
+    assert config.hidden_sizes == (128, 128)
 
 
 @pytest.mark.parametrize(

@@ -249,15 +249,6 @@ def test_learning_leaves_the_batch_as_it_was(make_learner: MakeAgent) -> None:
     assert_identical(batch, before)
 
 
-def test_learning_on_one_batch_again_and_again_fits_its_rewards(make_meta_learner: MakeAgent) -> None:
-    agent = make_meta_learner(0)
-    batch = random_batch(agent)
-    batch = batch._replace(transitions=batch.transitions._replace(terminated=torch.ones(3, 8)))
-    agent.set_learning_rate(1e-2)
-    losses = [float(agent.update(batch, generator(0))["critic_loss"]) for _ in range(60)]
-    assert losses[-1] < 0.3 * losses[0]
-
-
 def test_a_loaded_state_gives_equal_trials(make_learner: MakeAgent) -> None:
     agent, loaded = make_learner(0), make_learner(1)
     learn(agent, 2)

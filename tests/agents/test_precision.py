@@ -1,12 +1,22 @@
 """Gradient steps with hidden layers in bfloat16: nearly the same gradients, all else in single precision."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.agent_tester import DISCRETE, generator, gradients, learn, pearl_agent, random_batch
+from agents import PEARLAgent
+from tests.support.agent_tester import (
+    DISCRETE,
+    generator,
+    learn,
+    pearl_agent,
+    random_batch,
+    scalar_agent,
+)
+from tests.support.pearl_tester import gradients
 
 PARTS = ("encoder", "actor", "critics")
 
@@ -14,19 +24,24 @@ PARTS = ("encoder", "actor", "critics")
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kind": "linear_gaussian"},
+        {"kind": "linear_gaussian", "critic_layer_norm": False},
         {"kind": "max_pooled_features", "critic_layer_norm": True},
         {"action_space": DISCRETE},
     ],
     ids=["linear-gaussian", "max-pooled", "discrete"],
 )
-def test_the_gradient_in_bfloat16_is_that_in_float32_but_for_rounding(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("make", [pearl_agent, scalar_agent])
+def test_the_gradient_in_bfloat16_is_that_in_float32_but_for_rounding(
+    settings: dict[str, Any], make: Callable[..., PEARLAgent]
+) -> None:
     batch = random_batch(
         3, tasks=8, steps=64, **{key: value for key, value in settings.items() if key == "action_space"}
     )
     exact, rounded = (
-        pearl_agent(hidden_sizes=(64, 64), precision=precision, **settings) for precision in ("float32", "bfloat16")
+        make(hidden_sizes=(64, 64), precision=precision, **settings) for precision in ("float32", "bfloat16")
     )
+    learn(exact, 2)  # Categorical critics are born without a gradient to what they read.
+    rounded.load_state_dict(exact.state_dict())
     for agent in (exact, rounded):
         agent.update(batch, generator(4))
     for part in PARTS:
@@ -64,8 +79,16 @@ def test_acting_and_inference_do_not_depend_on_the_precision() -> None:
 
 
 def test_the_critics_fit_large_values_to_more_digits_than_bfloat16_has() -> None:
-    agent = pearl_agent(precision="bfloat16", hidden_sizes=(32,))
+    agent = scalar_agent(precision="bfloat16", hidden_sizes=(32,))
     with torch.no_grad():
         agent.critics.weights[-1].zero_()
         agent.critics.biases[-1].fill_(1000.5)  # bfloat16 knows 1000 and 1004
     assert learn(agent, 1)[0]["q_mean"].item() == pytest.approx(1000.5, abs=1e-3)
+
+
+def test_categorical_critics_learn_to_more_digits_than_bfloat16_has() -> None:
+    agent = pearl_agent(precision="bfloat16", hidden_sizes=(32,))
+    assert agent.critics.logits(*(torch.zeros(1, 1, width) for width in (3, 2, 3))).dtype == torch.float32
+    with torch.no_grad():
+        agent.critics.biases[-1].copy_(agent.critics.bins.probabilities(torch.tensor(10.03)).clamp_min(1e-9).log())
+    assert learn(agent, 1)[0]["q_mean"].item() == pytest.approx(10.03, rel=5e-4)  # bfloat16 knows 10 and 10.0625

@@ -97,7 +97,8 @@ def test_the_order_of_transitions_does_not_matter_to_kinds_that_pool_them(
 
 @pytest.mark.parametrize("kind", KINDS_OVER_TIME)
 def test_the_order_of_transitions_matters_to_kinds_that_read_them_in_time(kind: str) -> None:
-    encoder, context = build_encoder(kind), random_context(3, 9)
+    encoder = build_encoder(kind, context_fields=("observation", "action", "reward"))
+    context = random_context(3, 9)
     before = posterior_after(encoder, context)
     for first, second in ((7, 8), (0, 1)):
         order = torch.arange(9)

@@ -18,8 +18,15 @@ from agents import MetaBatch, PEARLAgentConfig, Transitions
 from encoders import Context, EncoderConfig
 
 TASKS, CONTEXT, BATCH, OBSERVATION, ACTION = 3, 7, 8, 4, 2
-ENCODER = EncoderConfig(kind="product_of_gaussians", latent_dim=2, hidden_sizes=(16, 16))
-AGENT = PEARLAgentConfig(hidden_sizes=(24, 24), temperature=0.2, reward_scale=3.0, kl_weight=0.3, learning_rate=3e-3)
+ENCODER = EncoderConfig(
+    kind="product_of_gaussians",
+    latent_dim=2,
+    hidden_sizes=(16, 16),
+    context_fields=("observation", "action", "reward"),
+)
+AGENT = PEARLAgentConfig(
+    hidden_sizes=(24, 24), temperature=0.2, reward_scale=3.0, discount=0.99, kl_weight=0.3, learning_rate=3e-3
+)
 IN_THIS_PROCESS = (
     "step",
     "presets",
@@ -125,7 +132,7 @@ def test_the_textbook_step_has_our_agents_losses_and_gradients(monkeypatch, laye
 
 def test_the_textbook_step_learns():
     torch.manual_seed(0)
-    config = PEARLAgentConfig(hidden_sizes=(24, 24), temperature=0.0, discount=0.5, learning_rate=1e-2, kl_weight=1e-3)
+    config = replace(AGENT, temperature=0.0, reward_scale=1.0, discount=0.5, learning_rate=1e-2, kl_weight=1e-3)
     textbook = TextbookPEARL(OBSERVATION, ACTION, ENCODER, config)
     untrained = {name: weight.clone() for name, weight in textbook.state_dict().items()}
     batch, rng = small_batch(), torch.Generator().manual_seed(0)

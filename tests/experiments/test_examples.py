@@ -230,4 +230,4 @@ def test_one_task_of_the_agents_does_not_change_another(encoder):
 
 def test_a_users_encoder_learns_from_what_its_trials_show_no_more_surely_than_in_training(encoder):
     model = small_model(encoder={"kind": "range"})
-    assert model.agent.encoder.evidence_limit == max(model.config.training.context.max_length, 2 * model.horizon)
+    assert model.agent.encoder.evidence_limit == max(model.config.training.context.longest, 2 * model.horizon)

@@ -51,10 +51,10 @@ def test_an_agent_that_learns_from_kept_trials_needs_no_training_of_its_own(tmp_
     config = OwnConfig(evaluation=small_config().evaluation)
     through, first = (pearl.MetaLearner(Counting(), config) for _ in range(2))
     through.learn(160)
-    first.learn(80).save(tmp_path)
+    first.learn(96).save(tmp_path)
     resumed = pearl.load(tmp_path, distribution=Counting())
     assert isinstance(resumed.agent, OwnAgent)
-    resumed.learn(80)
+    resumed.learn(64)
     assert resumed.training.gradient_steps > 0
     assert differences(everything_learnt(through), everything_learnt(resumed)) == []
 

@@ -67,8 +67,20 @@ def pearl_agent(
     return PEARLAgent(OBSERVATION_SPACE, action_space, encoder, config, generator(seed))
 
 
+def scalar_agent(seed: int = 0, **settings: Any) -> PEARLAgent:
+    """A PEARL agent with scalar critics, which reads observations and rewards as they are unless it is told."""
+    return pearl_agent(seed, **{"reward_scale": 1.0, "observations": {"normalise": False}, **settings})
+
+
 def pearl_with(**settings: Any) -> MakeAgent:
-    return lambda seed: pearl_agent(seed, **settings)
+    """Agents that have seen trials, others for each seed."""
+
+    def make(seed: int) -> PEARLAgent:
+        agent = pearl_agent(seed, **settings)
+        agent.see(whole_trials(seed, action_space=agent.action_space))
+        return agent
+
+    return make
 
 
 def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any) -> RL2Agent:
@@ -119,22 +131,26 @@ def reptile_with(**settings: Any) -> MakeAgent:
     return lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed))
 
 
+PEARL_SETTINGS: dict[str, dict[str, Any]] = {
+    **{f"pearl-{kind}": {"kind": kind} for kind in KINDS},
+    "pearl-discrete": {"action_space": DISCRETE},
+    "pearl-multi-discrete": {"action_space": MULTI_DISCRETE},
+    "pearl-multi-binary": {"action_space": gym.spaces.MultiBinary(2)},
+    "pearl-plain": {"observations": {"normalise": False}, "critic_layer_norm": False},
+    "pearl-ignoring": {"observations": {"ignored": (1,)}},
+    "pearl-reconstructing": {
+        "auxiliary": {"reconstruction_weight": 1.0, "reconstructed": ("reward", "next_observation")}
+    },
+}
 LEARNERS: dict[str, MakeAgent] = {
-    **{f"pearl-{kind}": pearl_with(kind=kind) for kind in KINDS},
-    "pearl-discrete": pearl_with(action_space=DISCRETE),
-    "pearl-multi-discrete": pearl_with(action_space=MULTI_DISCRETE),
-    "pearl-multi-binary": pearl_with(action_space=gym.spaces.MultiBinary(2)),
-    "pearl-normalised": pearl_with(observations={"normalise": True}, critic_layer_norm=True),
-    "pearl-ignoring": pearl_with(observations={"ignored": (1,)}),
-    "pearl-reconstructing": pearl_with(
-        auxiliary={"reconstruction_weight": 1.0, "reconstructed": ("reward", "next_observation")}
-    ),
+    **{name: pearl_with(**settings) for name, settings in PEARL_SETTINGS.items()},
+    **{f"{name}-scalar": pearl_with(reward_scale=1.0, **settings) for name, settings in PEARL_SETTINGS.items()},
 }
 KEPT_TRIAL_LEARNERS: dict[str, MakeAgent] = {
     "recurrent-sac": recurrent_sac_with(),
     "recurrent-sac-discrete": recurrent_sac_with(action_space=DISCRETE),
     "recurrent-sac-multi-discrete": recurrent_sac_with(action_space=MULTI_DISCRETE),
-    "recurrent-sac-normalised": recurrent_sac_with(observations={"normalise": True}, critic_layer_norm=True),
+    "recurrent-sac-plain": recurrent_sac_with(observations={"normalise": False}, critic_layer_norm=False),
 }
 MEMORY_LEARNERS: dict[str, MakeAgent] = {
     "rl2": rl2_with(),
@@ -215,6 +231,26 @@ def random_trials(
     )
 
 
+def whole_trials(
+    seed: int = 0, *, tasks: int = 3, steps: int = 8, action_space: gym.Space[Any] = ACTION_SPACE
+) -> Trials:
+    """Trials as an iteration collects them, in units that differ from seed to seed.
+
+    Episodes of four steps terminate; the last trial is an episode shorter.
+    """
+    ended = (torch.arange(1, steps + 1) % 4 == 0).expand(tasks, -1)
+    drawn = random_transitions(tasks, steps, seed=seed, action_space=action_space)
+    transitions = drawn._replace(
+        observation=2.0 * drawn.observation + seed,
+        reward=3.0 * drawn.reward + 0.5 + seed,
+        next_observation=2.0 * drawn.next_observation + seed,
+        terminated=ended.float(),
+    )
+    mask = torch.ones(tasks, steps, dtype=torch.bool)
+    mask[-1, -4:] = False
+    return Trials(transitions, transitions.reward, ended, mask, {})
+
+
 def batch_for(agent: Any, seed: int = 0) -> MetaBatch | TrialBatch:
     """What the agent learns from in a gradient step."""
     made = random_trials if isinstance(agent, RecurrentSACAgent) else random_batch
@@ -252,34 +288,11 @@ def state(agent: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in agent.state_dict().items()}
 
 
-def part(agent: PEARLAgent, name: str) -> list[Tensor]:
-    return [value for key, value in state(agent).items() if key.startswith(name)]
-
-
 def assert_identical(found: Any, expected: Any) -> None:
     left, right = list(tensors(found)), list(tensors(expected))
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def gradients(agent: PEARLAgent, part: str) -> list[Tensor]:
-    """The gradient of each parameter of a part, all of which must have one."""
-    found = []
-    for parameter in agent.get_submodule(part).parameters():
-        assert parameter.grad is not None
-        found.append(parameter.grad.clone())
-    return found
-
-
-def assert_gradients(agent: PEARLAgent, expected: dict[str, list[Tensor]]) -> None:
-    """The named parts have these gradients, none of them zero; the target critics, which follow, have none."""
-    for name, gradients in expected.items():
-        found = agent.get_submodule(name).parameters() if name != "log_temperature" else [agent.log_temperature]
-        for parameter, gradient in zip(found, gradients, strict=True):
-            assert gradient.abs().max() > 0
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
-    assert all(parameter.grad is None for parameter in agent.target_critics.parameters())
 
 
 def all_of(n_tasks: int, value: bool) -> Tensor:
@@ -335,9 +348,3 @@ def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | 
     """Take gradient steps on the batches numbered from ``first``."""
     rng = generator(0) if rng is None else rng
     return [agent.update(batch_for(agent, number), rng) for number in range(first, first + n_updates)]
-
-
-def updated(batch: MetaBatch | None = None, **settings: Any) -> PEARLAgent:
-    agent = pearl_agent(**settings)
-    agent.update(random_batch() if batch is None else batch, generator(0))
-    return agent

@@ -14,6 +14,8 @@ from tests.support.small import small_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "linear-Gaussian": {},
+    "scalar critics": {"agent": {"reward_scale": 2.0}},
+    "plain inputs and hidden layers": {"agent": {"observations": {"normalise": False}, "critic_layer_norm": False}},
     "product, decoder, early": {
         "encoder": {"kind": "product_of_gaussians", "context_fields": ("reward", "next_observation")},
         "agent": {

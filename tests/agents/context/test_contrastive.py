@@ -3,7 +3,13 @@
 import torch
 
 from encoders import Context, info_nce
-from tests.support.agent_tester import assert_identical, generator, gradients, pearl_agent, random_batch
+from tests.support.agent_tester import (
+    assert_identical,
+    generator,
+    pearl_agent,
+    random_batch,
+)
+from tests.support.pearl_tester import gradients
 
 
 def test_the_views_are_every_other_transition():

@@ -1,6 +1,7 @@
 """PEARL over a finite set of actions: expectations in the place of samples (Christodoulou 2019)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents import MetaBatch, PEARLAgent
+from agents import MetaBatch, PEARLAgent, Trials
 from agents.losses import critic_loss, expected_soft_value, soft_value
 from agents.networks.actions import DiscreteActions
 from agents.networks.policies import Categorical
+from agents.networks.value_bins import N_BINS
 from encoders import kl_to_unit_gaussian
 from tests.support.agent_tester import (
     DISCRETE,
@@ -20,15 +22,16 @@ from tests.support.agent_tester import (
     OBSERVATION_DIM,
     all_of,
     as_context,
-    assert_gradients,
     assert_identical,
     generator,
     learn,
     pearl_agent,
     random_batch,
     random_transitions,
+    scalar_agent,
     state,
 )
+from tests.support.pearl_tester import assert_gradients
 
 ACTIONS = DiscreteActions(MULTI_DISCRETE)
 TWO = gym.spaces.Discrete(2)
@@ -211,7 +214,7 @@ def written_out_gradients(agent: PEARLAgent, batch: MetaBatch, drawn_z: Tensor) 
 
 def test_each_parts_gradient_is_that_of_its_own_losses_and_of_no_other() -> None:
     settings: dict[str, Any] = {"kl_weight": 0.7, "discount": 0.9, "reward_scale": 3.0, "target_update_rate": 0.5}
-    agent, before = (pearl_agent(action_space=DISCRETE, **settings) for _ in range(2))
+    agent, before = (scalar_agent(action_space=DISCRETE, **settings) for _ in range(2))
     learn(agent, 3)
     before.load_state_dict(agent.state_dict())
     batch = random_batch(50, action_space=DISCRETE)
@@ -219,9 +222,20 @@ def test_each_parts_gradient_is_that_of_its_own_losses_and_of_no_other() -> None
     assert_gradients(agent, written_out_gradients(before, batch, drawn))
 
 
+def test_categorical_critics_learn_the_value_of_the_action_taken_alone() -> None:
+    agent = pearl_agent(action_space=DISCRETE, discount=0.0, kl_weight=0.0)
+    learn(agent, 3)
+    batch = random_batch(50, action_space=DISCRETE)
+    data = batch.transitions._replace(action=torch.full_like(batch.transitions.action, 1.0))
+    agent.update(batch._replace(transitions=data), generator(0))
+    # Of the values of the actions -2, …, 2 the fourth is that of action 1.
+    gradient = agent.critics.biases[-1].grad.view(2, 5, N_BINS).abs().amax(-1)
+    assert (gradient > 0).tolist() == [[False, False, False, True, False]] * 2
+
+
 def test_the_encoder_and_critics_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
-    agents = [pearl_agent(action_space=DISCRETE, discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
+    agents = [scalar_agent(action_space=DISCRETE, discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
     nn.init.normal_(agents[1].actor.network[-1].bias)
     batch = random_batch(action_space=DISCRETE)
     for agent in agents:
@@ -261,8 +275,12 @@ def bandit_batch(number: int) -> MetaBatch:
     return MetaBatch(as_context(context), data._replace(terminated=torch.ones(8, 16)))
 
 
-def test_the_policy_becomes_greedy_for_the_action_that_the_context_says_pays() -> None:
-    agent = pearl_agent(action_space=TWO, learning_rate=1e-2, kl_weight=0.0, temperature=0.05)
+@pytest.mark.parametrize("make", [pearl_agent, scalar_agent])
+def test_the_policy_becomes_greedy_for_the_action_that_the_context_says_pays(make: Callable[..., PEARLAgent]) -> None:
+    agent = make(action_space=TWO, learning_rate=1e-2, kl_weight=0.0, temperature=0.05)
+    known = bandit_batch(999).transitions
+    every = torch.ones(8, 16, dtype=torch.bool)
+    agent.see(Trials(known, known.reward, ended=every, mask=every, extras={}))
     for number in range(150):
         agent.update(bandit_batch(number), generator(number))
     memory = agent.begin(8, generator(0))

@@ -13,6 +13,7 @@ from torch import Tensor
 from agents import PEARLAgent, PEARLMemory, Transitions
 from agents.context.memory import MAX_UNREAD
 from agents.networks.actions import ContinuousActions, make_actions
+from agents.networks.moments import CLIP
 from encoders import Context
 from tests.support.agent_tester import (
     ACTION_SPACE,
@@ -26,7 +27,9 @@ from tests.support.agent_tester import (
     generator,
     pearl_agent,
     random_transitions,
+    scalar_agent,
     state,
+    whole_trials,
 )
 
 AGENT = pearl_agent()
@@ -59,7 +62,7 @@ def test_z_stays_within_an_episode() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_second_episodes_z_comes_from_the_posterior_given_exactly_the_first_episode(kind: str) -> None:
-    agent, transitions = pearl_agent(kind=kind), random_transitions(2, 5)
+    agent, transitions = scalar_agent(kind=kind), random_transitions(2, 5)
     memory = observe_all(agent, agent.begin(2, generator(0)), transitions)
     memory = agent.end_episode(memory, all_of(2, True), generator(1))
     expected = agent.encoder.posterior(agent.encoder.encode(in_unit_actions(as_context(transitions))))
@@ -70,6 +73,57 @@ def test_the_second_episodes_z_comes_from_the_posterior_given_exactly_the_first_
     spread = expected.stddev[0].detach()
     torch.testing.assert_close(z.std(0), spread, rtol=0.03, atol=1e-6)
     assert ((z.mean(0) - expected.mean[0]).abs() <= 0.03 * spread + 1e-5).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_running_units_the_encoder_reads_standardised_rewards_and_changes_over_their_root_mean_square(
+    kind: str,
+) -> None:
+    agent, transitions, seen = pearl_agent(kind=kind), random_transitions(2, 5), whole_trials(1)
+    agent.see(seen)
+    observations, rewards = seen.transitions.observation[seen.mask], seen.transitions.reward[seen.mask]
+    changes = seen.transitions.next_observation[seen.mask] - observations
+    change = transitions.next_observation - transitions.observation
+    read = Context(
+        (transitions.observation - observations.mean(0)) / observations.std(0, correction=0),
+        in_unit_actions(as_context(transitions)).action,
+        (transitions.reward - rewards.mean()) / rewards.std(correction=0),
+        change / changes.square().mean(0).sqrt(),
+        torch.ones(2, 5, dtype=torch.bool),
+    )
+    expected = agent.encoder.posterior(agent.encoder.encode(read))
+    found = agent.posterior(observe_all(agent, agent.begin(2, generator(0)), transitions))
+    torch.testing.assert_close(found.mean, expected.mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.stddev, expected.stddev, rtol=1e-4, atol=1e-5)
+
+
+def test_running_units_clip_what_is_far_from_anything_seen() -> None:
+    agent = pearl_agent()
+    agent.see(whole_trials(1))
+    assert agent.units is not None
+    assert agent.units.rewards(torch.tensor([1e6, -1e6])).tolist() == [CLIP, -CLIP]
+    assert agent.units.changes(torch.full((1, OBSERVATION_DIM), -1e6)).tolist() == [[-CLIP] * OBSERVATION_DIM]
+
+
+def test_rewards_and_changes_that_never_varied_are_read_as_zero() -> None:
+    agent, seen = pearl_agent(), whole_trials(1)
+    still = seen.transitions._replace(
+        reward=torch.full_like(seen.training_reward, 0.7), next_observation=seen.transitions.observation
+    )
+    agent.see(seen._replace(transitions=still))
+    assert agent.units is not None
+    assert agent.units.rewards(torch.tensor([0.7, 5.0])).tolist() == [0.0, 0.0]
+    assert agent.units.changes(torch.ones(1, OBSERVATION_DIM)).tolist() == [[0.0] * OBSERVATION_DIM]
+
+
+def test_adapting_leaves_the_running_units_as_they_are() -> None:
+    agent = pearl_agent()
+    agent.see(whole_trials(1))
+    before = state(agent)
+    memory = observe_all(agent, agent.begin(2, generator(0)), random_transitions(2, 5))
+    agent.end_episode(memory, all_of(2, True), generator(1))
+    assert {"units.reward.mean", "units.change.variance", "value_scale.mean", "features.mean"} <= set(before)
+    assert all(torch.equal(state(agent)[name], value) for name, value in before.items())
 
 
 def test_each_episodes_z_differs_from_the_one_before() -> None:

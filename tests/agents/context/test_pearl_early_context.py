@@ -5,7 +5,16 @@ import torch
 
 from agents import MetaBatch
 from encoders import Context, kl_to_early
-from tests.support.agent_tester import KINDS, assert_identical, generator, part, pearl_agent, random_batch, state
+from tests.support.agent_tester import (
+    KINDS,
+    assert_identical,
+    generator,
+    pearl_agent,
+    random_batch,
+    scalar_agent,
+    state,
+)
+from tests.support.pearl_tester import part
 
 
 def with_early_context(batch: MetaBatch) -> MetaBatch:
@@ -15,7 +24,7 @@ def with_early_context(batch: MetaBatch) -> MetaBatch:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_context_split_into_early_and_later_teaches_what_the_whole_does(kind: str) -> None:
-    whole, split = pearl_agent(kind=kind), pearl_agent(kind=kind)
+    whole, split = scalar_agent(kind=kind), scalar_agent(kind=kind)
     whole.update(random_batch(), generator(0))
     split.update(with_early_context(random_batch()), generator(0))
     for name, value in state(whole).items():

@@ -1,7 +1,7 @@
-"""How PEARL learns: where each gradient comes from and what each setting does."""
+"""How PEARL learns: what each loss moves and what each setting does."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
@@ -10,22 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from agents import MetaBatch, PEARLAgent
-from agents.losses import actor_loss, critic_loss, soft_bellman_target, soft_value, temperature_loss
+from agents.learning.value_scale import expected_returns
 from encoders import kl_to_unit_gaussian
 from tests.support.agent_tester import (
-    HIGH,
     KINDS,
-    LOW,
-    assert_gradients,
     assert_identical,
     generator,
     learn,
-    part,
     pearl_agent,
     random_batch,
+    scalar_agent,
     state,
-    updated,
+    whole_trials,
 )
+from tests.support.pearl_tester import part, to_unit, updated
+
+SEEN = whole_trials(1)
+"""The trials of which agents in running units know the units"""
 
 
 def same(left: list[Tensor], right: list[Tensor]) -> bool:
@@ -36,81 +37,8 @@ def with_transitions(batch: MetaBatch, **fields: Tensor) -> MetaBatch:
     return batch._replace(transitions=batch.transitions._replace(**fields))
 
 
-def to_unit(action: Tensor) -> Tensor:
-    return 2.0 * (action - torch.from_numpy(LOW)) / torch.from_numpy(HIGH - LOW) - 1.0
-
-
-class Draws(NamedTuple):
-    """The random draws of an update, as the networks met them."""
-
-    z: Tensor
-    """(task, step, latent_dim)"""
-    next_action: torch.Generator
-    """as it was when the next actions were drawn"""
-    new_action: torch.Generator
-    """as it was when the actor's actions were drawn"""
-
-
-def update_and_watch(agent: PEARLAgent, batch: MetaBatch, rng: torch.Generator) -> Draws:
-    seen: list[tuple[Tensor, torch.Generator]] = []
-
-    def watch(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-        met = torch.Generator()
-        met.set_state(rng.get_state())
-        seen.append((inputs[1].detach(), met))
-
-    with agent.actor.register_forward_pre_hook(watch):
-        agent.update(batch, rng)
-    assert len(seen) == 2
-    assert torch.equal(seen[0][0], seen[1][0])
-    return Draws(seen[0][0], seen[0][1], seen[1][1])
-
-
-def written_out_gradients(agent: PEARLAgent, batch: MetaBatch, draws: Draws) -> dict[str, list[Tensor]]:
-    """Each part's gradient by algorithm 1: the same draws, each loss differentiated on its own."""
-    config, data = agent.config, batch.transitions
-    context = batch.context._replace(action=to_unit(batch.context.action))
-    posterior = agent.encoder.posterior(agent.encoder.encode(context))
-    mean, stddev = posterior.mean.unsqueeze(1), posterior.stddev.unsqueeze(1)
-    noise = ((draws.z - mean) / stddev).detach() if agent.encoder.stochastic else torch.zeros_like(draws.z)
-    z = mean + stddev * noise
-    temperature = agent.log_temperature.exp().detach()
-    with torch.no_grad():
-        next_action, next_log_prob = agent.actor(data.next_observation, z).sample(draws.next_action)
-        next_q = agent.target_critics(data.next_observation, next_action, z).squeeze(-1)
-    reward = config.reward_scale * data.reward
-    next_value = soft_value(next_q, next_log_prob, temperature)
-    target = soft_bellman_target(reward, data.terminated, next_value, config.discount)
-    value = critic_loss(agent.critics(data.observation, to_unit(data.action), z).squeeze(-1), target)
-    if agent.encoder.stochastic:
-        value = value + config.kl_weight * kl_to_unit_gaussian(posterior)
-    encoder, critics = list(agent.encoder.parameters()), list(agent.critics.parameters())
-    gradients = torch.autograd.grad(value, [*encoder, *critics])
-    action, log_prob = agent.actor(data.observation, z.detach()).sample(draws.new_action)
-    new_q = agent.critics(data.observation, action, z.detach()).squeeze(-1)
-    policy = actor_loss(soft_value(new_q, log_prob, temperature))
-    entropy = temperature_loss(agent.log_temperature, -log_prob.detach(), agent.target_entropy)
-    return {
-        "encoder": list(gradients[: len(encoder)]),
-        "critics": list(gradients[len(encoder) :]),
-        "actor": list(torch.autograd.grad(policy, list(agent.actor.parameters()))),
-        "log_temperature": list(torch.autograd.grad(entropy, [agent.log_temperature])),
-    }
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_parts_gradient_is_that_of_its_own_losses_and_of_no_other(kind: str) -> None:
-    agent = pearl_agent(kind=kind, kl_weight=0.7, discount=0.9, reward_scale=3.0, target_update_rate=0.5)
-    learn(agent, 3)
-    before, batch = pearl_agent(kind=kind), random_batch(50)
-    before.load_state_dict(agent.state_dict())
-    before.config = agent.config
-    draws = update_and_watch(agent, batch, generator(4))
-    assert_gradients(agent, written_out_gradients(before, batch, draws))
-
-
 def test_each_transition_has_a_sample_of_z_of_its_own_for_its_value_its_target_and_the_actor() -> None:
-    agent, batch, seen = pearl_agent(), random_batch(tasks=2, steps=4000), []
+    agent, batch, seen = scalar_agent(), random_batch(tasks=2, steps=4000), []
     for critics in (agent.critics, agent.target_critics):
         critics.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2].detach()))
     posterior = agent.encoder.posterior(agent.infer(batch.context))
@@ -124,8 +52,8 @@ def test_each_transition_has_a_sample_of_z_of_its_own_for_its_value_its_target_a
 
 def test_the_encoder_and_critics_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
-    plain = updated(discount=0.0)
-    other = pearl_agent(discount=0.0, initial_temperature=5.0)
+    plain = updated(make=scalar_agent, discount=0.0)
+    other = scalar_agent(discount=0.0, initial_temperature=5.0)
     nn.init.constant_(other.actor.network[-1].bias, 0.7)
     other.update(random_batch(), generator(0))
     assert not same(part(other, "actor"), part(plain, "actor"))
@@ -134,11 +62,20 @@ def test_the_encoder_and_critics_do_not_feel_the_actors_loss() -> None:
 
 
 def test_the_critics_loss_alone_moves_the_encoder() -> None:
-    assert not same(part(updated(kl_weight=0.0), "encoder"), part(pearl_agent(), "encoder"))
+    assert not same(part(updated(make=scalar_agent, kl_weight=0.0), "encoder"), part(pearl_agent(), "encoder"))
+
+
+def test_categorical_critics_teach_the_encoder_from_the_second_step_on() -> None:
+    agent = pearl_agent(kl_weight=0.0)
+    born = part(agent, "encoder")
+    learn(agent, 1)  # The outputs are born zero: the first step changes these alone.
+    assert same(part(agent, "encoder"), born)
+    learn(agent, 1)
+    assert not same(part(agent, "encoder"), born)
 
 
 def test_the_kl_moves_the_encoder_and_neither_actor_nor_critics() -> None:
-    without, with_kl = updated(kl_weight=0.0), updated(kl_weight=1.0)
+    without, with_kl = (updated(make=scalar_agent, kl_weight=weight) for weight in (0.0, 1.0))
     assert not same(part(with_kl, "encoder"), part(without, "encoder"))
     for name in ("actor", "critics"):
         assert_identical(part(with_kl, name), part(without, name))
@@ -179,10 +116,13 @@ def test_the_optimizer_moves_everything_learnt_and_no_target() -> None:
     assert moved == learnt
 
 
-def test_the_target_critics_and_not_the_critics_make_the_target() -> None:
-    agent, other = pearl_agent(), pearl_agent()
+@pytest.mark.parametrize("make", [pearl_agent, scalar_agent])
+def test_the_target_critics_and_not_the_critics_make_the_target(make: Callable[[], PEARLAgent]) -> None:
+    agent, other = make(), make()
+    for each in (agent, other):
+        learn(each, 1)
     for parameter in other.target_critics.parameters():
-        parameter.data += 0.5
+        parameter.data += 0.5 * torch.rand(parameter.shape, generator=generator(1))
     losses = [each.update(random_batch(), generator(0)) for each in (agent, other)]
     assert losses[0]["q_mean"] == losses[1]["q_mean"]
     assert losses[0]["critic_loss"] != losses[1]["critic_loss"]
@@ -217,36 +157,69 @@ def test_a_learned_temperature_rises_while_the_entropy_is_under_its_target_and_f
     assert all(direction * step > 0 for step in np.diff(temperatures))
 
 
-def test_the_target_entropy_is_minus_the_action_width_where_none_is_given() -> None:
-    assert pearl_agent().target_entropy == -2.0
+def test_the_target_entropy_is_minus_half_the_action_width_where_none_is_given() -> None:
+    assert pearl_agent().target_entropy == -1.0
     assert pearl_agent(target_entropy=0.25).target_entropy == 0.25
 
 
 def test_the_reward_scale_is_a_factor_on_the_critics_reward_and_not_on_the_contexts() -> None:
     batch = random_batch()
     scaled = with_transitions(batch, reward=5.0 * batch.transitions.reward)
-    assert_identical(state(updated(batch, reward_scale=5.0)), state(updated(scaled)))
-    assert not same(part(updated(batch, reward_scale=5.0), "critics"), part(updated(batch), "critics"))
+    factor, plain = updated(batch, make=scalar_agent, reward_scale=5.0), updated(batch, make=scalar_agent)
+    assert_identical(state(factor), state(updated(scaled, make=scalar_agent)))
+    assert not same(part(factor, "critics"), part(plain, "critics"))
 
 
-def test_a_termination_cuts_the_bootstrap_and_a_time_limit_does_not() -> None:
+@pytest.mark.parametrize("unit", [2.0**-12, 2.0**9])
+def test_in_running_units_the_rewards_unit_changes_no_weight(unit: float) -> None:
+    def taught(factor: float) -> dict[str, Tensor]:
+        agent = pearl_agent()
+        reward = factor * SEEN.training_reward
+        agent.see(SEEN._replace(transitions=SEEN.transitions._replace(reward=reward), training_reward=reward))
+        for number in range(3):
+            batch = random_batch(number)
+            batch = with_transitions(batch, reward=factor * batch.transitions.reward)
+            agent.update(batch._replace(context=batch.context._replace(reward=factor * batch.context.reward)), rng)
+        return {name: parameter.detach() for name, parameter in agent.named_parameters()}
+
+    rng = generator(0)
+    expected, rng = taught(1.0), generator(0)
+    assert_identical(taught(unit), expected)
+
+
+@pytest.mark.parametrize("make", [pearl_agent, scalar_agent])
+def test_a_termination_cuts_the_bootstrap_and_a_time_limit_does_not(make: Callable[[], PEARLAgent]) -> None:
     def loss(terminated: float, next_observation: Tensor) -> float:
         ended = torch.full((3, 8), terminated)
         batch = with_transitions(random_batch(), terminated=ended, next_observation=next_observation)
-        return float(pearl_agent().update(batch, generator(0))["critic_loss"])
+        agent = make()
+        learn(agent, 2)
+        return float(agent.update(batch, generator(0))["critic_loss"])
 
     first, second = random_batch().transitions.next_observation, random_batch(1).transitions.next_observation
     assert loss(1.0, first) == loss(1.0, second)
     assert loss(0.0, first) != loss(0.0, second)
 
 
+def test_in_running_units_the_state_after_a_termination_is_worth_zero_and_not_the_mean_return() -> None:
+    agent = pearl_agent(discount=0.9)
+    agent.see(SEEN)
+    returns = expected_returns(SEEN, 0.9)
+    mean, deviation = float(returns.mean()), float(returns.std(correction=0))
+    # The next state's value by the critics, 0.5, is worth half a standard deviation more than the mean.
+    target = agent.bellman_target(torch.tensor([[2.0, 2.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5]]))
+    assert target[0, 0].item() == pytest.approx((2.0 + 0.9 * (mean + 0.5 * deviation) - mean) / deviation, rel=1e-5)
+    assert target[0, 1].item() == pytest.approx((2.0 - mean) / deviation, rel=1e-5)
+
+
+@pytest.mark.parametrize("make", [pearl_agent, scalar_agent])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_padded_context_teaches_what_the_unpadded_one_does(kind: str) -> None:
+def test_a_padded_context_teaches_what_the_unpadded_one_does(kind: str, make: Callable[..., PEARLAgent]) -> None:
     batch = random_batch()
     padding = random_batch(1).context
     padding = padding._replace(mask=torch.zeros_like(padding.mask), reward=torch.full_like(padding.reward, math.nan))
     padded = type(padding)(*(torch.cat(pair, dim=1) for pair in zip(batch.context, padding, strict=True)))
-    plain, other = updated(batch, kind=kind), updated(batch._replace(context=padded), kind=kind)
+    plain, other = (updated(given, make=make, kind=kind) for given in (batch, batch._replace(context=padded)))
     for name, value in state(plain).items():
         torch.testing.assert_close(state(other)[name], value, rtol=1e-4, atol=1e-5)
 
@@ -255,9 +228,9 @@ def test_a_padded_context_teaches_what_the_unpadded_one_does(kind: str) -> None:
 def test_an_empty_context_teaches_under_the_prior_and_leaves_the_encoder_alone(kind: str) -> None:
     batch = random_batch()
     empty = batch._replace(context=batch.context._replace(mask=torch.zeros_like(batch.context.mask)))
-    agent = updated(empty, kind=kind)
-    assert_identical(part(agent, "encoder"), part(pearl_agent(kind=kind), "encoder"))
-    assert not same(part(agent, "critics"), part(pearl_agent(kind=kind), "critics"))
+    agent, born = updated(empty, make=scalar_agent, kind=kind), scalar_agent(kind=kind)
+    assert_identical(part(agent, "encoder"), part(born, "encoder"))
+    assert not same(part(agent, "critics"), part(born, "critics"))
 
 
 def test_learning_does_not_depend_on_the_actions_units() -> None:
@@ -266,8 +239,8 @@ def test_learning_does_not_depend_on_the_actions_units() -> None:
         context=batch.context._replace(action=to_unit(batch.context.action)),
         transitions=batch.transitions._replace(action=to_unit(batch.transitions.action)),
     )
-    plain = updated(batch)
-    other = updated(in_units, action_space=gym.spaces.Box(np.float32(-1.0), np.float32(1.0), (2,)))
+    plain = updated(batch, make=scalar_agent)
+    other = updated(in_units, make=scalar_agent, action_space=gym.spaces.Box(np.float32(-1.0), np.float32(1.0), (2,)))
     for name in ("encoder", "actor", "critics"):
         for left, right in zip(part(plain, name), part(other, name), strict=True):
             torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)

@@ -16,13 +16,14 @@ from tests.support.agent_tester import (
     as_context,
     assert_identical,
     generator,
-    gradients,
     learn,
     pearl_agent,
     random_batch,
     random_transitions,
-    updated,
+    scalar_agent,
+    whole_trials,
 )
+from tests.support.pearl_tester import gradients, updated
 
 BOTH = ("reward", "next_observation")
 
@@ -84,9 +85,10 @@ def test_the_decoder_teaches_the_encoder_and_neither_actor_nor_critics(reconstru
 def test_where_the_critics_are_not_to_teach_the_encoder_the_decoder_and_the_kl_alone_do() -> None:
     """Their part of the encoder's gradient is what is missing; their own gradient stands."""
     both, without = (
-        updated(auxiliary={"reconstruction_weight": 1.0, "critics_teach_encoder": teach}) for teach in (True, False)
+        updated(make=scalar_agent, auxiliary={"reconstruction_weight": 1.0, "critics_teach_encoder": teach})
+        for teach in (True, False)
     )
-    plain = updated(kl_weight=0.0)
+    plain = updated(make=scalar_agent, kl_weight=0.0)
     for part in ("actor", "critics"):
         assert_identical(gradients(without, part), gradients(both, part))
     rows = (gradients(agent, "encoder") for agent in (both, without, plain))
@@ -111,6 +113,18 @@ def test_the_reward_is_scaled_as_for_the_critics() -> None:
         learn(pearl_agent(auxiliary={"reconstruction_weight": 1.0}, reward_scale=scale), 1) for scale in (1.0, 100.0)
     )
     assert float(other["reconstruction_loss"]) > 1000 * float(one["reconstruction_loss"])
+
+
+def test_in_running_units_the_reward_to_predict_is_over_the_deviation_of_returns() -> None:
+    agent = pearl_agent(auxiliary={"reconstruction_weight": 1.0}, discount=0.0)
+    trials = whole_trials(1)  # Without discount their returns are their rewards.
+    agent.see(trials)
+    for parameter in agent.decoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    batch = random_batch()
+    deviation = trials.training_reward[trials.mask].std(correction=0)
+    expected = (batch.transitions.reward / deviation).square().mean()
+    torch.testing.assert_close(agent.update(batch, generator(0))["reconstruction_loss"], expected)
 
 
 def test_without_a_weight_there_is_no_decoder() -> None:

@@ -220,7 +220,7 @@ def test_the_targets_follow_by_their_share() -> None:
 def test_a_temperature_is_learnt_unless_it_is_given(temperature: float | None, moves: bool) -> None:
     agent = recurrent_sac_agent(temperature=temperature)
     before = agent.log_temperature.exp().item()
-    assert before == pytest.approx(0.1 if temperature is None else temperature)
+    assert before == pytest.approx(0.01 if temperature is None else temperature)
     assert agent.update(random_trials(), generator(0))["temperature"].item() == pytest.approx(before)
     assert (agent.log_temperature.exp().item() != before) == moves
 

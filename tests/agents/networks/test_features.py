@@ -28,7 +28,9 @@ from tests.support.agent_tester import (
     play,
     random_batch,
     random_transitions,
+    scalar_agent,
     state,
+    whole_trials,
 )
 
 IMAGE_SHAPE = (17, 21, 3)
@@ -82,8 +84,13 @@ def test_what_is_far_from_anything_seen_is_clipped() -> None:
 
 def test_a_number_that_never_changed_is_zero_and_finite() -> None:
     features = seen(torch.full((5, 1), 0.7))
-    assert features(torch.tensor([[0.7]])).item() == pytest.approx(0.0, abs=1e-3)
-    assert features(torch.tensor([[0.8]])).isfinite().all()
+    assert features(torch.tensor([[0.7], [0.8], [-1e30]])).flatten().tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**30])
+def test_a_unit_that_is_a_power_of_two_changes_no_digit_however_small(unit: float) -> None:
+    rows = 5.0 + torch.randn(100, 3, generator=generator(0))
+    assert torch.equal(seen(unit * rows)(unit * rows), seen(rows)(rows))
 
 
 def observed(agent: PEARLAgent, rows: Tensor) -> PEARLAgent:
@@ -105,7 +112,7 @@ def test_acting_inferring_and_updating_leave_the_statistics_as_they_are() -> Non
 
 
 def test_a_normalising_agent_does_what_a_plain_one_does_on_normalised_observations() -> None:
-    agent, plain = observed(pearl_agent(observations={"normalise": True}), ROWS), pearl_agent()
+    agent, plain = observed(scalar_agent(observations={"normalise": True}), ROWS), scalar_agent()
 
     def normalised(observation: Tensor) -> Tensor:
         return ((observation - ROWS.mean(0)) / ROWS.std(0, correction=0)).clamp(-10, 10)
@@ -140,7 +147,8 @@ def test_a_loaded_agent_normalises_as_the_saved_one() -> None:
 
 
 def test_an_agent_that_does_not_normalise_has_nothing_to_learn_from_what_it_sees() -> None:
-    agent = pearl_agent()
+    agent = pearl_agent(observations={"normalise": False})
+    agent.see(whole_trials(1))
     assert not list(agent.features.parameters())
     assert not list(agent.features.buffers())
     assert isinstance(agent.features, VectorFeatures)
@@ -148,8 +156,32 @@ def test_an_agent_that_does_not_normalise_has_nothing_to_learn_from_what_it_sees
 
 
 def test_images_are_not_normalised() -> None:
-    with pytest.raises(ValueError, match=r"agent\.observations\.normalise is for vectors; images"):
-        make_features(IMAGES, PEARLAgentConfig(observations=ObservationsConfig(normalise=True)))
+    for normalise in (False, True):
+        features = make_features(IMAGES, PEARLAgentConfig(observations=ObservationsConfig(normalise=normalise)))
+        assert isinstance(features, ImageFeatures)
+        assert not features.state_dict().keys() & {"count", "mean", "variance"}
+
+
+def test_of_images_running_units_know_rewards_alone() -> None:
+    agent = image_agent(fields=("reward", "next_observation"))
+    seen = whole_trials(1)
+    pixels = image_transitions(3, 8)._replace(reward=seen.training_reward)
+    agent.see(seen._replace(transitions=pixels))
+    assert agent.units is not None
+    assert agent.units.change is None
+    assert agent.units.reward.count == seen.mask.sum()
+    context = as_context(image_transitions(2, 5))
+    with torch.no_grad():
+        rewards = seen.training_reward[seen.mask]
+        read = context._replace(
+            observation=agent.features(context.observation),
+            action=agent.actions.encode(context.action),
+            reward=(context.reward - rewards.mean()) / rewards.std(correction=0),
+            next_observation=agent.features(context.next_observation),
+        )
+        expected = agent.encoder.posterior(agent.encoder.encode(read))
+        found = agent.encoder.posterior(agent.infer(context))
+    torch.testing.assert_close(found.mean, expected.mean, rtol=1e-4, atol=1e-5)
 
 
 def image_agent(
@@ -240,7 +272,7 @@ def updated(agent: PEARLAgent, batch: MetaBatch) -> Tensor:
 
 
 def test_the_features_gradient_is_that_of_the_critics_loss_and_the_kl_and_of_no_other() -> None:
-    agent, before = (image_agent(discount=0.0, kl_weight=0.7) for _ in range(2))
+    agent, before = (image_agent(discount=0.0, kl_weight=0.7, reward_scale=1.0) for _ in range(2))
     batch = image_batch()
     drawn = updated(agent, batch)
     posterior = before.encoder.posterior(before.infer(batch.context))
@@ -258,7 +290,7 @@ def test_the_features_gradient_is_that_of_the_critics_loss_and_the_kl_and_of_no_
 
 def test_the_convolutions_do_not_feel_the_actors_loss() -> None:
     # Without discount the actor and the temperature have no part in the critics' targets.
-    agents = [image_agent(discount=0.0, initial_temperature=start) for start in (0.1, 5.0)]
+    agents = [image_agent(discount=0.0, initial_temperature=start, reward_scale=1.0) for start in (0.1, 5.0)]
     nn.init.normal_(agents[1].actor.network[-1].bias)
     for agent in agents:
         agent.update(image_batch(), generator(0))
@@ -266,7 +298,7 @@ def test_the_convolutions_do_not_feel_the_actors_loss() -> None:
     kept = [name for name in first if name.startswith(("features", "encoder", "critics"))]
     assert_identical([second[name] for name in kept], [first[name] for name in kept])
     assert not torch.equal(first["actor.network.0.weight"], second["actor.network.0.weight"])
-    fresh = state(image_agent())
+    fresh = state(image_agent(reward_scale=1.0))
     assert all(not torch.equal(first[name], fresh[name]) for name in kept if name.startswith("features"))
 
 
@@ -293,7 +325,7 @@ def test_next_images_are_read_where_the_encoder_reads_them_and_only_there() -> N
 
 
 def test_masked_images_teach_nothing() -> None:
-    agent, other = image_agent(), image_agent()
+    agent, other = image_agent(reward_scale=1.0), image_agent(reward_scale=1.0)
     batch = image_batch()
     mask = batch.context.mask.clone()
     mask[:, 3:] = False

@@ -54,7 +54,7 @@ def test_the_window_holds_the_features_of_the_newest_in_time_order_behind_zeros(
     context.mask[1, 2:] = False
     belief = encoder.encode(context)
     for task in range(TASKS):
-        fields = (context.observation, context.action, context.reward.unsqueeze(-1))
+        fields = (context.observation, context.action, context.reward.unsqueeze(-1), context.next_observation)
         inputs = torch.cat([values[task, context.mask[task]] for values in fields], dim=-1)[-WINDOW:]
         held = len(inputs)
         torch.testing.assert_close(belief.window[task, WINDOW - held :], encoder.features(inputs), **TOLERANCE)

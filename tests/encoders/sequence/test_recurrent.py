@@ -46,7 +46,7 @@ def by_hand(encoder: RecurrentFeatures, context: Context, hidden: Tensor) -> Ten
     rows = []
     for task, state in enumerate(hidden):
         for step in context.mask[task].nonzero().squeeze(1):
-            read = (context.observation, context.action, context.reward.unsqueeze(-1))
+            read = (context.observation, context.action, context.reward.unsqueeze(-1), context.next_observation)
             transition = torch.cat([values[task, step] for values in read])
             state = cell(encoder.features(transition).relu(), state)
         rows.append(state)

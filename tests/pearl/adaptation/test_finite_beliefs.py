@@ -22,6 +22,10 @@ ZEROS = {"observation": np.zeros(3), "action": np.zeros(2), "next_observation": 
 SETTINGS = {
     **{name: config for name, config in CONFIGS.items() if name != "oracle_sac"},
     **{f"pearl-{kind}": small_config(encoder={"kind": kind}) for kind in KINDS},
+    **{
+        f"pearl-{kind}-scalar": small_config(encoder={"kind": kind}, agent={"reward_scale": 1.0})
+        for kind in ("linear_gaussian", "product_of_gaussians", "attention")
+    },
     "pearl-following": small_config(agent={"exploration": {"z_follows_posterior": True}}),
 }
 
@@ -66,7 +70,7 @@ def test_a_memory_stays_finite_or_stays_as_it_was_whatever_is_observed(name, of)
             assert np.isfinite(session.act(np.zeros(3))).all()
 
 
-@pytest.mark.parametrize("name", ["pearl-product_of_gaussians", "pearl-attention", "transformer"])
+@pytest.mark.parametrize("name", ["pearl-product_of_gaussians-scalar", "pearl-attention-scalar", "transformer"])
 def test_what_cannot_be_taken_in_is_refused_at_once_and_a_session_goes_on_after_it(name):
     session = make(name).session(seed=0)
     step(session)
@@ -75,6 +79,16 @@ def test_what_cannot_be_taken_in_is_refused_at_once_and_a_session_goes_on_after_
     for number in range(4):
         step(session, ends=number == 3)
     assert is_finite(session.memory)
+
+
+@pytest.mark.parametrize("name", ["pearl", "pearl-product_of_gaussians", "pearl-attention"])
+def test_in_running_units_the_largest_reward_counts_as_ten_standard_deviations(name):
+    session, clipped = (make(name).session(seed=0) for _ in range(2))
+    for each, large in ((session, 3e38), (clipped, 9.0)):  # Before training the unit is one, and a step pays one.
+        step(each)
+        step(each, large=large, ends=True)
+    assert is_finite(session.memory)
+    torch.testing.assert_close(session.posterior.mean, clipped.posterior.mean)
 
 
 def test_large_values_that_networks_take_are_read_at_once_and_as_others_are():
@@ -90,7 +104,7 @@ def test_large_values_that_networks_take_are_read_at_once_and_as_others_are():
 
 
 def test_the_largest_numbers_that_a_belief_was_to_take_in_are_named():
-    session = make("pearl-product_of_gaussians").session(seed=0)
+    session = make("pearl-product_of_gaussians-scalar").session(seed=0)
     with pytest.raises(NonFiniteError, match=r"The belief of task 0 .* after values up to .*, reward 3e\+38, next_obs"):
         step(session, large=3e38)
 
@@ -130,14 +144,19 @@ def test_no_action_of_a_finite_set_comes_from_weights_that_are_not_finite(action
 
 
 def test_a_rollout_names_the_task_whose_belief_would_not_be_finite():
-    model = make("pearl-product_of_gaussians")
+    model = make("pearl-product_of_gaussians-scalar")
     tasks = [Task({"number": number}) for number in (0.5, 3e38, 0.25)]
     with pytest.raises(NonFiniteError, match=r"At step \d+ of the trial of task 1 \(number=3e\+38\): The belief"):
         evaluate(model.agent, Counting(), tasks, episodes=1, exploration_episodes=0, seed=0)
 
 
 def test_metaworlds_agent_keeps_its_beliefs_where_a_step_cannot_be_taken_in():
-    agent = MetaworldAgent(small_model(encoder={"kind": "product_of_gaussians"}))
+    agent = MetaworldAgent(
+        small_model(
+            encoder={"kind": "product_of_gaussians", "context_fields": ("observation", "action", "reward")},
+            agent={"reward_scale": 1.0},
+        )
+    )
     ordinary, large = timesteps(2, ends=(0, 1))[:2]
     agent.step(ordinary)
     before = agent.memory

@@ -56,11 +56,21 @@ NUMBERS = [
 
 
 def fields_read():
-    """(holder, field) of every ``holder.field`` that code reads, the config classes' own bodies apart."""
-    found = set()
+    """(holder, field) of every ``holder.field`` that code reads, the config classes' own bodies apart.
+
+    A method of a config that code calls reads its own fields in its holder's name.
+    """
+    found, methods = set(), []
     for folder in ("encoders", "agents", "pearl"):
         for path in (ROOT / folder).rglob("*.py"):
             tree = ast.parse(path.read_text())
+            methods += [
+                method
+                for node in tree.body
+                if isinstance(node, ast.ClassDef) and node.name.endswith("Config")
+                for method in node.body
+                if isinstance(method, ast.FunctionDef) and method.name in ("rows_per_task", "longest")
+            ]
             tree.body = [
                 node for node in tree.body if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config"))
             ]
@@ -69,7 +79,15 @@ def fields_read():
                     holder = node.value
                     name = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", None)
                     found.add((name, node.attr))
+    for method in methods:
+        holders = {holder for holder, name in found if name == method.name}
+        own = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute) and is_self(node.value)}
+        found |= {(holder, name) for holder in holders for name in own}
     return found
+
+
+def is_self(node):
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 READ = fields_read()
@@ -238,16 +256,10 @@ def test_a_size_or_rate_out_of_its_range_is_named(section, field, value):
 @pytest.mark.parametrize(
     ("section", "settings", "message"),
     [
-        ("training", {"meta_batch": 5, "n_train_tasks": 4}, r"meta_batch \(5\) must not exceed .*n_train_tasks \(4\)"),
         (
             "training",
-            {"tasks_per_iteration": 5, "n_train_tasks": 4, "meta_batch": 2},
-            r"tasks_per_iteration \(5\) must not exceed .*n_train_tasks \(4\)",
-        ),
-        (
-            "training",
-            {"context": {"random_length": True}, "relabelling": {"candidates": 16}},
-            r"context\.random_length has no effect on relabelled contexts.*relabelling\.candidates to 0",
+            {"device": "cuda", "relabelling": {"candidates": 16}},
+            r"Set training\.device to cpu, or training\.relabelling\.candidates to 0",
         ),
         ("evaluation", {"exploration_episodes": 3, "episodes": 3}, r"episodes \(3\) must exceed .*\(3\)"),
     ],
@@ -296,8 +308,30 @@ def test_settings_override_a_base_and_leave_the_rest():
 
 
 def test_an_optional_setting_is_reset_by_none():
-    base = from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": 5}})
-    assert from_mapping(PEARLConfig, {"training": {"tasks_per_iteration": None}}, base) == PEARLConfig()
+    base = from_mapping(PEARLConfig, {"training": {"batch_size": 5}, "agent": {"reward_scale": 0.5}})
+    none = {"training": {"batch_size": None}, "agent": {"reward_scale": None}}
+    assert from_mapping(PEARLConfig, none, base) == PEARLConfig()
+
+
+@pytest.mark.parametrize(
+    ("horizon", "discount", "longest"), [(10, 0.9, 20), (100, 0.95, 200), (200, 0.975, 400), (1_000, 0.99, 400)]
+)
+def test_what_is_not_set_follows_from_the_episodes_length(horizon, discount, longest):
+    config = PEARLConfig().for_horizon(horizon)
+    assert config.agent.discount == pytest.approx(discount)
+    assert config.training.context.max_length == longest
+    assert config.for_horizon(7) == config
+
+
+def test_what_is_set_does_not_follow_from_the_episodes_length():
+    config = from_mapping(PEARLConfig, {"agent": {"discount": 0.5}, "training": {"context": {"max_length": 3}}})
+    assert config.for_horizon(1_000) == config
+
+
+@pytest.mark.parametrize(("n_tasks", "rows"), [(16, 32), (40, 12), (1, 512), (1_000, 1)])
+def test_a_step_takes_512_transitions_of_all_its_tasks_together(n_tasks, rows):
+    assert TrainingConfig().rows_per_task(n_tasks) == rows
+    assert TrainingConfig(batch_size=64).rows_per_task(n_tasks) == 64
 
 
 def test_a_config_cannot_be_changed_in_place():

@@ -14,6 +14,16 @@ from pearl.model.migration import VERSION, migrated
 from tests.support.processes import ROOT
 
 PUBLISHED = sorted((ROOT / "pretrained").iterdir())
+ACTION_WIDTHS = {
+    "ant-forward-backward": 8,
+    "cheetah-dir": 6,
+    "cheetah-vel": 6,
+    "image-point-robot": 2,
+    "point-robot": 2,
+    "sparse-point-robot": 2,
+    "varying-pendulum": 1,
+}
+"""Width of the action of published agents whose target entropy was the default; varying-cartpole's is discrete"""
 
 
 def flat(settings):
@@ -46,7 +56,11 @@ def test_a_published_agents_document_is_of_version_1_and_keeps_every_setting(fol
     assert "version" not in document
     read = migrated(document)
     now = flat(to_mapping(from_mapping(PEARLConfig, read["config"])))
-    for section, settings in document["config"].items():  # It lacks settings that are younger than the agent.
+    kept = document["config"]
+    if kept["agent"]["target_entropy"] is None and folder.name in ACTION_WIDTHS:
+        # None stood for this number until version 2.
+        kept["agent"]["target_entropy"] = -ACTION_WIDTHS[folder.name]
+    for section, settings in kept.items():  # It lacks settings that are younger than the agent.
         assert {name: now[section][name] for name in settings} == settings
 
 
@@ -57,9 +71,68 @@ def test_a_published_agent_loads_with_its_settings_in_their_sections():
     assert config.training.context.max_length == 120
 
 
+def test_a_published_agent_keeps_its_scale_of_rewards_and_its_target_entropy():
+    model = pearl.load(PUBLISHED[0].parent / "varying-pendulum")
+    assert (model.config.agent.reward_scale, model.config.agent.target_entropy) == (0.1, -1.0)
+    assert model.agent.target_entropy == -1.0
+    assert model.agent.units is None
+
+
 def test_a_document_of_this_version_is_not_migrated():
     document = {"version": VERSION, "config": {"agent": {"sweep": 0.1}}}
     assert migrated(document)["config"] == {"agent": {"sweep": 0.1}}
+
+
+BOX = {"observation": "Box(-inf, inf, (2,), float32)", "action": "Box(-2.0, 2.0, (3,), float32)"}
+DISCRETE = {"observation": "Box(-inf, inf, (2,), float32)", "action": "Discrete(4)"}
+
+
+def read_version_2(spaces, agent=()):
+    document = {
+        "version": 2,
+        "algorithm": "pearl",
+        "spaces": spaces,
+        "config": {"encoder": {}, "agent": {"temperature": None, **dict(agent)}, "training": {}},
+    }
+    return from_mapping(PEARLConfig, migrated(document)["config"])
+
+
+def test_what_a_document_of_version_2_leaves_out_has_its_former_default():
+    config = read_version_2(BOX)
+    encoder, agent, training = config.encoder, config.agent, config.training
+    assert encoder.context_fields == ("observation", "action", "reward")
+    assert encoder.hidden_sizes == (128, 128)
+    assert not agent.observations.normalise
+    assert not agent.critic_layer_norm
+    assert agent.hidden_sizes == (256, 256)
+    assert (agent.reward_scale, agent.discount, agent.target_update_rate) == (1.0, 0.99, 0.005)
+    assert (agent.final_learning_rate, agent.initial_temperature, agent.kl_weight) == (None, 0.1, 0.1)
+    assert (training.n_train_tasks, training.tasks_per_iteration, training.initial_episodes) == (80, None, 1)
+    assert (training.gradient_steps_per_env_step, training.batch_size) == (0.1, 64)
+    assert (training.context.max_length, training.context.random_length) == (60, False)
+
+
+def test_what_a_document_of_version_2_sets_stays():
+    config = read_version_2(BOX, {"discount": 0.5, "observations": {"normalise": True, "ignored": [1]}})
+    assert config.agent.discount == 0.5
+    assert config.agent.observations.normalise
+    assert config.agent.observations.ignored == (1,)
+
+
+@pytest.mark.parametrize(("spaces", "target"), [(BOX, -3.0), (DISCRETE, None)])
+def test_a_document_of_version_2_keeps_the_target_entropy_of_its_actions(spaces, target):
+    assert read_version_2(spaces).agent.target_entropy == target
+    assert read_version_2(spaces, {"target_entropy": -0.25}).agent.target_entropy == -0.25
+
+
+@pytest.mark.parametrize("actions", ["Box(-1.0, 1.0, (2, 3), float32)", "Box([-1. -2. -1.\n -1.], 1.0, (6,), float64)"])
+def test_the_action_width_of_an_array_is_the_product_of_its_sides(actions):
+    assert read_version_2(BOX | {"action": actions}).agent.target_entropy == -6.0
+
+
+def test_a_document_of_version_2_without_its_actions_has_no_target_entropy_of_its_own():
+    assert read_version_2({}).agent.target_entropy is None
+    assert read_version_2(None).agent.target_entropy is None
 
 
 @pytest.mark.parametrize("family", ["sparse-point-robot", "ml1-reach-v3", "varying-pendulum"])
@@ -100,7 +173,7 @@ def test_an_algorithm_without_the_section_answers_as_for_any_unknown_setting():
 
 @pytest.mark.parametrize("run", [PEARLConfig, RL2Config, MAMLConfig])
 def test_what_differs_from_the_defaults_is_named_down_to_the_setting(run):
-    config = from_mapping(run, {"agent": {"observations": {"normalise": True}, "discount": 0.5}})
-    assert non_default_settings(config) == {"agent": {"observations": {"normalise": True}, "discount": 0.5}}
+    config = from_mapping(run, {"agent": {"observations": {"normalise": False}, "discount": 0.5}})
+    assert non_default_settings(config) == {"agent": {"observations": {"normalise": False}, "discount": 0.5}}
     assert non_default_settings(run()) == {}
     assert dataclasses.replace(from_mapping(run, non_default_settings(config))) == config

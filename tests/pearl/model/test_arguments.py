@@ -1,7 +1,5 @@
 """What a model is given wrongly is answered with what was given and what to give."""
 
-import dataclasses
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from pearl import PEARL, ConfigError, PEARLConfig, Task, TrainingConfig
 from pearl.config.run import RL2Config
 from pearl.model.loading import load_config
 from pearl.runs.run import Run
-from tests.support.small import Counting, CountingEnv, small_config, small_model, together
+from tests.support.small import HORIZON, Counting, CountingEnv, small_config, small_model, together
 
 NAN, INF = float("nan"), float("inf")
 NO_WHOLE_NUMBERS = [NAN, INF, "5", True, np.True_, 1.5, [1], (), b"1", 1 + 0j, object(), int]
@@ -267,4 +265,4 @@ def test_what_a_model_cannot_be_loaded_with_is_answered_with_what_to_give(saved,
 def test_a_run_in_a_folder_under_the_home_is_found(tmp_path, monkeypatch, quickly):
     monkeypatch.setenv("HOME", str(tmp_path))
     Run(small_model(), tmp_path / "run", wandb="disabled").save()
-    assert load_config("~/run") == dataclasses.replace(small_config())
+    assert load_config("~/run") == small_config().for_horizon(HORIZON)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,9 @@ def test_a_run_killed_after_logging_and_before_its_checkpoint_redoes_that_evalua
 
 def test_a_run_killed_between_its_last_checkpoint_and_its_result_gets_its_result(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_write_result", lambda run, evaluation: None)
-        run_in(tmp_path).train()
+        run = run_in(tmp_path)
+        patch.setattr("pearl.runs.run.write_json", lambda path, data: None)
+        run.train()
     go_on(tmp_path).train()
     one, other = (json.loads((folder / "result.json").read_text()) for folder in (whole.folder, tmp_path))
     assert {**one, "wall_s": 0} == {**other, "wall_s": 0}
@@ -221,13 +223,19 @@ def test_resuming_where_there_is_nothing_says_so(tmp_path):
         (
             {"config": model_of(agent={"discount": 0.5}, evaluation={"interval": 7}).config},
             r"only --total-steps and --training\.device may differ\. "
-            r".*agent\.discount: 0\.99, now 0\.5; evaluation\.interval: 32, now 7",
+            r".*agent\.discount: 0\.9, now 0\.5; evaluation\.interval: 32, now 7",
         ),
     ],
 )
 def test_resuming_as_another_run_names_what_differs(whole, expected, message):
     with pytest.raises(RunError, match=message):
         resume(whole.folder, distribution=Counting(), **expected)
+
+
+def test_a_run_goes_on_with_the_settings_that_it_was_given_whatever_followed_from_the_episodes_length(whole):
+    config = model_of().config
+    unset = replace(config, agent=replace(config.agent, discount=None))
+    assert resume(whole.folder, config=unset, distribution=Counting()).config == config
 
 
 def test_resuming_another_family_names_both(whole):

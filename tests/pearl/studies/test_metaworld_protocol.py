@@ -11,6 +11,11 @@ from tests.support.small import small_config, small_model
 from tests.support.tasks.metaworld_steps import ACTIONS, WIDTH, timesteps
 
 
+def model_without_next():
+    """A model whose encoder reads what Metaworld reports."""
+    return small_model(encoder={"context_fields": ("observation", "action", "reward")})
+
+
 def taught(agent, steps):
     for timestep in steps:
         agent.step(timestep)
@@ -24,7 +29,7 @@ def posterior(agent):
 
 
 def test_a_step_teaches_what_a_session_learns_from_it():
-    model = small_model()
+    model = model_without_next()
     session = model.session(seed=0)
     agent = MetaworldAgent(model)
     for timestep in timesteps(1, ends=(1,)):
@@ -42,7 +47,7 @@ def test_a_step_teaches_what_a_session_learns_from_it():
 
 
 def test_no_belief_outlives_its_task():
-    model = small_model()
+    model = model_without_next()
     agent = MetaworldAgent(model)
     agent.init()
     taught(agent, timesteps(2, seed=1))
@@ -55,7 +60,7 @@ def test_no_belief_outlives_its_task():
 
 
 def test_each_environment_has_a_belief_of_its_own():
-    model = small_model()
+    model = model_without_next()
     steps = timesteps(2)
     others = [step._replace(reward=step.reward + np.array([0.0, 1.0])) for step in steps]
     one, other = taught(MetaworldAgent(model), steps), taught(MetaworldAgent(model), others)
@@ -64,7 +69,7 @@ def test_each_environment_has_a_belief_of_its_own():
 
 
 def test_z_is_drawn_anew_where_an_episode_ended_and_nowhere_else():
-    agent = MetaworldAgent(small_model())
+    agent = MetaworldAgent(model_without_next())
     before = agent._memory_of(3).z
     (step,) = timesteps(3, 1)
     agent.step(step._replace(truncated=np.array([False, True, False]), terminated=np.array([False, False, True])))
@@ -72,7 +77,7 @@ def test_z_is_drawn_anew_where_an_episode_ended_and_nowhere_else():
 
 
 def test_evaluation_takes_the_mean_of_what_was_learnt_and_learns_nothing():
-    model = small_model()
+    model = model_without_next()
     agent = MetaworldAgent(model)
     known = taught(agent, timesteps(2))
     agent.reset(np.ones(2, np.bool_))
@@ -89,7 +94,7 @@ def test_evaluation_takes_the_mean_of_what_was_learnt_and_learns_nothing():
 
 
 def test_adaptation_samples_actions_in_the_action_space_and_the_seed_fixes_them():
-    model = small_model()
+    model = model_without_next()
     agent, same, other = MetaworldAgent(model), MetaworldAgent(model), MetaworldAgent(model, seed=1)
     observations = np.zeros((4, WIDTH))
     first, extras = agent.adapt_action(observations)
@@ -110,11 +115,11 @@ def test_an_encoder_of_next_observations_is_refused():
 @pytest.mark.parametrize("shape", [(WIDTH,), (2, WIDTH + 1)])
 def test_observations_of_another_shape_are_an_error(shape):
     with pytest.raises(ValueError, match=r"must have the shape \(environment, 3\)"):
-        MetaworldAgent(small_model()).eval_action(np.zeros(shape))
+        MetaworldAgent(model_without_next()).eval_action(np.zeros(shape))
 
 
 def test_another_number_of_environments_within_a_trial_is_an_error():
-    agent = MetaworldAgent(small_model())
+    agent = MetaworldAgent(model_without_next())
     agent.adapt_action(np.zeros((2, WIDTH)))
     with pytest.raises(ValueError, match=r"began with 2 environments, now there are 3\. Call init\(\)"):
         agent.eval_action(np.zeros((3, WIDTH)))
@@ -124,7 +129,7 @@ def test_another_number_of_environments_within_a_trial_is_an_error():
 
 @pytest.mark.parametrize("field", ["observation", "reward"])
 def test_what_is_not_finite_is_an_error_and_teaches_nothing(field):
-    agent = MetaworldAgent(small_model())
+    agent = MetaworldAgent(model_without_next())
     known = taught(agent, timesteps(2))
     (step,) = timesteps(2, 1)
     with pytest.raises(NonFiniteError, match="must be finite"):
@@ -142,7 +147,9 @@ def test_metaworlds_own_evaluation_plays_a_model():
             "reach-v3", seed=0, split="test", task_select="pseudorandom", meta_batch_size=2, max_episode_steps=5
         )
     goals = [Task({"env": "reach-v3", "rand_vec": [0.05, 0.65, 0.02, 0.05, y, 0.2]}) for y in (0.8, 0.85, 0.9)]
-    config = small_config(training={"n_train_tasks": 2, "meta_batch": 2})
+    config = small_config(
+        encoder={"context_fields": ("observation", "action", "reward")}, training={"n_train_tasks": 2, "meta_batch": 2}
+    )
     model = PEARL(ML1("reach-v3", episode_steps=5), config, tasks=(goals[:2], goals[2:]))
     calls = []
 

@@ -39,6 +39,10 @@ class Paid(gym.Wrapper):
         return observation, self.factors[0] * reward, terminated, truncated, info
 
 
+SCALAR = {"reward_scale": 1.0, "observations": {"normalise": False}}
+"""Critics of scalar values, and observations as they are"""
+
+
 def advice(model):
     with pytest.raises(DivergedError) as raised:
         model.learn(STEPS)
@@ -47,18 +51,18 @@ def advice(model):
 
 def test_far_observations_are_named_with_normalising_which_helps():
     family = Scaled(observation=1e20)
-    said = advice(small_model(family))
+    said = advice(small_model(family, agent=SCALAR))
     assert said.startswith("Observations reach ")
     assert "agent.observations.normalise to true" in said
     assert "learning_rate" not in said
     assert "Rewards" not in said
-    model = small_model(family, agent={"observations": {"normalise": True}}).learn(STEPS)
+    model = small_model(family, agent=SCALAR | {"observations": {"normalise": True}}).learn(STEPS)
     assert np.isfinite(model.evaluate().returns).all()
 
 
 @pytest.mark.parametrize("which", ["reward", "training_reward"])
 def test_far_rewards_are_named_with_scaling(which):
-    said = advice(small_model(Scaled(**{which: 1e25})))
+    said = advice(small_model(Scaled(**{which: 1e25}), agent=SCALAR))
     assert said.startswith("Rewards reach ")
     assert "in make_env" in said
     assert "learning_rate" not in said
@@ -72,9 +76,23 @@ def test_a_large_scale_of_rewards_is_named():
 
 
 def test_both_are_named_where_both_are_far():
-    said = advice(small_model(Scaled(observation=1e20, reward=1e25)))
+    said = advice(small_model(Scaled(observation=1e20, reward=1e25), agent=SCALAR))
     assert "Observations reach" in said
     assert "Rewards reach" in said
+
+
+@pytest.mark.parametrize("which", ["reward", "training_reward"])
+def test_in_running_units_far_observations_and_rewards_are_learnt(which):
+    model = small_model(Scaled(observation=1e20, **{which: 1e25})).learn(STEPS)
+    assert all(bool(weights.isfinite().all()) for weights in model.agent.parameters())
+    assert np.isfinite(model.evaluate().returns).all()
+
+
+def test_in_running_units_far_observations_that_are_not_normalised_are_named_and_rewards_are_not():
+    far = Scaled(observation=1e20, reward=1e25)
+    said = advice(small_model(far, agent={"observations": {"normalise": False}}))
+    assert said.startswith("Observations reach ")
+    assert "Rewards" not in said
 
 
 def test_where_units_are_sound_the_learning_rate_is_named():

@@ -7,7 +7,7 @@ import torch
 
 import pearl
 from pearl import PEARL
-from tests.support.small import Counting, CountingEnv, differences, small_config, small_model
+from tests.support.small import Counting, CountingEnv, differences, everything_learnt, small_model
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_meta_training_normalises_by_everything_that_it_collected(model):
 
 
 def test_a_model_that_does_not_normalise_reads_observations_as_they_are_after_training_too():
-    model = small_model()
+    model = small_model(agent={"observations": {"normalise": False}})
     model.learn(20)
     rows = torch.randn(5, model.agent.observation_dim)
     assert statistics(model) == {}
@@ -94,17 +94,20 @@ def test_a_model_saved_without_its_training_state_still_normalises(model, tmp_pa
 
 
 def test_without_the_setting_nothing_is_kept_of_what_was_seen():
-    model = small_model()
+    model = small_model(agent={"observations": {"normalise": False}})
     model.learn(20)
     assert statistics(model) == {}
 
 
-def test_a_family_of_images_is_not_normalised():
+def test_images_are_read_as_they_are_whatever_the_setting():
     class Pictures(Counting):
         def make_env(self, task, *, render_mode=None):
             env = super().make_env(task)
             space = gym.spaces.Box(0, 255, (16, 16, 1), np.uint8)
             return gym.wrappers.TransformObservation(env, lambda _: np.zeros(space.shape, np.uint8), space)
 
-    with pytest.raises(ValueError, match=r"agent\.observations\.normalise is for vectors"):
-        pearl.PEARL(Pictures(), small_config(agent={"observations": {"normalise": True}}))
+    with_it, without = (
+        everything_learnt(small_model(Pictures(), agent={"observations": {"normalise": normalise}}).learn(20))
+        for normalise in (True, False)
+    )
+    assert differences(with_it, without) == []

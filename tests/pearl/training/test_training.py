@@ -119,7 +119,7 @@ def test_the_learning_rate_holds_for_half_of_training_falls_linearly_to_its_end_
 
 
 def test_without_a_final_learning_rate_it_is_constant():
-    model = small_model(agent={"learning_rate": 5e-3}).learn(3 * ITERATION)
+    model = small_model(agent={"learning_rate": 5e-3, "final_learning_rate": None}).learn(3 * ITERATION)
     assert [group["lr"] for group in model.agent.optimizer.param_groups] == [5e-3]
 
 
@@ -326,7 +326,8 @@ def test_training_improves_a_task_that_needs_no_adaptation():
     config = small_config(
         agent={"hidden_sizes": (32, 32), "learning_rate": 3e-3, "discount": 0.8, "temperature": 0.02},
         training={
-            "gradient_steps_per_env_step": 0.25,
+            "total_steps": 1_000,
+            "gradient_steps_per_env_step": 0.5,
             "batch_size": 32,
             "replay_capacity": 2000,
             "context": {"max_length": 20},

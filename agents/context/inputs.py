@@ -1,0 +1,78 @@
+"""Contexts as inputs of the encoder: features, encoded actions, rewards and changes in running units or as given."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.finite import FLOAT32_MAX
+from agents.networks.actions import Actions
+from agents.networks.features import ImageFeatures, VectorFeatures
+from agents.networks.moments import CLIP, RunningMoments
+from agents.types import Trials
+from encoders import Context
+from encoders.types import where_present
+
+
+class RunningUnits(nn.Module):
+    """Units of rewards and of changes of observations: their running moments in training, of all tasks together.
+
+    What an action changes from one observation to the next is small beside the observations' own spread. Changes in
+    units of their own are what tasks with different dynamics are told apart by.
+
+    Args:
+        features: of observations; those of images have no changes in a fixed unit.
+    """
+
+    def __init__(self, features: VectorFeatures | ImageFeatures) -> None:
+        super().__init__()
+        self.reward = RunningMoments(1)
+        self.change = RunningMoments(features.dim) if isinstance(features, VectorFeatures) else None
+
+    def see(self, trials: Trials, features: VectorFeatures | ImageFeatures) -> None:
+        """Fold new trials into the moments."""
+        transitions, mask = trials.transitions, trials.mask
+        self.reward.see(transitions.reward[mask].unsqueeze(-1))
+        if self.change is not None:
+            assert isinstance(features, VectorFeatures)
+            before, after = transitions.observation[mask], transitions.next_observation[mask]
+            self.change.see(features.select(after - before))
+
+    def rewards(self, reward: Tensor) -> Tensor:
+        """Standardise rewards (…,)."""
+        return ((reward - self.reward.mean.float()) * self.reward.inverse_deviation()).clamp(-CLIP, CLIP)
+
+    def changes(self, change: Tensor) -> Tensor:
+        """Scale changes of features (…, dim) by their root mean square."""
+        assert self.change is not None
+        # The difference of two finite numbers may be infinite.
+        finite = change.clamp(-FLOAT32_MAX, FLOAT32_MAX)
+        return (finite * self.change.inverse_rms()).clamp(-CLIP, CLIP)
+
+
+def encoder_inputs(
+    context: Context,
+    features: VectorFeatures | ImageFeatures,
+    actions: Actions[Any],
+    units: RunningUnits | None,
+    *,
+    reads_next: bool,
+) -> Context:
+    """Return a context in the spaces' units as the encoder reads it; padding holds zeros or anything.
+
+    Args:
+        context: (task, step, …).
+        features: of observations.
+        actions: encodes actions.
+        units: of rewards and of changes, which then replace next observations; None leaves both as they are.
+        reads_next: whether the encoder reads next observations; features of images are expensive.
+    """
+    observation = where_present(features, context.observation, context.mask)
+    reward = context.reward if units is None else units.rewards(context.reward)
+    if not reads_next:
+        next_observation = torch.zeros_like(observation)
+    elif units is not None and isinstance(features, VectorFeatures):
+        next_observation = units.changes(features.select(context.next_observation - context.observation))
+    else:
+        next_observation = where_present(features, context.next_observation, context.mask)
+    return Context(observation, actions.encode(context.action), reward, next_observation, context.mask)

@@ -1,0 +1,128 @@
+"""Units of the critics: a fixed factor on rewards, or an offset and a scale that follow recent returns."""
+
+import torch
+from torch import Tensor, nn
+
+from agents.networks.moments import RESOLUTION
+from agents.types import Trials
+
+RATE = 0.1
+"""Share of the newest trials in the running statistics, once there are more iterations than its inverse"""
+
+
+class FixedScale(nn.Module):
+    """Critics learn rewards times a factor.
+
+    Args:
+        factor: on rewards.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def rewards(self, reward: Tensor) -> Tensor:
+        """Return rewards in the critics' unit."""
+        return self._factor * reward
+
+    @property
+    def offset(self) -> float:
+        """Value that the critics' zero stands for, in the critics' unit."""
+        return 0.0
+
+    def see(self, trials: Trials, discount: float) -> None:
+        """Keep the factor."""
+
+
+class RunningScale(nn.Module):
+    """Critics learn values less the mean of recent returns, over their standard deviation. Part of the agent's weights.
+
+    So a reward's unit changes nothing, and neither does a constant reward in every step where episodes do not
+    terminate. The statistics are those of the discounted returns of collected steps, not of the critics' own targets:
+    what the critics believe cannot move their scale (compare PopArt, van Hasselt et al. 2016).
+    """
+
+    n_iterations: Tensor
+    mean: Tensor
+    variance: Tensor
+    _scale: Tensor
+    _offset: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("n_iterations", "mean", "variance"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+        # Read in each gradient step, moved once in an iteration.
+        self.register_buffer("_scale", torch.ones(()), persistent=False)
+        self.register_buffer("_offset", torch.zeros(()), persistent=False)
+        self.register_load_state_dict_post_hook(RunningScale._follow)  # type: ignore[no-untyped-call]
+
+    def rewards(self, reward: Tensor) -> Tensor:
+        """Return rewards in the critics' unit."""
+        return reward / self._scale
+
+    @property
+    def offset(self) -> Tensor:
+        """Value that the critics' zero stands for, in the critics' unit, scalar."""
+        return self._offset
+
+    @torch.no_grad()
+    def see(self, trials: Trials, discount: float) -> None:
+        """Move the statistics towards the discounted training returns of new trials."""
+        returns = expected_returns(trials, discount)
+        if len(returns) == 0:
+            return
+        self.n_iterations += 1
+        rate = max(RATE, 1.0 / float(self.n_iterations))
+        delta = returns.mean() - self.mean
+        self.mean += rate * delta
+        self.variance.copy_((1.0 - rate) * (self.variance + rate * delta.square()) + rate * returns.var(correction=0))
+        self._follow()
+
+    @torch.no_grad()
+    def _follow(self, *_: object) -> None:
+        """Update the numbers that gradient steps read."""
+        size = self.mean.abs()
+        # Returns that are all alike have no spread; their size is a unit too.
+        scale = torch.where(self.variance > (RESOLUTION * size).square(), self.variance.sqrt(), size)
+        scale = torch.where(scale > 0, scale, 1.0)
+        self._scale.copy_(scale)
+        self._offset.copy_(self.mean / scale)
+
+
+def make_value_scale(reward_scale: float | None) -> FixedScale | RunningScale:
+    """Return the unit of the critics: rewards times ``reward_scale``, or running statistics where it is None."""
+    return RunningScale() if reward_scale is None else FixedScale(reward_scale)
+
+
+def expected_returns(trials: Trials, discount: float) -> Tensor:
+    """Return estimates of the values of collected steps, (estimate,) in double precision: what their rewards add up to.
+
+    The return of a terminated episode is known. Where a time limit cuts an episode, its discounted mean reward stands
+    for what would follow; so steps count only if at least ``1 / (1 - discount)`` further ones were seen, or the whole
+    episode where it is shorter.
+
+    Args:
+        trials: whole trials with their training rewards.
+        discount: per environment step.
+    """
+    reward, ended = trials.training_reward.double(), trials.ended
+    n_tasks, n_steps = reward.shape
+    future = reward.new_zeros(n_tasks)  # discounted rewards from the present step to the episode's end
+    weight = reward.new_zeros(n_tasks)  # their weights' sum
+    left = reward.new_zeros(n_tasks)  # steps from the present one to the episode's end
+    terminates = torch.zeros(n_tasks, dtype=torch.bool)
+    needed = 1.0 / (1.0 - discount)
+    estimates, remaining, closed = [], [], []
+    for step in reversed(range(n_steps)):
+        last = ended[:, step] | ~trials.mask[:, step]
+        future = reward[:, step] + discount * future.masked_fill(last, 0.0)
+        weight = 1.0 + discount * weight.masked_fill(last, 0.0)
+        left = 1.0 + left.masked_fill(last, 0.0)
+        terminates = torch.where(last, trials.transitions.terminated[:, step] > 0, terminates)
+        estimates.append(torch.where(terminates, future, future * (needed / weight)))
+        remaining.append(left)
+        closed.append(terminates)
+    estimate, steps, terminated = (torch.stack(rows[::-1], dim=1) for rows in (estimates, remaining, closed))
+    begins = torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
+    return estimate[trials.mask & (terminated | (steps >= needed) | begins)]

@@ -1,0 +1,229 @@
+"""A diagnosis of a meta-trained agent: signs that it does not use what it infers, or that learning went wrong."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents import ActionChoice, LearningAgent, PEARLAgent
+from agents.memories import shifted
+from agents.networks.actions import Actions, ContinuousActions
+from agents.networks.features import NormalisedFeatures
+from pearl.collection.references import RandomAgent
+from pearl.collection.rollout import rollout
+from pearl.collection.workers import make_envs
+from pearl.evaluation.protocol import Evaluation
+from pearl.evaluation.statistics import mean_interval
+from pearl.tasks import Task, TaskDistribution
+
+LEAST_NATS = 0.05
+"""KL under which z is all but the prior"""
+FAR_VALUES = 15.0
+"""Mean value, in standard deviations of recent returns, from which on critics count as diverging"""
+LEAST_ENTROPY = 0.02
+"""Share of the largest entropy of a finite set of actions under which a policy counts as deterministic"""
+
+
+class Finding(NamedTuple):
+    """One sign that something is wrong."""
+
+    name: str
+    """Short name, such as "z unused" """
+    message: str
+    """What was measured, and what to do: one line"""
+
+
+def diagnose(
+    agent: LearningAgent[Any],
+    distribution: TaskDistribution,
+    tasks: Sequence[Task],
+    evaluation: Evaluation,
+    *,
+    metrics: Mapping[str, float],
+    seed: int,
+    workers: int = 0,
+    worker_timeout_s: float | None = None,
+) -> list[Finding]:
+    """Return what the evaluation, the newest training metrics and a few further episodes show to be wrong.
+
+    For an agent with an encoder, each task is played again, one deterministic episode each: with its own belief, with
+    another task's, and after a random policy's exploration. Differences count if their 95 % bootstrap interval over
+    tasks excludes 0.
+
+    Args:
+        agent: the meta-trained agent.
+        distribution: builds the tasks' environments.
+        tasks: the evaluation's tasks.
+        evaluation: a few-shot evaluation of the agent.
+        metrics: the agent's scalars of the newest gradient steps; empty if there are none.
+        seed: seed of every draw.
+        workers: number of processes that step the environments; 0 steps them in this process.
+        worker_timeout_s: seconds after which a worker counts as hanging; None for no limit.
+    """
+    found = [*_constant_entries(agent), *_learning(agent, metrics), *_returns(evaluation)]
+    if isinstance(agent, PEARLAgent) and agent.encoder.infers:
+        envs = make_envs(distribution, tasks, workers, worker_timeout_s)
+        try:
+            found += _inference(agent, envs, tasks, evaluation, metrics, seed)
+        finally:
+            envs.close()
+    return found
+
+
+def diagnosis_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return a line for each finding, or one that says there is none."""
+    return [f"Diagnosis: {name}. {message}" for name, message in findings] or ["Diagnosis: nothing found."]
+
+
+def _constant_entries(agent: LearningAgent[Any]) -> list[Finding]:
+    features = getattr(agent, "features", None)
+    if not isinstance(features, NormalisedFeatures) or float(features.count) == 0:
+        return []
+    constant = features.constant_entries()
+    if not constant:
+        return []
+    return [
+        Finding(
+            "observations that never vary",
+            f"{len(constant)} of {features.dim} entries of the observation never varied in training "
+            f"({_listed(constant)}), so that networks read 0 for them. Check that make_env fills them; leave them out "
+            "otherwise.",
+        )
+    ]
+
+
+def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[Finding]:
+    found = []
+    if getattr(getattr(agent, "config", None), "reward_scale", 1.0) is None and "q_mean" in metrics:
+        value = metrics["q_mean"]
+        if abs(value) > FAR_VALUES:
+            found.append(
+                Finding(
+                    "critics diverging",
+                    f"The critics' mean value lies {value:.3g} standard deviations from the returns collected. Lower "
+                    "agent.learning_rate or training.gradient_steps_per_env_step.",
+                )
+            )
+    entropy, actions = metrics.get("entropy"), getattr(agent, "actions", None)
+    if entropy is not None and isinstance(actions, Actions):
+        continuous = isinstance(actions, ContinuousActions)
+        target = float(getattr(agent, "target_entropy", 0.0))
+        least = 3.0 * min(target, -1.0) if continuous else LEAST_ENTROPY * float(np.log(actions.encoded_width))
+        if entropy < least:
+            found.append(
+                Finding(
+                    "entropy gone",
+                    f"The policy's entropy is {entropy:.3g} nats, under {least:.3g}: it no longer explores. Raise "
+                    "agent.initial_temperature or agent.target_entropy.",
+                )
+            )
+    return found
+
+
+def _returns(evaluation: Evaluation) -> list[Finding]:
+    found = []
+    first, last = evaluation.returns[:, 0], evaluation.returns[:, -1]
+    random = evaluation.references.random
+    low, _ = mean_interval(last - np.asarray(evaluation.references.random_by_task))
+    if low <= 0:
+        found.append(
+            Finding(
+                "no better than random",
+                f"The last episode's return is {last.mean():.4g}, a random policy's {random:.4g}. Train longer; if "
+                "that does not help, check rewards and time limit with pearl.check_task_distribution.",
+            )
+        )
+    if evaluation.returns.shape[1] > 1:
+        low, high = mean_interval(last - first)
+        if low <= 0:
+            found.append(
+                Finding(
+                    "no adaptation",
+                    f"The last episode's return is {last.mean():.4g}, the first one's {first.mean():.4g} (difference "
+                    f"{low:.3g} to {high:.3g}). Adaptation brings nothing where one policy solves all tasks, or where "
+                    "a first episode shows too little; give evaluation.exploration_episodes more.",
+                )
+            )
+    return found
+
+
+def _inference(
+    agent: PEARLAgent,
+    envs: VectorEnv[Any, Any, Any],
+    tasks: Sequence[Task],
+    evaluation: Evaluation,
+    metrics: Mapping[str, float],
+    seed: int,
+) -> list[Finding]:
+    found = []
+    own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
+    if len(tasks) > 1:
+        other = _one_episode(agent, envs, tasks, shifted(evaluation.memory), seed)
+        low, high = mean_interval(own - other)
+        if low <= 0:
+            nats = metrics.get("kl")
+            holds = "" if nats is None else f" z holds {nats:.2g} nats."
+            starved = nats is not None and nats < LEAST_NATS
+            remedy = "Lower agent.kl_weight, or train longer." if starved else "Train longer."
+            found.append(
+                Finding(
+                    "z unused",
+                    f"With another task's z the return is {other.mean():.4g}, with its own {own.mean():.4g} "
+                    f"(difference {low:.3g} to {high:.3g}).{holds} {remedy} --algorithm oracle_sac "
+                    "shows what knowing the task is worth; if nothing, one policy solves all tasks.",
+                )
+            )
+    if evaluation.exploration_episodes > 0:
+        memory = _explored_at_random(agent, envs, tasks, evaluation.exploration_episodes, seed)
+        informed = _one_episode(agent, envs, tasks, memory, seed)
+        low, high = mean_interval(informed - own)
+        if low > 0:
+            found.append(
+                Finding(
+                    "exploration worse than random",
+                    f"After a random policy's exploration the return is {informed.mean():.4g}, after the agent's own "
+                    f"{own.mean():.4g} (difference {low:.3g} to {high:.3g}). Train longer, or give "
+                    "agent.exploration.z_follows_posterior or training.initial_episodes a try.",
+                )
+            )
+    return found
+
+
+class _RandomExplorer:
+    """Acts at random and remembers as the agent does."""
+
+    def __init__(self, agent: PEARLAgent) -> None:
+        self._random = RandomAgent(agent.action_space)
+        self.begin, self.observe, self.end_episode = agent.begin, agent.observe, agent.end_episode
+
+    def act(
+        self, observation: torch.Tensor, memory: Any, deterministic: torch.Tensor, rng: torch.Generator
+    ) -> ActionChoice:
+        return self._random.act(observation, None, deterministic, rng)
+
+
+def _explored_at_random(
+    agent: PEARLAgent, envs: VectorEnv[Any, Any, Any], tasks: Sequence[Task], episodes: int, seed: int
+) -> Any:
+    """Return the agent's memory after ``episodes`` episodes of a random policy."""
+    rng = torch.Generator().manual_seed(seed)
+    explorer = _RandomExplorer(agent)
+    memory = agent.begin(len(tasks), rng)
+    return rollout(envs, explorer, memory, episodes=episodes, seed=seed, rng=rng, labels=tasks)[1]
+
+
+def _one_episode(
+    agent: PEARLAgent, envs: VectorEnv[Any, Any, Any], tasks: Sequence[Task], memory: Any, seed: int
+) -> NDArray[np.float64]:
+    """Return each task's return in one deterministic episode that starts with ``memory``, (task,)."""
+    rng = torch.Generator().manual_seed(seed)
+    played, _ = rollout(envs, agent, memory, episodes=1, seed=seed, rng=rng, deterministic_from=0, labels=tasks)
+    returns: NDArray[np.float64] = played.episode_returns(1)[:, 0]
+    return returns
+
+
+def _listed(entries: Sequence[int]) -> str:
+    return ", ".join(map(str, entries[:8])) + (", …" if len(entries) > 8 else "")

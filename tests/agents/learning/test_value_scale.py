@@ -1,0 +1,95 @@
+"""Units of the critics."""
+
+import math
+
+import pytest
+import torch
+
+from agents import Transitions, Trials
+from agents.learning.value_scale import FixedScale, RunningScale, expected_returns
+
+
+def one_trial(reward: list[float], *, ended: list[bool], terminated: list[bool] | None = None) -> Trials:
+    rewards = torch.tensor([reward])
+    flags = torch.tensor([terminated or [False] * len(reward)]).float()
+    nothing = torch.zeros(1, len(reward), 1)
+    transitions = Transitions(nothing, nothing, rewards, nothing, flags)
+    ends = torch.tensor([ended])
+    return Trials(transitions, rewards, ends, torch.ones_like(ends), {})
+
+
+def test_the_returns_of_a_terminated_episode_are_its_discounted_rewards():
+    trial = one_trial([1.0, 0.0, 4.0], ended=[False, False, True], terminated=[False, False, True])
+    assert expected_returns(trial, 0.5).tolist() == [1.0 + 0.25 * 4.0, 0.5 * 4.0, 4.0]
+
+
+def test_the_mean_reward_continues_an_episode_that_a_time_limit_cuts():
+    trial = one_trial([1.0] * 6, ended=[False] * 5 + [True])
+    # A reward of one for ever is worth 1 / (1 - 0.5); the last step has fewer than two rewards to judge by.
+    assert expected_returns(trial, 0.5).tolist() == pytest.approx([2.0] * 5)
+
+
+def test_an_episode_shorter_than_the_discounts_reach_counts_once():
+    trial = one_trial([1.0, 1.0, 1.0, 1.0], ended=[False, True, False, True])
+    assert expected_returns(trial, 0.9).tolist() == pytest.approx([10.0, 10.0])
+
+
+def test_episodes_do_not_mix():
+    trial = one_trial([1.0, 8.0, 2.0], ended=[True, False, True], terminated=[True, False, True])
+    assert expected_returns(trial, 0.5).tolist() == [1.0, 9.0, 2.0]
+
+
+def test_values_are_less_the_mean_return_over_the_standard_deviation():
+    scale = RunningScale()
+    scale.see(one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True]), 0.9)
+    assert scale.rewards(torch.tensor(5.0)).item() == 5.0  # the standard deviation of 1 and 3 is 1
+    assert scale.offset.item() == 2.0
+
+
+def test_equal_returns_are_scaled_by_their_size_and_none_by_nothing():
+    scale = RunningScale()
+    scale.see(one_trial([4.0, 4.0], ended=[True, True], terminated=[True, True]), 0.9)
+    assert (scale.rewards(torch.tensor(4.0)).item(), scale.offset.item()) == (1.0, 1.0)
+    zeros = RunningScale()
+    zeros.see(one_trial([0.0, 0.0], ended=[True, True], terminated=[True, True]), 0.9)
+    assert (zeros.rewards(torch.tensor(3.0)).item(), zeros.offset.item()) == (3.0, 0.0)
+
+
+def test_the_scale_follows_recent_returns():
+    scale = RunningScale()
+    poor = one_trial([-100.0, -50.0], ended=[True, True], terminated=[True, True])
+    good = one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True])
+    scale.see(poor, 0.9)
+    for _ in range(200):
+        scale.see(good, 0.9)
+    assert scale.rewards(torch.tensor(1.0)).item() == pytest.approx(1.0, rel=1e-3)
+    assert scale.offset.item() == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+def test_a_power_of_two_times_the_rewards_changes_no_digit(factor):
+    rewards = [0.3, -1.7, 2.2, 0.1]
+    ends = [False, False, True, True]
+    ours, theirs = RunningScale(), RunningScale()
+    for shift in (0.0, 0.7):
+        shifted = [reward + shift for reward in rewards]
+        ours.see(one_trial(shifted, ended=ends), 0.9)
+        theirs.see(one_trial([factor * reward for reward in shifted], ended=ends), 0.9)
+    reward = torch.tensor(0.37)
+    assert theirs.rewards(factor * reward).equal(ours.rewards(reward))
+    assert theirs.offset.equal(ours.offset)
+
+
+def test_a_checkpoint_brings_the_scale():
+    scale, loaded = RunningScale(), RunningScale()
+    scale.see(one_trial([1.0, 5.0], ended=[True, True], terminated=[True, True]), 0.9)
+    loaded.load_state_dict(scale.state_dict())
+    assert loaded.rewards(torch.tensor(1.0)).equal(scale.rewards(torch.tensor(1.0)))
+    assert loaded.offset.equal(scale.offset)
+
+
+def test_a_fixed_scale_is_a_factor_on_rewards():
+    scale = FixedScale(0.5)
+    scale.see(one_trial([100.0], ended=[True]), 0.9)
+    assert scale.rewards(torch.tensor(3.0)).item() == 1.5
+    assert math.isclose(scale.offset, 0.0)

@@ -1,0 +1,120 @@
+"""The diagnosis of a meta-trained agent."""
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+
+import pearl
+from pearl.evaluation.diagnosis import diagnosis_lines
+from pearl.tasks import Task, TaskDistribution
+from tests.support.small import small_model
+
+
+class SameForAll(gym.Env[np.ndarray, np.ndarray]):
+    """The reward is the action, whatever the task; the second entry of the observation never changes."""
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return self._observation(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return self._observation(), float(action[0]), False, False, {}
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.np_random.uniform(-1, 1), 0.5], np.float32)
+
+
+class TasksWithoutADifference(TaskDistribution):
+    name = "no-difference"
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
+        return [Task({"number": number}) for number in rng.integers(2**40, size=n).tolist()]
+
+    def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[np.ndarray, np.ndarray]:
+        return gym.wrappers.TimeLimit(SameForAll(), 10)
+
+
+def names(model: pearl.PEARL) -> set[str]:
+    return {finding.name for finding in model.diagnose()}
+
+
+@pytest.fixture(scope="module")
+def indifferent() -> pearl.PEARL:
+    config = pearl.PEARLConfig()
+    config = replace(
+        config,
+        training=replace(config.training, n_train_tasks=8, total_steps=1_200),
+        evaluation=replace(config.evaluation, n_test_tasks=8),
+    )
+    return pearl.PEARL(TasksWithoutADifference(), config).learn()
+
+
+def test_a_published_agent_has_no_findings():
+    assert pearl.load("pretrained/point-robot").diagnose() == []
+
+
+def test_an_untrained_agent_is_no_better_than_a_random_policy():
+    assert "no better than random" in names(small_model(evaluation={"n_test_tasks": 6}))
+
+
+def test_z_is_unused_where_tasks_do_not_differ(indifferent):
+    assert "z unused" in names(indifferent)
+
+
+def test_a_constant_entry_of_the_observation_is_named(indifferent):
+    found = {finding.name: finding.message for finding in indifferent.diagnose()}
+    assert "1 of 2 entries" in found["observations that never vary"]
+    assert "(1)" in found["observations that never vary"]
+
+
+def test_an_entropy_far_under_its_target_and_values_far_from_the_returns_are_found(indifferent, monkeypatch):
+    monkeypatch.setattr(indifferent.training, "metrics", {"entropy": -20.0, "q_mean": -40.0})
+    assert {"entropy gone", "critics diverging"} <= names(indifferent)
+    monkeypatch.setattr(indifferent.training, "metrics", {"entropy": 0.1, "q_mean": 0.5})
+    assert not {"entropy gone", "critics diverging"} & names(indifferent)
+
+
+def test_a_last_episode_like_the_first_is_no_adaptation(indifferent):
+    evaluation = indifferent.evaluate()
+    level = replace(evaluation, returns=np.repeat(evaluation.returns[:, :1], 3, axis=1))
+    assert "no adaptation" in {finding.name for finding in indifferent.diagnose(level)}
+    better = replace(evaluation, returns=evaluation.returns[:, :1] + np.arange(3.0))
+    assert "no adaptation" not in {finding.name for finding in indifferent.diagnose(better)}
+
+
+def test_exploration_that_shows_less_than_a_random_policys_is_found(monkeypatch):
+    model = pearl.load("pretrained/point-robot")
+    evaluation = model.evaluate()
+    # An evaluation whose trials showed nothing: the memory of a trial's beginning.
+    unseen = replace(evaluation, memory=model.agent.begin(len(model.test_tasks), model._rng))
+    found = {finding.name for finding in model.diagnose(unseen)}
+    assert {"exploration worse than random", "z unused"} <= found
+
+
+def test_each_finding_is_one_line_and_none_says_so(indifferent):
+    lines = diagnosis_lines(indifferent.diagnose())
+    assert lines
+    assert all(line.startswith("Diagnosis: ") and "\n" not in line for line in lines)
+    assert diagnosis_lines([]) == ["Diagnosis: nothing found."]
+
+
+def test_learning_aloud_prints_evaluations_and_the_diagnosis(capsys):
+    small_model(evaluation={"n_test_tasks": 4}).learn(verbose=1)
+    printed = capsys.readouterr().out
+    assert "environment steps: return by episode" in printed
+    assert "Diagnosis: " in printed.splitlines()[-1]
+
+
+def test_the_diagnosis_changes_neither_weights_nor_draws(indifferent):
+    before = {name: weight.clone() for name, weight in indifferent.agent.state_dict().items()}
+    draws = indifferent._rng.get_state()
+    indifferent.diagnose()
+    assert all(weight.equal(before[name]) for name, weight in indifferent.agent.state_dict().items())
+    assert indifferent._rng.get_state().equal(draws)
