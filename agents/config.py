@@ -80,7 +80,7 @@ class SACConfig(FeaturesConfig):
     final_learning_rate: float | None = 1e-4
     """Step size at the end of training, reached linearly over its second half; None keeps it constant."""
     discount: float | None = None
-    """Discount per environment step. None stands for 0.99; in PEARL for 1 - 5 / T in episodes of T steps, within 0.9 and
+    """Discount per environment step. None stands for 0.99; in PEARL for 1 - 5 / T in episodes of T steps, from 0.9 to
     0.99."""
     target_update_rate: float = 0.02
     """Share of the critics that moves into the target critics at each gradient step."""
