@@ -267,6 +267,7 @@ class MetaLearner(SB3Interface):
             self.task_distribution,
             self.test_tasks,
             self.evaluate() if evaluation is None else evaluation,
+            gradient_steps=self.training.gradient_steps,
             metrics=self.training.metrics,
             seed=self._evaluation_seed,
             workers=training.workers,
