@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     name: str
     """Short name, such as "z unused" """
     message: str
-    """What was measured, and what to do: one line"""
+    """One line: the measurement, and a remedy"""
 
 
 def diagnose(
