@@ -80,6 +80,23 @@ def test_a_power_of_two_times_the_rewards_changes_no_digit(factor):
     assert theirs.offset.equal(ours.offset)
 
 
+def test_a_large_constant_reward_costs_the_target_no_digits():
+    plain, shifted = RunningScale(), RunningScale()
+    rewards, ends = [0.25, -1.75, 2.25, 0.125], [False, False, True, True]
+    plain.see(one_trial(rewards, ended=ends), 0.9)
+    shifted.see(one_trial([reward + 2**16 for reward in rewards], ended=ends), 0.9)
+    reward, terminated, value = torch.tensor([0.25, -1.5]), torch.zeros(2), torch.tensor([0.5, -0.5])
+    found = shifted.bellman_target(reward + 2**16, terminated, value, 0.9)
+    torch.testing.assert_close(found, plain.bellman_target(reward, terminated, value, 0.9), rtol=0, atol=1e-4)
+
+
+def test_the_target_is_less_the_mean_of_what_follows():
+    scale = RunningScale()
+    scale.see(one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True]), 0.5)  # mean 2, deviation 1
+    found = scale.bellman_target(torch.tensor([5.0, 5.0]), torch.tensor([0.0, 1.0]), torch.tensor([4.0, 4.0]), 0.5)
+    assert found.tolist() == [5.0 + 0.5 * (4.0 + 2.0) - 2.0, 5.0 - 2.0]
+
+
 def test_a_checkpoint_brings_the_scale():
     scale, loaded = RunningScale(), RunningScale()
     scale.see(one_trial([1.0, 5.0], ended=[True, True], terminated=[True, True]), 0.9)
