@@ -77,7 +77,7 @@ class RunningScale(nn.Module):
         """
         following = discount * (1.0 - terminated.double())
         centred = (reward.double() - self.mean * (1.0 - following)) / self._scale
-        return centred.float() + following.float() * next_value
+        return soft_bellman_target(centred.float(), terminated, next_value, discount)
 
     @torch.no_grad()
     def see(self, trials: Trials, discount: float) -> None:
