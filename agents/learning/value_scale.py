@@ -26,11 +26,6 @@ class FixedScale(nn.Module):
         """Return rewards in the critics' unit."""
         return self._factor * reward
 
-    @property
-    def offset(self) -> float:
-        """Value that the critics' zero stands for, in the critics' unit."""
-        return 0.0
-
     def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
         """Return r + discount (1 - terminated) V(s') in the critics' unit, (task, step)."""
         return soft_bellman_target(self.rewards(reward), terminated, next_value, discount)
@@ -63,11 +58,6 @@ class RunningScale(nn.Module):
     def rewards(self, reward: Tensor) -> Tensor:
         """Return rewards in the critics' unit."""
         return (reward / self._scale).float()
-
-    @property
-    def offset(self) -> Tensor:
-        """Value that the critics' zero stands for, in the critics' unit, scalar."""
-        return (self.mean / self._scale).float()
 
     def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
         """Return r + discount (1 - terminated) V(s') in the critics' unit, less what their zero stands for.

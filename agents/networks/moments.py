@@ -35,7 +35,7 @@ class RunningMoments(nn.Module):
 
     def inverse_deviation(self) -> Tensor:
         """Return one over the standard deviation, (dim,) in single precision; 0 for entries that never varied."""
-        return inverse_root(self.variance, (RESOLUTION * self.mean).square()).float()
+        return inverse_deviation(self.mean, self.variance).float()
 
     def inverse_rms(self) -> Tensor:
         """Return one over the root mean square, (dim,) in single precision; 0 for entries that were always 0."""
@@ -67,6 +67,11 @@ def without_outliers(rows: Tensor) -> Tensor:
     low, high = rows.kthvalue(first, dim=0).values, rows.kthvalue(len(rows) + 1 - first, dim=0).values
     reach = OUTLIER * (high - low)
     return torch.where(reach > 0, rows.clamp(low - reach, high + reach), rows)
+
+
+def inverse_deviation(mean: Tensor, variance: Tensor) -> Tensor:
+    """Return one over the standard deviation, (dim,); 0 where it is no more than rounding next to the mean."""
+    return inverse_root(variance, (RESOLUTION * mean).square())
 
 
 def inverse_root(variance: Tensor, least: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Units of the critics."""
 
-import math
-
 import pytest
 import torch
 
@@ -43,16 +41,16 @@ def test_values_are_less_the_mean_return_over_the_standard_deviation():
     scale = RunningScale()
     scale.see(one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True]), 0.9)
     assert scale.rewards(torch.tensor(5.0)).item() == 5.0  # the standard deviation of 1 and 3 is 1
-    assert scale.offset.item() == 2.0
+    assert scale.mean.item() == 2.0
 
 
 def test_equal_returns_are_scaled_by_their_size_and_none_by_nothing():
     scale = RunningScale()
     scale.see(one_trial([4.0, 4.0], ended=[True, True], terminated=[True, True]), 0.9)
-    assert (scale.rewards(torch.tensor(4.0)).item(), scale.offset.item()) == (1.0, 1.0)
+    assert (scale.rewards(torch.tensor(4.0)).item(), scale.mean.item()) == (1.0, 4.0)
     zeros = RunningScale()
     zeros.see(one_trial([0.0, 0.0], ended=[True, True], terminated=[True, True]), 0.9)
-    assert (zeros.rewards(torch.tensor(3.0)).item(), zeros.offset.item()) == (3.0, 0.0)
+    assert (zeros.rewards(torch.tensor(3.0)).item(), zeros.mean.item()) == (3.0, 0.0)
 
 
 def test_the_scale_follows_recent_returns():
@@ -63,7 +61,7 @@ def test_the_scale_follows_recent_returns():
     for _ in range(200):
         scale.see(good, 0.9)
     assert scale.rewards(torch.tensor(1.0)).item() == pytest.approx(1.0, rel=1e-3)
-    assert scale.offset.item() == pytest.approx(2.0, rel=1e-3)
+    assert scale.mean.item() == pytest.approx(2.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
@@ -77,7 +75,7 @@ def test_a_power_of_two_times_the_rewards_changes_no_digit(factor):
         theirs.see(one_trial([factor * reward for reward in shifted], ended=ends), 0.9)
     reward = torch.tensor(0.37)
     assert theirs.rewards(factor * reward).equal(ours.rewards(reward))
-    assert theirs.offset.equal(ours.offset)
+    assert theirs.mean.equal(factor * ours.mean)
 
 
 def test_a_large_constant_reward_costs_the_target_no_digits():
@@ -102,11 +100,12 @@ def test_a_checkpoint_brings_the_scale():
     scale.see(one_trial([1.0, 5.0], ended=[True, True], terminated=[True, True]), 0.9)
     loaded.load_state_dict(scale.state_dict())
     assert loaded.rewards(torch.tensor(1.0)).equal(scale.rewards(torch.tensor(1.0)))
-    assert loaded.offset.equal(scale.offset)
+    assert loaded.mean.equal(scale.mean)
 
 
 def test_a_fixed_scale_is_a_factor_on_rewards():
     scale = FixedScale(0.5)
     scale.see(one_trial([100.0], ended=[True]), 0.9)
     assert scale.rewards(torch.tensor(3.0)).item() == 1.5
-    assert math.isclose(scale.offset, 0.0)
+    found = scale.bellman_target(torch.tensor(3.0), torch.tensor(0.0), torch.tensor(2.0), 0.9)
+    assert found.item() == pytest.approx(1.5 + 0.9 * 2.0)
