@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents import ActionChoice, LearningAgent, PEARLAgent
 from agents.context.inputs import RunningUnits
+from agents.learning.value_scale import RunningScale
 from agents.memories import shifted
 from agents.networks.actions import Actions, ContinuousActions
 from agents.networks.features import NormalisedFeatures
@@ -115,7 +116,7 @@ def _constant_entries(agent: LearningAgent[Any]) -> list[Finding]:
 
 def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[Finding]:
     found = []
-    if getattr(getattr(agent, "config", None), "reward_scale", 1.0) is None and "q_mean" in metrics:
+    if isinstance(getattr(agent, "value_scale", None), RunningScale) and "q_mean" in metrics:
         value = metrics["q_mean"]
         if abs(value) > FAR_VALUES:
             found.append(
