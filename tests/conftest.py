@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,7 +20,6 @@ def same_random_numbers() -> None:
 
 def seed_global_generators() -> None:
     torch.manual_seed(0)
-    np.random.seed(0)
 
 
 @pytest.fixture(scope="module")
