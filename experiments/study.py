@@ -4,9 +4,10 @@
     python experiments/study.py experiments/configs/what-helps.yaml --families point-robot --seeds 0
 
 The file names families and variants; a variant replaces a few settings of a family's preset, or of the defaults if it
-says ``from: defaults``. Writes every seed's curve
-and final measurements to results/FAMILY/. Draws results/FAMILY/STUDY.png, where STUDY is the file's name, and prints a
-table of all the family's variants. Existing runs are not run again, so a study can be stopped, continued and extended.
+says ``from: defaults``. Writes every seed's curve and final measurements to results/FAMILY/. Draws
+results/FAMILY/STUDY.png, where STUDY is the file's name, and prints a table of all the family's variants, and for a
+variant from the defaults a table of all families, compared with the published runs of their presets. Existing runs are
+not run again, so a study can be stopped, continued and extended.
 """
 
 import sys
@@ -26,6 +27,7 @@ from pearl.config.run import PEARLConfig, load_preset
 from pearl.files.access import read_text, write_text
 from pearl.process.output import make_console, protect_output, warn_on_failure
 from pearl.process.threads import use_threads
+from pearl.studies.published_table import published_table
 from pearl.studies.results import PLAIN, Setting, read_results
 from pearl.studies.runner import train_missing
 from pearl.studies.variants import by_variant, draw, table
@@ -62,14 +64,16 @@ def main(
         variants: variants to train, "plain" for the preset itself; all by default.
         seeds: seeds of the runs; each variant is trained with each seed.
         out: folder of the results.
-        page: Markdown file to update: each family's table between <!-- FAMILY --> and <!-- / -->.
+        page: Markdown file to update: each family's table between <!-- FAMILY --> and <!-- / -->, and the table of a
+            variant from the defaults between <!-- VARIANT --> and <!-- / -->.
         modules: module that registers your own family or encoder.
     """
     use_threads(1)
     import_modules(modules)
     console = make_console()
     checked_out = commit()
-    for family in _chosen(read_study(study), families, variants):
+    studied = read_study(study)
+    for family in _chosen(studied, families, variants):
         folder = out / family.name
         wanted = {
             Setting(study.stem, name, PEARLConfig.algorithm): variant_config(family, name)
@@ -84,6 +88,12 @@ def main(
             console.print(table(found), soft_wrap=True)
             if page is not None:
                 write_text(page, with_table(read_text(page), family.name, table(found)))
+    folders = [out / family.name for family in studied]
+    for name in _from_defaults(studied):
+        compared = published_table(folders, Setting(study.stem, name, PEARLConfig.algorithm))
+        console.print(compared, soft_wrap=True)
+        if page is not None:
+            write_text(page, with_table(read_text(page), name, compared))
 
 
 def read_study(path: Path) -> list[StudiedFamily]:
@@ -143,6 +153,12 @@ def untuned(preset: PEARLConfig) -> PEARLConfig:
         episodes_per_trial=preset.training.episodes_per_trial,
     )
     return replace(base, training=training, evaluation=preset.evaluation)
+
+
+def _from_defaults(families: Sequence[StudiedFamily]) -> list[str]:
+    """Return the names of the variants that start from the defaults."""
+    variants = (item for family in families for item in family.variants.items())
+    return sorted({name for name, changes in variants if changes.get("from") == "defaults"})
 
 
 def _mapping(path: Path, name: str, found: Any) -> Mapping[str, Any]:

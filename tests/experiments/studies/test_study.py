@@ -11,7 +11,8 @@ from pages import with_table
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import PEARLConfig, load_preset
 from pearl.studies import runner
-from pearl.studies.results import read_results
+from pearl.studies.published_table import PUBLISHED
+from pearl.studies.results import Setting, read_results, store_run
 from pearl.studies.variants import by_variant
 from tests.support.processes import ROOT
 
@@ -106,6 +107,22 @@ def test_a_variant_from_the_defaults_keeps_only_the_presets_steps_tasks_and_prot
     assert (found.training.total_steps, found.training.n_train_tasks, found.training.episodes_per_trial) == (400, 4, 1)
     assert found.training.gradient_steps_per_env_step == usual.training.gradient_steps_per_env_step
     assert (found.evaluation.interval, found.evaluation.n_test_tasks) == (200, 2)
+
+
+def test_a_variant_from_the_defaults_is_compared_with_the_published_runs_in_a_page(small, tmp_path):
+    small.write_text(SMALL.replace("layer-norm:", "untuned:\n    point-robot: {from: defaults}\n  layer-norm:"))
+    page = tmp_path / "page.md"
+    chosen = {"families": ("point-robot",), "variants": ("untuned",), "seeds": (0,), "out": tmp_path, "page": page}
+    page.write_text("Text.\n<!-- untuned -->\nold\n<!-- / -->\n")
+    study.main(small, **chosen)
+    assert page.read_text().count("\n|") == 2  # No run of the preset is published here: the head alone.
+    folder = tmp_path / "point-robot"
+    ((setting, runs),) = read_results(folder).runs.items()
+    assert setting == Setting("small", "untuned", "pearl")
+    store_run(folder, PUBLISHED, PEARLConfig(), 0, runs[0])
+    study.main(small, **chosen)
+    assert "| point-robot | 400 | " in page.read_text()
+    assert page.read_text().endswith(" | 1.00 | 1.00 |\n\n<!-- / -->\n")
 
 
 def test_a_variant_starts_from_the_preset_or_the_defaults_alone(small):

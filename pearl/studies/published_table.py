@@ -1,0 +1,80 @@
+"""Runs with the default settings, compared with the published runs of the families' presets."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pearl.config.run import PEARLConfig
+from pearl.runs.progress_csv import column_order
+from pearl.studies.results import PLAIN, FloatArray, RunRecord, Runs, Setting, read_results
+
+PUBLISHED = Setting("reproduction", PLAIN, PEARLConfig.algorithm)
+"""The runs of a family's preset that its published agent comes from"""
+
+
+def published_table(folders: Iterable[Path], setting: Setting) -> str:
+    """Return a table in Markdown: a row for each family with runs of ``setting`` and of its preset.
+
+    Returns are those of the last episode on held-out tasks: mean over seeds, range in brackets. If one kind of run is
+    shorter than the other, both are read where the shorter ends. The share is 1 where the defaults are level with the
+    preset, and 0 where they are level with a random policy. "On the way" is the same share of the mean over training.
+
+    Args:
+        folders: the families' folders of results.
+        setting: the runs with the default settings.
+    """
+    lines = [
+        "| family | steps | random policy | preset | defaults, seeds | share | on the way |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for folder in folders:
+        runs = read_results(folder).runs
+        if setting in runs and PUBLISHED in runs:
+            lines.append(_row(folder.name, runs[setting], runs[PUBLISHED]))
+    return "\n".join(lines).replace("| -", "| −").replace("(-", "(−").replace("to -", "to −")
+
+
+def _row(family: str, untuned: Runs, published: Runs) -> str:
+    steps = min(float(run.curve["env_steps"][-1]) for run in (*untuned.values(), *published.values()))
+    (end, way), (end_before, way_before) = (_values(runs, steps) for runs in (untuned, published))
+    random = float(np.mean([_random(run.measured) for run in untuned.values()]))
+    share, on_the_way = (
+        (now.mean() - random) / (before.mean() - random) for now, before in ((end, end_before), (way, way_before))
+    )
+    digits = 0 if np.abs(end).max() >= 100 else 1
+    cells = [
+        family,
+        f"{steps:,.0f}".replace(",", " "),
+        f"{random:.{digits}f}",
+        _mean_and_range(end_before, digits),
+        f"{_mean_and_range(end, digits)}, {len(end)}",
+        f"{share:.2f}",
+        f"{on_the_way:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
+    """Return each seed's value after ``steps`` steps and its mean until then, (seed,) each."""
+    ends, ways = [], []
+    for run in runs.values():
+        at, value = run.curve["env_steps"], run.curve[_last_episode(run)]
+        end = float(np.interp(steps, at, value))
+        until = at < steps
+        ends.append(end)
+        ways.append(np.trapezoid([*value[until], end], [*at[until], steps]) / (steps - at[0]))
+    return np.array(ends), np.array(ways)
+
+
+def _last_episode(run: RunRecord) -> str:
+    return [name for name in column_order(run.curve) if name.startswith("test/return_ep")][-1]
+
+
+def _random(measured: Mapping[str, dict[str, list[float]]]) -> float:
+    return float(np.mean(measured["references"]["random"]))
+
+
+def _mean_and_range(values: FloatArray, digits: int) -> str:
+    mean, low, high = (f"{value:.{digits}f}" for value in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
