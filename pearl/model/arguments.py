@@ -35,15 +35,15 @@ def whole_number(value: object, name: str, *, least: int = 0, default: int | Non
     return number
 
 
-def environment_steps(value: object, name: str) -> int:
-    """Return a number of environment steps; a whole float such as 1e6 is accepted.
+def environment_steps(value: object) -> int:
+    """Return ``total_timesteps``, a number of environment steps; a whole float such as 1e6 is accepted.
 
     Raises:
         ConfigError: the value is not a whole number, or is negative.
     """
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    return whole_number(value, name)
+    return whole_number(value, "total_timesteps")
 
 
 def model_seed(value: object) -> int:

@@ -122,19 +122,17 @@ class MetaLearner(SB3Interface):
             progress_bar: whether to show stable-baselines3's progress bar.
             on_evaluation: called after each evaluation with the evaluation and the logged values.
             should_stop: called after each iteration; training ends if it returns True.
-            verbose: 1 prints a line for each evaluation, and ``diagnose`` at the end.
+            verbose: 1 prints the steps of an iteration, a line for each evaluation, and ``diagnose`` at the end.
 
         Raises:
             ConfigError: ``total_timesteps`` is not a whole number, or is negative.
             NonFiniteError: an environment returned a NaN or infinite value.
             DivergedError: a loss became NaN or infinite.
             TypeError: ``log_interval`` is not a number.
-            ValueError: ``log_interval`` is not positive, ``reset_num_timesteps`` is True although the model has
-                trained, or a callback has a setting that is not supported.
+            ValueError: ``log_interval`` is not positive, a trained model is reset, or a callback is not supported.
         """
-        if total_timesteps is None:
-            total_timesteps = max(0, self.config.training.total_steps - self.num_timesteps)
-        total_timesteps = arguments.environment_steps(total_timesteps, "total_timesteps")
+        left = max(0, self.config.training.total_steps - self.num_timesteps)
+        total_timesteps = arguments.environment_steps(left if total_timesteps is None else total_timesteps)
         target = self.num_timesteps + total_timesteps
         from pearl.model.callbacks import TrainingCallbacks
 
@@ -147,6 +145,8 @@ class MetaLearner(SB3Interface):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
+        if verbose and total_timesteps > 0:
+            print(self.training.iteration_line(self.horizon))
         begun, wall_before = time.perf_counter(), self.wall_s
         metrics: dict[str, float] = {}
         while True:

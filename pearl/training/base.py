@@ -186,6 +186,18 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         chosen = self._choose()
         return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
 
+    def iteration_line(self, horizon: int) -> str:
+        """Return a line about the size of an iteration: training consists of whole ones.
+
+        Args:
+            horizon: steps of an episode.
+        """
+        tasks, episodes = self.settings.tasks_per_iteration or len(self.tasks), self.settings.episodes_per_trial
+        return (
+            f"An iteration is up to {tasks * episodes * horizon:,} environment steps: "
+            f"{tasks} tasks × {episodes} episodes × {horizon:,} steps."
+        )
+
     def _choose(self) -> list[int]:
         """Draw the tasks of an iteration; return their numbers."""
         n_chosen = self.settings.tasks_per_iteration or len(self.tasks)

@@ -120,9 +120,14 @@ def test_each_finding_is_one_line_and_none_says_so(indifferent):
     assert diagnosis_lines([]) == ["Diagnosis: nothing found."]
 
 
-def test_learning_aloud_prints_evaluations_and_the_diagnosis(capsys):
-    small_model(evaluation={"n_test_tasks": 4}).learn(verbose=1)
+def test_learning_aloud_prints_the_size_of_an_iteration_evaluations_and_the_diagnosis(capsys):
+    model = small_model(evaluation={"n_test_tasks": 4}, training={"tasks_per_iteration": 3, "episodes_per_trial": 2})
+    model.learn(verbose=1)
     printed = capsys.readouterr().out
+    steps = 3 * 2 * model.horizon
+    assert printed.startswith(
+        f"An iteration is up to {steps} environment steps: 3 tasks × 2 episodes × {model.horizon} steps."
+    )
     assert "environment steps: return by episode" in printed
     assert "Diagnosis: " in printed.splitlines()[-1]
 
