@@ -5,17 +5,8 @@ import math
 import pytest
 import torch
 
-from agents import Transitions, Trials
 from agents.learning.value_scale import FixedScale, RunningScale, expected_returns
-
-
-def one_trial(reward: list[float], *, ended: list[bool], terminated: list[bool] | None = None) -> Trials:
-    rewards = torch.tensor([reward])
-    flags = torch.tensor([terminated or [False] * len(reward)]).float()
-    nothing = torch.zeros(1, len(reward), 1)
-    transitions = Transitions(nothing, nothing, rewards, nothing, flags)
-    ends = torch.tensor([ended])
-    return Trials(transitions, rewards, ends, torch.ones_like(ends), {})
+from tests.support.trials import one_trial
 
 
 def test_the_returns_of_a_terminated_episode_are_its_discounted_rewards():
