@@ -30,7 +30,7 @@ from tests.support.agent_tester import (
     whole_trials,
 )
 from tests.support.padded_trials import padded_trials
-from tests.support.trials import one_trial
+from tests.support.trials import forget_unit, one_trial
 
 MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
@@ -234,6 +234,7 @@ def test_the_statistics_are_those_of_trials_where_the_value_goes_on_through_them
 
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     agent = make(0)
+    forget_unit(agent)
     earned = []
     for number in range(25):
         trials = played(agent, number, tasks=16)

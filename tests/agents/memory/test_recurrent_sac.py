@@ -23,7 +23,7 @@ from tests.support.agent_tester import (
     recurrent_sac_agent,
     state,
 )
-from tests.support.trials import one_trial, played
+from tests.support.trials import forget_unit, one_trial, played
 
 CRITIC_PARTS = ("critic_memory", "critics")
 ACTOR_PARTS = ("memory", "actor")
@@ -254,6 +254,7 @@ def test_a_batchs_field_of_the_wrong_shape_is_named() -> None:
 
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     agent = make(0)
+    forget_unit(agent)
     agent.set_learning_rate(3e-3)
     earned = []
     for number in range(20):
