@@ -131,7 +131,7 @@ class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
     ) -> None:
         super().__init__(observation_space, action_space)
         self.config = config
-        self.value_scale = make_value_scale(config.reward_scale)
+        self.value_scale = make_value_scale(config.reward_scale, seen_part=True)
         self.reward_inputs = make_reward_inputs(config.reward_scale)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)

@@ -40,6 +40,10 @@ class RunningScale(nn.Module):
     So a reward's unit changes nothing, and neither does a constant reward in every step where episodes do not
     terminate. The statistics are those of the discounted returns of collected steps, not of the critics' own targets:
     what the critics believe cannot move their scale (compare PopArt, van Hasselt et al. 2016).
+
+    Args:
+        seen_part: whether the deviation is that of the part of a return that trials show. Trials much shorter than
+            ``1 / (1 - discount)`` would otherwise have rewards that are tiny beside it.
     """
 
     n_iterations: Tensor
@@ -48,8 +52,9 @@ class RunningScale(nn.Module):
     _scale: Tensor
     _offset: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, seen_part: bool = False) -> None:
         super().__init__()
+        self._seen_part = seen_part
         for name in ("n_iterations", "mean", "variance"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         # Read in each gradient step, moved once in an iteration.
@@ -69,14 +74,17 @@ class RunningScale(nn.Module):
     @torch.no_grad()
     def see(self, trials: Trials, discount: float) -> None:
         """Move the statistics towards the discounted training returns of new trials."""
-        returns = expected_returns(trials, discount)
+        returns, share = _estimates(trials, discount)
         if len(returns) == 0:
             return
         self.n_iterations += 1
         rate = max(RATE, 1.0 / float(self.n_iterations))
         delta = returns.mean() - self.mean
         self.mean += rate * delta
-        self.variance.copy_((1.0 - rate) * (self.variance + rate * delta.square()) + rate * returns.var(correction=0))
+        newest = returns.var(correction=0)
+        if self._seen_part:
+            newest, delta = (share * (returns - returns.mean())).square().mean(), share.mean() * delta
+        self.variance.copy_((1.0 - rate) * (self.variance + rate * delta.square()) + rate * newest)
         self._follow()
 
     @torch.no_grad()
@@ -90,9 +98,9 @@ class RunningScale(nn.Module):
         self._offset.copy_(self.mean / scale)
 
 
-def make_value_scale(reward_scale: float | None) -> FixedScale | RunningScale:
+def make_value_scale(reward_scale: float | None, *, seen_part: bool = False) -> FixedScale | RunningScale:
     """Return the unit of the critics: rewards times ``reward_scale``, or running statistics where it is None."""
-    return RunningScale() if reward_scale is None else FixedScale(reward_scale)
+    return RunningScale(seen_part=seen_part) if reward_scale is None else FixedScale(reward_scale)
 
 
 def expected_returns(trials: Trials, discount: float) -> Tensor:
@@ -106,6 +114,11 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
         trials: whole trials with their training rewards.
         discount: per environment step.
     """
+    return _estimates(trials, discount)[0]
+
+
+def _estimates(trials: Trials, discount: float) -> tuple[Tensor, Tensor]:
+    """Return ``expected_returns`` and the share of each that was seen: 1 where the episode terminated."""
     reward, ended = trials.training_reward.double(), trials.ended
     n_tasks, n_steps = reward.shape
     future = reward.new_zeros(n_tasks)  # discounted rewards from the present step to the episode's end
@@ -113,7 +126,7 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
     left = reward.new_zeros(n_tasks)  # steps from the present one to the episode's end
     terminates = torch.zeros(n_tasks, dtype=torch.bool)
     needed = 1.0 / (1.0 - discount)
-    estimates, remaining, closed = [], [], []
+    estimates, shares, remaining, closed = [], [], [], []
     for step in reversed(range(n_steps)):
         last = ended[:, step] | ~trials.mask[:, step]
         future = reward[:, step] + discount * future.masked_fill(last, 0.0)
@@ -121,8 +134,12 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
         left = 1.0 + left.masked_fill(last, 0.0)
         terminates = torch.where(last, trials.transitions.terminated[:, step] > 0, terminates)
         estimates.append(torch.where(terminates, future, future * (needed / weight)))
+        shares.append(torch.where(terminates, 1.0, weight / needed))
         remaining.append(left)
         closed.append(terminates)
-    estimate, steps, terminated = (torch.stack(rows[::-1], dim=1) for rows in (estimates, remaining, closed))
+    estimate, share, steps, terminated = (
+        torch.stack(rows[::-1], dim=1) for rows in (estimates, shares, remaining, closed)
+    )
     begins = torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
-    return estimate[trials.mask & (terminated | (steps >= needed) | begins)]
+    counted = trials.mask & (terminated | (steps >= needed) | begins)
+    return estimate[counted], share[counted]

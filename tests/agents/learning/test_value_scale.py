@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from agents import Transitions, Trials
 from agents.learning.value_scale import FixedScale, RunningScale, expected_returns
 from tests.support.trials import one_trial
 
@@ -84,3 +85,25 @@ def test_a_fixed_scale_is_a_factor_on_rewards():
     scale.see(one_trial([100.0], ended=[True]), 0.9)
     assert scale.rewards(torch.tensor(3.0)).item() == 1.5
     assert math.isclose(scale.offset, 0.0)
+
+
+def test_the_unit_of_short_trials_is_the_deviation_of_the_part_of_returns_that_they_show():
+    low, high = (one_trial([reward] * 2, ended=[False, True]) for reward in (1.0, 3.0))
+    both = Trials(*(_joined(one, other) for one, other in zip(low[:-1], high[:-1], strict=True)), {})
+    whole, seen = RunningScale(), RunningScale(seen_part=True)
+    for scale in (whole, seen):
+        scale.see(both, 0.9)
+        assert scale.mean.item() == pytest.approx(2.0 / (1.0 - 0.9))
+    # Returns for ever are 10 and 30; two steps show 1 + 0.9 of the 10 steps that count.
+    assert whole.variance.sqrt().item() == pytest.approx(10.0)
+    assert seen.variance.sqrt().item() == pytest.approx(1.9)
+    terminated = one_trial([3.0, 7.0], ended=[True, True], terminated=[True, True])
+    known = RunningScale(seen_part=True)
+    known.see(terminated, 0.9)
+    assert known.variance.item() == pytest.approx(4.0)
+
+
+def _joined(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.cat([one, other])
+    return Transitions(*map(_joined, one, other))
