@@ -30,7 +30,7 @@ from tests.support.agent_tester import (
     whole_trials,
 )
 from tests.support.padded_trials import padded_trials
-from tests.support.trials import forget_unit, one_trial
+from tests.support.trials import forget_unit, one_trial, without_terminations
 
 MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
@@ -180,11 +180,9 @@ def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
 
 
 def test_a_bonus_in_every_step_and_another_unit_of_rewards_change_no_advantage_and_no_target() -> None:
-    limited = torch.zeros(4, 9)
-    plain = played(rl2_agent())
-    plain = plain._replace(transitions=plain.transitions._replace(terminated=limited))
+    plain = without_terminations(played(rl2_agent()))
     found = []
-    for factor, bonus in ((1.0, 0.0), (64.0, 0.0), (1.0, 8.0), (0.125, -3.0)):
+    for factor, bonus in ((1.0, 0.0), (64.0, 0.0), (1.0, 1.0), (0.125, -0.25)):
         agent = rl2_agent()
         trials = plain._replace(training_reward=factor * plain.training_reward + bonus)
         agent.see(trials)
@@ -237,7 +235,7 @@ def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     forget_unit(agent)
     earned = []
     for number in range(25):
-        trials = played(agent, number, tasks=16)
+        trials = without_terminations(played(agent, number, tasks=16))
         earned.append(trials.training_reward.mean().item())
         agent.update(trials, generator(number))
         agent.see(trials)

@@ -23,7 +23,7 @@ from tests.support.agent_tester import (
     recurrent_sac_agent,
     state,
 )
-from tests.support.trials import forget_unit, one_trial, played
+from tests.support.trials import forget_unit, one_trial, played, without_terminations
 
 CRITIC_PARTS = ("critic_memory", "critics")
 ACTOR_PARTS = ("memory", "actor")
@@ -259,6 +259,7 @@ def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     earned = []
     for number in range(20):
         trials, _ = played(agent, number, lambda action: action[:, 0], tasks=16, steps=6, episode=3)
+        trials = without_terminations(trials)
         earned.append(trials.training_reward.mean().item())
         agent.see(trials)
         batch = TrialBatch(
