@@ -89,7 +89,7 @@ def test_a_fixed_scale_is_a_factor_on_rewards():
 
 def test_the_unit_of_short_trials_is_the_deviation_of_the_part_of_returns_that_they_show():
     low, high = (one_trial([reward] * 2, ended=[False, True]) for reward in (1.0, 3.0))
-    both = Trials(*(_joined(one, other) for one, other in zip(low[:-1], high[:-1], strict=True)), {})
+    both = Trials(*(_joined(one, other) for one, other in zip(low[:-1], high[:-1], strict=True)), extras={})
     whole, seen = RunningScale(), RunningScale(seen_part=True)
     for scale in (whole, seen):
         scale.see(both, 0.9)
