@@ -47,26 +47,23 @@ def soft_bellman_target(reward: Tensor, terminated: Tensor, next_value: Tensor, 
     return reward + discount * (1.0 - terminated) * next_value
 
 
-def trial_bellman_target(
-    reward: Tensor, value: Tensor, discount: float, *, ended: Tensor | None = None, offset: Tensor | float = 0.0
-) -> Tensor:
-    """Return r_t + discount V_(t+1), equation 2 along trials, less ``offset``.
+def trial_bellman_target(reward: Tensor, value: Tensor, discount: float, *, ended: Tensor | None = None) -> Tensor:
+    """Return r_t + discount V_(t+1), equation 2 along trials.
 
     A trial is one sequence (Duan et al. 2016, section 2.2) unless ``ended`` cuts it: the value continues from one
-    episode to the next. The value after the last step is ``offset``, unless ``ended`` cuts there too.
+    episode to the next. The value after the last step is zero.
 
     Args:
         reward: (trial, step).
-        value: soft value before each step by the target critics, less ``offset``, (trial, step), zeros in padding.
+        value: soft value before each step by the target critics, (trial, step), zeros in padding.
         discount: per environment step.
         ended: (trial, step) bool, where the value ends with the step; no cuts if None.
-        offset: value that the critics' zero stands for.
 
     Returns:
         (trial, step).
     """
-    following = functional.pad(value[:, 1:], (0, 1)) + offset
-    return reward + discount * (following if ended is None else following.masked_fill(ended, 0.0)) - offset
+    following = functional.pad(value[:, 1:], (0, 1))
+    return reward + discount * (following if ended is None else following.masked_fill(ended, 0.0))
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def main(
     Args:
         study: the YAML file.
         families: families of the study to train; all by default.
-        variants: variants to train beside the plain one; all by default.
+        variants: variants to train, "plain" for the preset itself; all by default.
         seeds: seeds of the runs; each variant is trained with each seed.
         out: folder of the results.
         page: Markdown file to update: each family's table between <!-- FAMILY --> and <!-- / -->.
@@ -74,11 +74,11 @@ def main(
         wanted = {
             Setting(study.stem, name, PEARLConfig.algorithm): variant_config(family, name)
             for name in family.variants
-            if not variants or name in variants or name == PLAIN
+            if not variants or name in variants
         }
         train_missing(folder, family.name, wanted, seeds, commit=checked_out, announce=lambda line: console.print(line))
         found = by_variant(read_results(folder), study.stem)
-        if len(found) > 1:
+        if PLAIN in found and len(found) > 1:
             with warn_on_failure(f"{family.name} was not drawn"):
                 draw(folder / f"{study.stem}.png", family.name, found)
             console.print(table(found), soft_wrap=True)

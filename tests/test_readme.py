@@ -37,7 +37,8 @@ def test_the_own_task_example_runs(monkeypatch):
     monkeypatch.setattr("pearl.evaluation.protocol.REFERENCE_EPISODES", 1)
     learnt: dict[str, Any] = {}
     cut = EXAMPLES[1].replace("learn(20_000", "learn(4_001")
-    exec(cut.replace("n_train_tasks=20", "n_train_tasks=20, gradient_steps_per_env_step=0.005"), learnt)
+    few_steps = "pearl.PEARLConfig(training=pearl.TrainingConfig(gradient_steps_per_env_step=0.005))"
+    exec(cut.replace("VaryingPendulum(), seed=0", f"VaryingPendulum(), {few_steps}, seed=0"), learnt)
     assert learnt["model"].training.gradient_steps == 40
     assert learnt["policy"].trial.n_transitions == 400
     assert Path("runs/varying-pendulum/manifest.json").is_file()

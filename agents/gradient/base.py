@@ -231,18 +231,17 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
             mask: (task, step) bool; padding is at the end.
             adapted: (task, step) int64, number of adaptations before each step.
         """
-        earned, offset = self.reward_inputs(transitions.reward), self.value_scale.offset
-        following = self._values(transitions.next_observation, earned, torch.zeros_like(ended), adapted) + offset
-        advantages, returns = generalised_advantages(
-            self.value_scale.rewards(reward),
-            self.values(transitions, ended, adapted) + offset,
+        earned, terminated = self.reward_inputs(transitions.reward), transitions.terminated
+        following = self._values(transitions.next_observation, earned, torch.zeros_like(ended), adapted)
+        return generalised_advantages(
+            self.value_scale.centred(reward, terminated, self.config.discount),
+            self.values(transitions, ended, adapted),
             mask,
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
             ended=ended,
-            value_after=following * (1.0 - transitions.terminated),
+            value_after=following * (1.0 - terminated),
         )
-        return advantages, returns - offset
 
     def values(self, transitions: Transitions, ended: Tensor, adapted: Tensor) -> Tensor:
         """Return the value network's output before each step, (task, step).

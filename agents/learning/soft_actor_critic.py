@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from agents.base import MemoryT, NetworkAgent
 from agents.config import SACConfig
 from agents.learning.value_scale import make_value_scale
-from agents.losses import soft_bellman_target, temperature_loss
+from agents.losses import temperature_loss
 from agents.types import Trials
 
 
@@ -57,8 +57,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
             terminated: (task, step), 1.0 where the MDP ended.
             next_value: soft value by the target critics, in their unit, (task, step).
         """
-        scaled, offset = self.value_scale.rewards(reward), self.value_scale.offset
-        return soft_bellman_target(scaled, terminated, next_value + offset, self.discount) - offset
+        return self.value_scale.bellman_target(reward, terminated, next_value, self.discount)
 
     def make_optimizer(self, learning_rate: float | Tensor, *, capturable: bool = False) -> torch.optim.Adam:
         """Build Adam over everything that learns.

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from agents.networks.moments import RESOLUTION
+from agents.losses import soft_bellman_target
+from agents.networks.moments import RESOLUTION, without_outliers
 from agents.types import Trials
 
 RATE = 0.1
@@ -25,10 +26,13 @@ class FixedScale(nn.Module):
         """Return rewards in the critics' unit."""
         return self._factor * reward
 
-    @property
-    def offset(self) -> float:
-        """Value that the critics' zero stands for, in the critics' unit."""
-        return 0.0
+    def centred(self, reward: Tensor, terminated: Tensor, discount: float) -> Tensor:
+        """Return rewards in the critics' unit: their zero stands for a value of 0."""
+        return self.rewards(reward)
+
+    def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
+        """Return r + discount (1 - terminated) V(s') in the critics' unit, (task, step)."""
+        return soft_bellman_target(self.rewards(reward), terminated, next_value, discount)
 
     def see(self, trials: Trials, discount: float) -> None:
         """Keep the factor."""
@@ -50,7 +54,6 @@ class RunningScale(nn.Module):
     mean: Tensor
     variance: Tensor
     _scale: Tensor
-    _offset: Tensor
 
     def __init__(self, *, seen_part: bool = False) -> None:
         super().__init__()
@@ -58,18 +61,31 @@ class RunningScale(nn.Module):
         for name in ("n_iterations", "mean", "variance"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         # Read in each gradient step, moved once in an iteration.
-        self.register_buffer("_scale", torch.ones(()), persistent=False)
-        self.register_buffer("_offset", torch.zeros(()), persistent=False)
+        self.register_buffer("_scale", torch.ones((), dtype=torch.float64), persistent=False)
         self.register_load_state_dict_post_hook(RunningScale._follow)  # type: ignore[no-untyped-call]
 
     def rewards(self, reward: Tensor) -> Tensor:
         """Return rewards in the critics' unit."""
-        return reward / self._scale
+        return (reward / self._scale).float()
 
-    @property
-    def offset(self) -> Tensor:
-        """Value that the critics' zero stands for, in the critics' unit, scalar."""
-        return self._offset
+    def centred(self, reward: Tensor, terminated: Tensor, discount: float) -> Tensor:
+        """Return rewards such that the values they add up to are in the critics' unit, less what their zero stands for.
+
+        With V = mean + scale v, the equation V = r + discount (1 - terminated) V' becomes
+        v = (r - mean (1 - discount (1 - terminated))) / scale + discount (1 - terminated) v'. It is summed in double
+        precision: next to a large mean, single precision would lose the rewards' differences.
+
+        Args:
+            reward: in the environments' unit, (task, step).
+            terminated: (task, step), 1.0 where no value follows.
+            discount: per environment step.
+        """
+        following = discount * (1.0 - terminated.double())
+        return ((reward.double() - self.mean * (1.0 - following)) / self._scale).float()
+
+    def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
+        """Return r + discount (1 - terminated) V(s') in the critics' unit, less what their zero stands for."""
+        return soft_bellman_target(self.centred(reward, terminated, discount), terminated, next_value, discount)
 
     @torch.no_grad()
     def see(self, trials: Trials, discount: float) -> None:
@@ -77,6 +93,7 @@ class RunningScale(nn.Module):
         returns, share = _estimates(trials, discount)
         if len(returns) == 0:
             return
+        returns = without_outliers(returns)
         self.n_iterations += 1
         rate = max(RATE, 1.0 / float(self.n_iterations))
         delta = returns.mean() - self.mean
@@ -95,7 +112,6 @@ class RunningScale(nn.Module):
         scale = torch.where(self.variance > (RESOLUTION * size).square(), self.variance.sqrt(), size)
         scale = torch.where(scale > 0, scale, 1.0)
         self._scale.copy_(scale)
-        self._offset.copy_(self.mean / scale)
 
 
 def make_value_scale(reward_scale: float | None, *, seen_part: bool = False) -> FixedScale | RunningScale:

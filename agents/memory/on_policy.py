@@ -94,17 +94,16 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
         The targets are returns less the value that the network's zero stands for. This value follows a trial that a
         time limit ends: with a fixed scale it is 0.
         """
-        offset, terminated = self.value_scale.offset, trials.transitions.terminated
-        advantages, returns = generalised_advantages(
-            self.value_scale.rewards(trials.training_reward),
-            trials.extras["value"] + offset,
+        terminated = trials.transitions.terminated.bool()
+        ends = self.value_ends(terminated, trials.mask)
+        return generalised_advantages(
+            self.value_scale.centred(trials.training_reward, ends & terminated, self.config.discount),
+            trials.extras["value"],
             trials.mask,
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
-            ended=self.value_ends(terminated.bool(), trials.mask),
-            value_after=offset * (1.0 - terminated),
+            ended=ends,
         )
-        return advantages, returns - offset
 
     def _loss(self, trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss on the trials of some tasks, and scalars for the log."""

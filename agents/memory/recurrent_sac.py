@@ -157,9 +157,9 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
             target_remembered = present(self.target_critic_memory(read)[:, :-1])
             soft = self.actions.soft_value(policy, self.target_critics, fixed, target_remembered, temperature, rng)
             value = torch.zeros_like(batch.reward).masked_scatter(batch.mask, soft.value)
-            reward, offset = self.value_scale.rewards(batch.training_reward), self.value_scale.offset
             ended = batch.terminated & self.value_ends(batch.terminated, batch.mask)
-            target = present(trial_bellman_target(reward, value, self.discount, ended=ended, offset=offset))
+            reward = self.value_scale.centred(batch.training_reward, ended, self.discount)
+            target = present(trial_bellman_target(reward, value, self.discount, ended=ended))
         remembered = present(self.critic_memory(read)[:, :-1])
         critic, q = self.actions.critic_loss(self.critics, steps, present(action), remembered, target, learnt)
         policy_value, entropy = self.actions.soft_value(

@@ -66,6 +66,9 @@ class CriticEnsemble(nn.Module):
         layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
     """
 
+    numbers_per_value = 1
+    """Outputs of the last layer for each value"""
+
     def __init__(
         self,
         n_critics: int,
@@ -79,10 +82,14 @@ class CriticEnsemble(nn.Module):
         self.layer_norm = layer_norm
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for fan_in, fan_out in pairwise([input_dim, *hidden_sizes, output_dim]):
+        for fan_in, fan_out in pairwise([input_dim, *hidden_sizes, output_dim * self.numbers_per_value]):
             bound = 1.0 / math.sqrt(fan_in)
             self.weights.append(nn.Parameter(torch.empty(n_critics, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(n_critics, 1, fan_out).uniform_(-bound, bound)))
+        self._finish()
+
+    def _finish(self) -> None:
+        """Complete the initial weights; a subclass may change the last layer's."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return (critic, task, step, output_dim) in single precision. Inputs (task, step, dim) are concatenated."""
@@ -106,24 +113,12 @@ class CriticEnsemble(nn.Module):
 class CategoricalCritics(CriticEnsemble):
     """Critics whose values are distributions over ``ValueBins``. Before the first gradient step each value is 0.
 
-    Args:
-        n_critics: size of the ensemble.
-        input_dim: width of all inputs of a critic, joined.
-        hidden_sizes: widths of the hidden layers.
-        output_dim: number of values that a critic returns.
-        layer_norm: normalise each hidden layer before its activation (Ba et al. 2016), without learned scales.
+    Arguments are those of ``CriticEnsemble``.
     """
 
-    def __init__(
-        self,
-        n_critics: int,
-        input_dim: int,
-        hidden_sizes: Sequence[int],
-        output_dim: int = 1,
-        *,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__(n_critics, input_dim, hidden_sizes, output_dim * N_BINS, layer_norm=layer_norm)
+    numbers_per_value = N_BINS
+
+    def _finish(self) -> None:
         self.bins = ValueBins()
         with torch.no_grad():
             self.weights[-1].zero_()

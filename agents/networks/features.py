@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.config import FeaturesConfig
 from agents.images import height_axis
-from agents.networks.moments import CLIP, RESOLUTION, fold_moments, inverse_root
+from agents.networks.moments import CLIP, fold_moments, inverse_deviation
 from agents.spaces import is_image
 
 _LOWEST, _HIGHEST = np.array(-CLIP, np.float32), np.array(CLIP, np.float32)
@@ -108,7 +108,7 @@ class NormalisedFeatures(VectorFeatures):
     def _follow(self, *_: object) -> None:
         """Recompute offset and scale from the running mean and variance."""
         self._offset.copy_(self.mean)
-        self._scale.copy_(inverse_root(self.variance, (RESOLUTION * self.mean).square()))
+        self._scale.copy_(inverse_deviation(self.mean, self.variance))
 
 
 class ImageFeatures(nn.Module):

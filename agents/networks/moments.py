@@ -5,8 +5,10 @@ from torch import Tensor, nn
 
 CLIP = 10.0
 """Scaled inputs are clipped to this many standard deviations."""
-RESOLUTION = 1e-6
-"""Smallest standard deviation, as a share of the mean, that counts as variation and not as rounding"""
+RESOLUTION = 1e-7
+"""Smallest standard deviation, as a share of the mean, that counts as variation: about float32's resolution"""
+OUTLIER = 20.0
+"""Values that lie further beyond the middle 98 % of their rows than this many times their range are cut to there"""
 
 
 class RunningMoments(nn.Module):
@@ -37,7 +39,7 @@ class RunningMoments(nn.Module):
 
     def inverse_deviation(self) -> Tensor:
         """Return one over the standard deviation, (dim,) in single precision; 0 for entries that never varied."""
-        return inverse_root(self.variance, (RESOLUTION * self.mean).square()).float()
+        return inverse_deviation(self.mean, self.variance).float()
 
     def inverse_rms(self) -> Tensor:
         """Return one over the root mean square, (dim,) in single precision; 0 for entries that were always 0."""
@@ -48,13 +50,32 @@ def fold_moments(count: Tensor, mean: Tensor, variance: Tensor, rows: Tensor) ->
     """Fold ``rows`` (row, dim) into a running count (), mean (dim,) and variance (dim,), in place."""
     if len(rows) == 0:
         return
-    rows = rows.double()
+    rows = without_outliers(rows.double())
     total = count + len(rows)
     delta = rows.mean(0) - mean
     squares = variance * count + rows.var(0, correction=0) * len(rows) + delta.square() * count * len(rows) / total
     mean += delta * len(rows) / total
     variance.copy_(squares / total)
     count.copy_(total)
+
+
+def without_outliers(rows: Tensor) -> Tensor:
+    """Cut single numbers out of all proportion: one of 1e8 among thousands near 1 would decide the scale for ever.
+
+    Entries whose middle 98 % are all equal, such as rare rewards, stay as they are.
+
+    Args:
+        rows: (row, …).
+    """
+    first = max(1, round(0.01 * len(rows)))
+    low, high = rows.kthvalue(first, dim=0).values, rows.kthvalue(len(rows) + 1 - first, dim=0).values
+    reach = OUTLIER * (high - low)
+    return torch.where(reach > 0, rows.clamp(low - reach, high + reach), rows)
+
+
+def inverse_deviation(mean: Tensor, variance: Tensor) -> Tensor:
+    """Return one over the standard deviation, (dim,); 0 where it is no more than rounding next to the mean."""
+    return inverse_root(variance, (RESOLUTION * mean).square())
 
 
 def inverse_root(variance: Tensor, least: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
         "initial_episodes": 1,
         "gradient_steps_per_env_step": 0.1,
         "batch_size": 64,
+        "replay_capacity": 10_000,
         "context": {"max_length": 60, "random_length": False},
     },
 }

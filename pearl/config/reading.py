@@ -104,10 +104,16 @@ def from_mapping(
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"Unknown setting {dotted!r}. {hint}Settings here: {', '.join(hints)}.")
         if dataclasses.is_dataclass(hints[name]):
-            inner = getattr(base, name) if base is not None else None
+            inner = getattr(base, name) if base is not None else _default_of(cls, name)
             value = from_mapping(hints[name], value, inner, dotted)
         values[name] = value
     return dataclasses.replace(base, **values) if base is not None else cls(**values)
+
+
+def _default_of(cls: type[Settings], name: str) -> Any:
+    """Return the default of a section, which may differ from that of the section's class; None if there is none."""
+    factory = next(field.default_factory for field in dataclasses.fields(cls) if field.name == name)
+    return None if factory is dataclasses.MISSING else factory()
 
 
 def non_default_settings(config: Settings) -> dict[str, Any]:

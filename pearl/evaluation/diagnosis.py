@@ -9,6 +9,8 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents import ActionChoice, LearningAgent, PEARLAgent
+from agents.context.inputs import RunningUnits
+from agents.learning.value_scale import RunningScale
 from agents.memories import shifted
 from agents.networks.actions import Actions, ContinuousActions
 from agents.networks.features import NormalisedFeatures
@@ -33,7 +35,7 @@ class Finding(NamedTuple):
     name: str
     """Short name, such as "z unused" """
     message: str
-    """What was measured, and what to do: one line"""
+    """One line: the measurement, and a remedy"""
 
 
 def diagnose(
@@ -42,6 +44,7 @@ def diagnose(
     tasks: Sequence[Task],
     evaluation: Evaluation,
     *,
+    gradient_steps: int,
     metrics: Mapping[str, float],
     seed: int,
     workers: int = 0,
@@ -58,11 +61,22 @@ def diagnose(
         distribution: builds the tasks' environments.
         tasks: the evaluation's tasks.
         evaluation: a few-shot evaluation of the agent.
+        gradient_steps: number of them that the agent has taken.
         metrics: the agent's scalars of the newest gradient steps; empty if there are none.
         seed: seed of every draw.
         workers: number of processes that step the environments; 0 steps them in this process.
         worker_timeout_s: seconds after which a worker counts as hanging; None for no limit.
     """
+    if gradient_steps == 0:
+        return [Finding("not trained", "The agent has taken no gradient step. Call learn.")]
+    if _reward_never_varied(agent):
+        return [
+            Finding(
+                "rewards that never vary",
+                "Every reward of training was the same, so that there is nothing to learn. Check make_env's rewards "
+                "with pearl.check_task_distribution; rare rewards need longer trials or training.initial_episodes.",
+            )
+        ]
     found = [*_constant_entries(agent), *_learning(agent, metrics), *_returns(evaluation)]
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
@@ -78,6 +92,11 @@ def diagnosis_lines(findings: Sequence[Finding]) -> list[str]:
     return [f"Diagnosis: {name}. {message}" for name, message in findings] or ["Diagnosis: nothing found."]
 
 
+def _reward_never_varied(agent: LearningAgent[Any]) -> bool:
+    units = getattr(agent, "units", None)
+    return isinstance(units, RunningUnits) and float(units.reward.inverse_deviation()) == 0
+
+
 def _constant_entries(agent: LearningAgent[Any]) -> list[Finding]:
     features = getattr(agent, "features", None)
     if not isinstance(features, NormalisedFeatures) or float(features.count) == 0:
@@ -89,15 +108,15 @@ def _constant_entries(agent: LearningAgent[Any]) -> list[Finding]:
         Finding(
             "observations that never vary",
             f"{len(constant)} of {features.dim} entries of the observation never varied in training "
-            f"({_listed(constant)}), so that networks read 0 for them. Check that make_env fills them; leave them out "
-            "otherwise.",
+            f"({_listed(constant)}), so that networks read 0 for them. Check that make_env fills them. Name them in "
+            "agent.observations.ignored if they shall be constant.",
         )
     ]
 
 
 def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[Finding]:
     found = []
-    if getattr(getattr(agent, "config", None), "reward_scale", 1.0) is None and "q_mean" in metrics:
+    if isinstance(getattr(agent, "value_scale", None), RunningScale) and "q_mean" in metrics:
         value = metrics["q_mean"]
         if abs(value) > FAR_VALUES:
             found.append(
@@ -185,8 +204,8 @@ def _inference(
                 Finding(
                     "exploration worse than random",
                     f"After a random policy's exploration the return is {informed.mean():.4g}, after the agent's own "
-                    f"{own.mean():.4g} (difference {low:.3g} to {high:.3g}). Train longer, or give "
-                    "agent.exploration.z_follows_posterior or training.initial_episodes a try.",
+                    f"{own.mean():.4g} (difference {low:.3g} to {high:.3g}). Train longer, or set "
+                    "training.initial_episodes, so that more tasks are explored at random first.",
                 )
             )
     return found

@@ -212,5 +212,6 @@ def check_disjoint(train: Sequence[Task], test: Sequence[Task]) -> None:
     if shared:
         raise ValueError(
             f"{len(shared)} of {len(test)} test tasks are training tasks too, for example {shared[0]}. "
-            "A held-out evaluation needs tasks that training never saw: draw from a larger family, or fewer of each."
+            "A held-out evaluation needs tasks that training never saw: draw from a larger family, or fewer of each. "
+            "Where there are only a few tasks, set same_tasks = True in the TaskDistribution."
         )

@@ -256,8 +256,6 @@ class MetaLearner(SB3Interface):
     def diagnose(self, evaluation: Evaluation | None = None) -> list[Finding]:
         """Return signs that the agent does not use what it infers, or that learning went wrong; none if all is well.
 
-        For an agent with an encoder, each test task is played for up to ``2 + exploration_episodes`` more episodes.
-
         Args:
             evaluation: of the test tasks by the agent as it is; made if None.
         """
@@ -267,6 +265,7 @@ class MetaLearner(SB3Interface):
             self.task_distribution,
             self.test_tasks,
             self.evaluate() if evaluation is None else evaluation,
+            gradient_steps=self.training.gradient_steps,
             metrics=self.training.metrics,
             seed=self._evaluation_seed,
             workers=training.workers,

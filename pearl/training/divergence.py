@@ -28,11 +28,10 @@ def remedy(trajectories: Trajectories, reward_scale: float | None, *, normalised
             f"Observations reach {observation:.3g}: set agent.observations.normalise to true, or scale them to about "
             "one in make_env."
         )
-    if reward_scale is None:
-        pass  # Rewards of any size are learnt in running units.
-    elif max(reward, training_reward) > FAR:
-        found.append(f"Rewards reach {max(reward, training_reward):.3g}: scale them to about one in make_env.")
-    elif reward_scale * training_reward > FAR:
+    largest = max(reward, training_reward)
+    if reward_scale is not None and largest > FAR:  # Running units learn rewards of any size.
+        found.append(f"Rewards reach {largest:.3g}: scale them to about one in make_env.")
+    elif reward_scale is not None and reward_scale * training_reward > FAR:
         found.append(
             f"Rewards times agent.reward_scale reach {reward_scale * training_reward:.3g}: lower agent.reward_scale."
         )

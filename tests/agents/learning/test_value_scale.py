@@ -1,7 +1,5 @@
 """Units of the critics."""
 
-import math
-
 import pytest
 import torch
 
@@ -35,16 +33,16 @@ def test_values_are_less_the_mean_return_over_the_standard_deviation():
     scale = RunningScale()
     scale.see(one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True]), 0.9)
     assert scale.rewards(torch.tensor(5.0)).item() == 5.0  # the standard deviation of 1 and 3 is 1
-    assert scale.offset.item() == 2.0
+    assert scale.mean.item() == 2.0
 
 
 def test_equal_returns_are_scaled_by_their_size_and_none_by_nothing():
     scale = RunningScale()
     scale.see(one_trial([4.0, 4.0], ended=[True, True], terminated=[True, True]), 0.9)
-    assert (scale.rewards(torch.tensor(4.0)).item(), scale.offset.item()) == (1.0, 1.0)
+    assert (scale.rewards(torch.tensor(4.0)).item(), scale.mean.item()) == (1.0, 4.0)
     zeros = RunningScale()
     zeros.see(one_trial([0.0, 0.0], ended=[True, True], terminated=[True, True]), 0.9)
-    assert (zeros.rewards(torch.tensor(3.0)).item(), zeros.offset.item()) == (3.0, 0.0)
+    assert (zeros.rewards(torch.tensor(3.0)).item(), zeros.mean.item()) == (3.0, 0.0)
 
 
 def test_the_scale_follows_recent_returns():
@@ -55,7 +53,7 @@ def test_the_scale_follows_recent_returns():
     for _ in range(200):
         scale.see(good, 0.9)
     assert scale.rewards(torch.tensor(1.0)).item() == pytest.approx(1.0, rel=1e-3)
-    assert scale.offset.item() == pytest.approx(2.0, rel=1e-3)
+    assert scale.mean.item() == pytest.approx(2.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
@@ -69,7 +67,24 @@ def test_a_power_of_two_times_the_rewards_changes_no_digit(factor):
         theirs.see(one_trial([factor * reward for reward in shifted], ended=ends), 0.9)
     reward = torch.tensor(0.37)
     assert theirs.rewards(factor * reward).equal(ours.rewards(reward))
-    assert theirs.offset.equal(ours.offset)
+    assert theirs.mean.equal(factor * ours.mean)
+
+
+def test_a_large_constant_reward_costs_the_target_no_digits():
+    plain, shifted = RunningScale(), RunningScale()
+    rewards, ends = [0.25, -1.75, 2.25, 0.125], [False, False, True, True]
+    plain.see(one_trial(rewards, ended=ends), 0.9)
+    shifted.see(one_trial([reward + 2**16 for reward in rewards], ended=ends), 0.9)
+    reward, terminated, value = torch.tensor([0.25, -1.5]), torch.zeros(2), torch.tensor([0.5, -0.5])
+    found = shifted.bellman_target(reward + 2**16, terminated, value, 0.9)
+    torch.testing.assert_close(found, plain.bellman_target(reward, terminated, value, 0.9), rtol=0, atol=1e-4)
+
+
+def test_the_target_is_less_the_mean_of_what_follows():
+    scale = RunningScale()
+    scale.see(one_trial([1.0, 3.0], ended=[True, True], terminated=[True, True]), 0.5)  # mean 2, deviation 1
+    found = scale.bellman_target(torch.tensor([5.0, 5.0]), torch.tensor([0.0, 1.0]), torch.tensor([4.0, 4.0]), 0.5)
+    assert found.tolist() == [5.0 + 0.5 * (4.0 + 2.0) - 2.0, 5.0 - 2.0]
 
 
 def test_a_checkpoint_brings_the_scale():
@@ -77,14 +92,15 @@ def test_a_checkpoint_brings_the_scale():
     scale.see(one_trial([1.0, 5.0], ended=[True, True], terminated=[True, True]), 0.9)
     loaded.load_state_dict(scale.state_dict())
     assert loaded.rewards(torch.tensor(1.0)).equal(scale.rewards(torch.tensor(1.0)))
-    assert loaded.offset.equal(scale.offset)
+    assert loaded.mean.equal(scale.mean)
 
 
 def test_a_fixed_scale_is_a_factor_on_rewards():
     scale = FixedScale(0.5)
     scale.see(one_trial([100.0], ended=[True]), 0.9)
     assert scale.rewards(torch.tensor(3.0)).item() == 1.5
-    assert math.isclose(scale.offset, 0.0)
+    found = scale.bellman_target(torch.tensor(3.0), torch.tensor(0.0), torch.tensor(2.0), 0.9)
+    assert found.item() == pytest.approx(1.5 + 0.9 * 2.0)
 
 
 def test_the_unit_of_short_trials_is_the_deviation_of_the_part_of_returns_that_they_show():

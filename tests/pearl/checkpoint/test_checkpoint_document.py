@@ -16,6 +16,7 @@ from pearl.checkpoint.safetensors_header import Form
 from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 from pearl.config.reading import ConfigError
 from pearl.model.meta_learner import MetaLearner, learner_of
+from pearl.model.migration import VERSION
 from pearl.model.shapes import check_weights
 from tests.support.algorithms import CONFIGS
 from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state
@@ -82,7 +83,7 @@ SECONDS = ["x", None, True, -5.0, math.nan, math.inf, [1.0], MISSING]
 GENERATOR = ["x", None, 3, {}, [], {"generator": "torch", "device": "cpu", "state": "AAAA"}, MISSING]
 FIELDS: dict[str, list[Any]] = {
     "family": [3, None, [], MISSING],
-    "version": [*WHOLE[:-1], 0, 3],
+    "version": [*WHOLE[:-1], 0, VERSION + 1],
     "algorithm": [3, None, [], MISSING],
     "seed": ["x", None, True, -5, 0.5, MISSING],
     "config": [3, None, [], "x", MISSING],
@@ -98,6 +99,7 @@ FIELDS: dict[str, list[Any]] = {
     "training.owed_gradient_steps": [*SECONDS, 1e18],
     "training.collect_rng": GENERATOR,
     "training.learn_rng": GENERATOR,
+    "training.metrics": [3, None, [], {"kl": math.nan}, {"kl": "x"}],
     "acting_rng": GENERATOR,
     "wall_s": SECONDS,
     "next_evaluation": [*WHOLE, 10**15],

@@ -229,3 +229,8 @@ def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
 def test_a_number_that_no_run_comes_to_the_end_of_is_refused(section, name):
     with pytest.raises(ConfigError, match=rf"{section.section}\.{name} must be at most [\d,]+, got 1000000000"):
         section(**{name: 10**9})
+
+
+def test_part_of_a_section_leaves_the_rest_at_the_runs_own_default():
+    config = from_mapping(MultitaskSACConfig, {"encoder": {"hidden_sizes": [8]}})
+    assert (config.encoder.kind, config.encoder.latent_dim, config.encoder.hidden_sizes) == ("blind", 1, (8,))

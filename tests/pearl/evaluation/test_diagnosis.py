@@ -60,8 +60,23 @@ def test_a_published_agent_has_no_findings():
     assert pearl.load("pretrained/point-robot").diagnose() == []
 
 
-def test_an_untrained_agent_is_no_better_than_a_random_policy():
-    assert "no better than random" in names(small_model(evaluation={"n_test_tasks": 6}))
+def test_an_untrained_agent_is_not_trained_and_nothing_else():
+    assert names(small_model(evaluation={"n_test_tasks": 6})) == {"not trained"}
+
+
+def test_a_random_policys_returns_are_no_better_than_random(indifferent):
+    evaluation = indifferent.evaluate()
+    random = np.asarray(evaluation.references.random_by_task)[:, None] - np.arange(3.0)[::-1]
+    found = {finding.name for finding in indifferent.diagnose(replace(evaluation, returns=random))}
+    assert "no better than random" in found
+
+
+def test_rewards_that_never_vary_are_the_only_finding(indifferent):
+    variance = indifferent.agent.units.reward.variance
+    before = variance.clone()
+    variance.zero_()
+    assert names(indifferent) == {"rewards that never vary"}
+    variance.copy_(before)
 
 
 def test_z_is_unused_where_tasks_do_not_differ(indifferent):

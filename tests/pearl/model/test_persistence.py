@@ -241,7 +241,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path):
 def test_the_versions_that_a_result_depends_on_are_recorded(model, saved):
     versions = read_checkpoint(saved).document["versions"]
     assert versions["pearl-metarl"] == pearl.__version__
-    assert versions["torch"] == metadata.version("torch")
+    assert versions["torch"] == str(torch.__version__)  # with the build, which the metadata may lack
     assert versions["gymnasium"] == metadata.version("gymnasium")
     assert versions["python"] == platform.python_version()
     assert describe(model)["versions"] == versions

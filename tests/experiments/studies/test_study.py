@@ -1,6 +1,7 @@
 """Studies: variants of the presets, each against the preset as it is."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,32 @@ def test_runs_with_other_settings_are_not_mixed_with_new_ones(studied, small, tm
     small.write_text(SMALL.replace("total_steps: 400", "total_steps: 600"))
     with pytest.raises(ConfigError, match=r"runs\.json holds runs with other settings \(small, plain, pearl\)"):
         study.main(small, families=("point-robot",), seeds=(0,), out=tmp_path)
+
+
+def test_only_the_variants_that_are_named_are_trained(small, tmp_path):
+    study.main(small, families=("point-robot",), variants=("layer-norm",), seeds=(0,), out=tmp_path)
+    assert list(runs_of(tmp_path)) == ["layer-norm"]
+
+
+def test_a_variant_from_the_defaults_keeps_only_the_presets_steps_tasks_and_protocol(small):
+    small.write_text(
+        SMALL.replace(
+            "layer-norm:", "untuned:\n    point-robot: {from: defaults, agent: {n_critics: 3}}\n  layer-norm:"
+        )
+    )
+    point_robot, _ = study.read_study(small)
+    found, usual = study.variant_config(point_robot, "untuned"), PEARLConfig()
+    assert found.encoder == usual.encoder
+    assert found.agent == replace(usual.agent, n_critics=3)
+    assert (found.training.total_steps, found.training.n_train_tasks, found.training.episodes_per_trial) == (400, 4, 1)
+    assert found.training.gradient_steps_per_env_step == usual.training.gradient_steps_per_env_step
+    assert (found.evaluation.interval, found.evaluation.n_test_tasks) == (200, 2)
+
+
+def test_a_variant_starts_from_the_preset_or_the_defaults_alone(small):
+    small.write_text(SMALL.replace("{agent: {critic_layer_norm: true}}", "{from: scratch}"))
+    with pytest.raises(ConfigError, match="'layer-norm' starts from 'scratch'; it may start from preset or defaults"):
+        study.read_study(small)
 
 
 def test_a_family_has_the_variants_that_name_it_or_others(small):
