@@ -12,7 +12,7 @@ from agents.base import MemoryT, NetworkAgent, initial_weights
 from agents.finite import check_log_probs
 from agents.learning.ppo import OnPolicyConfig
 from agents.learning.reward_inputs import make_reward_inputs
-from agents.learning.value_scale import make_value_scale
+from agents.learning.value_scale import TargetScale, make_value_scale
 from agents.networks.actions import Actions, ContinuousActions, DiscreteActions
 from agents.networks.features import make_features
 from agents.networks.policies import Categorical, ClippedGaussian
@@ -131,7 +131,7 @@ class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
     ) -> None:
         super().__init__(observation_space, action_space)
         self.config = config
-        self.value_scale = make_value_scale(config.reward_scale, seen_part=True)
+        self.value_scale = make_value_scale(config.reward_scale, TargetScale)
         self.reward_inputs = make_reward_inputs(config.reward_scale)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)

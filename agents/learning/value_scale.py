@@ -9,6 +9,8 @@ from agents.types import Trials
 
 RATE = 0.1
 """Share of the newest trials in the running statistics, once there are more iterations than its inverse"""
+REACH = 10.0
+"""Most deviations between the mean return and 0, the value after a termination, for values that are regressed"""
 
 
 class FixedScale(nn.Module):
@@ -44,10 +46,6 @@ class RunningScale(nn.Module):
     So a reward's unit changes nothing, and neither does a constant reward in every step where episodes do not
     terminate. The statistics are those of the discounted returns of collected steps, not of the critics' own targets:
     what the critics believe cannot move their scale (compare PopArt, van Hasselt et al. 2016).
-
-    Args:
-        seen_part: whether the deviation is that of the part of a return that trials show. Trials much shorter than
-            ``1 / (1 - discount)`` would otherwise have rewards that are tiny beside it.
     """
 
     n_iterations: Tensor
@@ -55,9 +53,8 @@ class RunningScale(nn.Module):
     variance: Tensor
     _scale: Tensor
 
-    def __init__(self, *, seen_part: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._seen_part = seen_part
         for name in ("n_iterations", "mean", "variance"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         # Read in each gradient step, moved once in an iteration.
@@ -98,11 +95,19 @@ class RunningScale(nn.Module):
         rate = max(RATE, 1.0 / float(self.n_iterations))
         delta = returns.mean() - self.mean
         self.mean += rate * delta
-        newest = returns.var(correction=0)
-        if self._seen_part:
-            newest, delta = (share * (returns - returns.mean())).square().mean(), share.mean() * delta
-        self.variance.copy_((1.0 - rate) * (self.variance + rate * delta.square()) + rate * newest)
+        spread, weight = self._spread(returns, share)
+        moved = self.variance + rate * (weight * delta).square()
+        self.variance.copy_((1.0 - rate) * moved + rate * spread)
         self._follow()
+
+    def _spread(self, returns: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the variance of new returns, and the weight of their mean's move in the running variance.
+
+        Args:
+            returns: (estimate,).
+            share: the share of each that was seen, (estimate,).
+        """
+        return returns.var(correction=0), torch.ones_like(self.mean)
 
     @torch.no_grad()
     def _follow(self, *_: object) -> None:
@@ -110,13 +115,49 @@ class RunningScale(nn.Module):
         size = self.mean.abs()
         # Returns that are all alike have no spread; their size is a unit too.
         scale = torch.where(self.variance > (RESOLUTION * size).square(), self.variance.sqrt(), size)
+        scale = torch.maximum(scale, self._least())
         scale = torch.where(scale > 0, scale, 1.0)
         self._scale.copy_(scale)
 
+    def _least(self) -> Tensor:
+        """Return the smallest scale."""
+        return torch.zeros_like(self.mean)
 
-def make_value_scale(reward_scale: float | None, *, seen_part: bool = False) -> FixedScale | RunningScale:
-    """Return the unit of the critics: rewards times ``reward_scale``, or running statistics where it is None."""
-    return RunningScale(seen_part=seen_part) if reward_scale is None else FixedScale(reward_scale)
+
+class TargetScale(RunningScale):
+    """Running units of values that are regressed on the returns of trials: targets have about unit deviation.
+
+    Two things differ from ``RunningScale``. The deviation is that of the part of a return that trials show; rewards of
+    trials much shorter than ``1 / (1 - discount)`` would otherwise be tiny beside it. And once an episode has
+    terminated, 0 is at most ``REACH`` deviations from the mean: policies that nearly never fail have returns that are
+    nearly equal, and the target of a rare failure, 0 in the environments' unit, would be thousands of deviations away.
+    """
+
+    terminates: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("terminates", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def see(self, trials: Trials, discount: float) -> None:
+        """Move the statistics towards the discounted training returns of new trials."""
+        terminated = (trials.transitions.terminated > 0) & trials.ended & trials.mask
+        self.terminates.copy_(torch.maximum(self.terminates, terminated.any().double()))
+        super().see(trials, discount)
+
+    def _spread(self, returns: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        return (share * (returns - returns.mean())).square().mean(), share.mean()
+
+    def _least(self) -> Tensor:
+        return self.terminates * self.mean.abs() / REACH
+
+
+def make_value_scale(
+    reward_scale: float | None, running: type[RunningScale] = RunningScale
+) -> FixedScale | RunningScale:
+    """Return the unit of the critics: rewards times ``reward_scale``, or ``running`` statistics where it is None."""
+    return running() if reward_scale is None else FixedScale(reward_scale)
 
 
 def expected_returns(trials: Trials, discount: float) -> Tensor:

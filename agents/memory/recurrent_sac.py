@@ -12,7 +12,7 @@ from agents.base import initial_weights
 from agents.config import SACConfig
 from agents.learning.reward_inputs import make_reward_inputs
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
-from agents.learning.value_scale import make_value_scale
+from agents.learning.value_scale import TargetScale, make_value_scale
 from agents.losses import actor_loss, trial_bellman_target
 from agents.memory.sequence_models import EmbeddedGRU
 from agents.memory.trial_memory import TrialMemory, TrialMemoryAgent
@@ -83,7 +83,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
-        self.value_scale = make_value_scale(config.reward_scale, seen_part=True)
+        self.value_scale = make_value_scale(config.reward_scale, TargetScale)
         self.reward_inputs = make_reward_inputs(config.reward_scale)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
