@@ -1,4 +1,4 @@
-"""Trials that agents learn from: played by an agent, or of given rewards."""
+"""Trials that agents learn from: played by an agent, of given rewards, or padded."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,3 +54,24 @@ def without_terminations(trials: Trials) -> Trials:
     """Trials whose episodes only a time limit ends."""
     never = torch.zeros_like(trials.transitions.terminated)
     return trials._replace(transitions=trials.transitions._replace(terminated=never))
+
+
+def longer(values: Tensor, *, padding: float = 3.0) -> Tensor:
+    """Values (task, step, …) with three more steps."""
+    return torch.cat([values, torch.full_like(values[:, :3], padding)], dim=1)
+
+
+def padded_trials(trials: Trials) -> Trials:
+    """The trials with three more steps of padding, of which learning must see nothing.
+
+    Their actions are those of the first three steps.
+    """
+    transitions = Transitions(*(longer(field) for field in trials.transitions))
+    action = trials.transitions.action
+    return Trials(
+        transitions._replace(action=torch.cat([action, action[:, :3]], dim=1)),
+        longer(trials.training_reward),
+        longer(trials.ended),
+        longer(trials.mask, padding=False),
+        {name: longer(extra) for name, extra in trials.extras.items()},
+    )

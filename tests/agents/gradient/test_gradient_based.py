@@ -27,7 +27,7 @@ from tests.support.agent_tester import (
     reptile_with,
     state,
 )
-from tests.support.padded_trials import padded_trials
+from tests.support.trials import padded_trials
 
 EPISODE = 3
 

@@ -29,8 +29,7 @@ from tests.support.agent_tester import (
     transformer_with,
     whole_trials,
 )
-from tests.support.padded_trials import padded_trials
-from tests.support.trials import forget_unit, one_trial, without_terminations
+from tests.support.trials import forget_unit, one_trial, padded_trials, without_terminations
 
 MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
