@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("busy-machine", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("busy-machine")
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

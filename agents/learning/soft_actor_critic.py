@@ -1,7 +1,7 @@
 """Base class of agents that learn by soft actor-critic: temperature, optimizer and target networks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +12,7 @@ from agents.base import MemoryT, NetworkAgent
 from agents.config import SACConfig
 from agents.learning.value_scale import make_value_scale
 from agents.losses import temperature_loss
+from agents.networks.actor_critic import CategoricalCritics
 from agents.types import Trials
 
 
@@ -74,7 +75,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
     def descend(
         self,
         critic: Tensor,
-        critic_parts: Iterable[nn.Module],
+        critic_parts: Collection[nn.Module],
         actor: Tensor,
         actor_parts: Iterable[nn.Module],
         entropy: Tensor,
@@ -83,7 +84,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
 
         Args:
             critic: the critics' loss plus all other losses that train ``critic_parts``.
-            critic_parts: the modules that ``critic`` trains.
+            critic_parts: the modules that ``critic`` trains; weights of categorical critics are then normalised.
             actor: the actor's loss.
             actor_parts: the modules that ``actor`` trains.
             entropy: the policy's entropy, (task, step), detached; it trains a learned temperature.
@@ -94,6 +95,9 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         if self.config.temperature is None:
             temperature_loss(self.log_temperature, entropy, self.target_entropy).backward()
         self.optimizer.step()
+        for part in critic_parts:
+            if isinstance(part, CategoricalCritics):
+                part.normalise_weights()
 
     @torch.no_grad()
     def follow(self, targets: Iterable[nn.Module], leaders: Iterable[nn.Module]) -> None:

@@ -113,6 +113,10 @@ class CriticEnsemble(nn.Module):
 class CategoricalCritics(CriticEnsemble):
     """Critics whose values are distributions over ``ValueBins``. Before the first gradient step each value is 0.
 
+    Behind layer norm, only the direction of a hidden unit's weights matters, not their norm. But the norm grows with
+    Adam's steps, and the longer the weights, the less a step turns them. So each unit's weights keep the norm 1
+    (Lyle et al. 2024), and the learning rate alone decides how fast the critics learn.
+
     Arguments are those of ``CriticEnsemble``.
     """
 
@@ -123,6 +127,14 @@ class CategoricalCritics(CriticEnsemble):
         with torch.no_grad():
             self.weights[-1].zero_()
             self.biases[-1].zero_()
+        self.normalise_weights()
+
+    @torch.no_grad()
+    def normalise_weights(self) -> None:
+        """Divide each hidden unit's weights by their norm if layer norm follows; call it after each optimizer step."""
+        if self.layer_norm:
+            for weight in self.weights[:-1]:
+                weight.div_(torch.linalg.vector_norm(weight, dim=1, keepdim=True))
 
     def logits(self, *inputs: Tensor) -> Tensor:
         """Return logits (critic, task, step, output_dim, N_BINS) for inputs (task, step, dim), joined."""

@@ -36,7 +36,7 @@ from tests.support.encoder_tester import (
 WIDTHS = {"observation": OBSERVATION_DIM, "action": ACTION_DIM, "reward": 1, "next_observation": OBSERVATION_DIM}
 SUBSETS = list(chain.from_iterable(combinations(CONTEXT_FIELDS, size) for size in range(1, len(CONTEXT_FIELDS) + 1)))
 GARBAGE = [float("nan"), float("inf"), float("-inf"), 3e38]
-few_examples = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+few_examples = settings(max_examples=15, derandomize=True, database=None)
 
 
 @pytest.fixture(params=KINDS)

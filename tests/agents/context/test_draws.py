@@ -74,7 +74,7 @@ def test_the_same_generator_gives_the_same_draws_and_another_gives_others() -> N
     assert not torch.isclose(take(begin(3, 2), 4), take(begin(3, 2, seed=1), 4)).any()
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, derandomize=True, database=None)
 @given(shift=st.floats(0, 2, exclude_max=True), episode=st.integers(0, 10**9))
 def test_every_draw_is_finite(shift: float, episode: int) -> None:
     draws = StratifiedDraws(torch.full((1, 3), shift, dtype=torch.float64), torch.tensor([episode]))

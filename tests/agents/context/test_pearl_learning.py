@@ -251,14 +251,25 @@ def test_the_learning_rate_set_is_the_one_used() -> None:
     before = state(frozen)
     frozen.set_learning_rate(0.0)
     learn(frozen, 2)
-    for name in ("encoder", "actor", "critics", "log_temperature"):
+    for name in ("encoder", "actor", "log_temperature"):
         assert_identical(part(frozen, name), [value for key, value in before.items() if key.startswith(name)])
+    for name, weights in frozen.critics.state_dict().items():  # Their norm is 1 within rounding.
+        torch.testing.assert_close(weights, before[f"critics.{name}"], rtol=0, atol=1e-6)
     agent = pearl_agent(learning_rate=1e-2)
     before = state(agent)
     learn(agent, 1)
     # Adam's first step is as long as its step size in every coordinate that has a gradient.
     longest = max(float((value - before[name]).abs().max()) for name, value in state(agent).items())
     assert longest == pytest.approx(1e-2, rel=1e-3)
+
+
+def test_the_critics_hidden_weights_keep_the_norm_1_through_learning() -> None:
+    agent = pearl_agent(learning_rate=1e-2)
+    before = state(agent)
+    learn(agent, 3)
+    for index, weight in enumerate(list(agent.critics.weights)[:-1]):
+        assert (weight - before[f"critics.weights.{index}"]).abs().max() > 1e-2
+        torch.testing.assert_close(weight.norm(dim=1), torch.ones_like(weight[:, 0]))
 
 
 def test_the_report_describes_the_batch() -> None:

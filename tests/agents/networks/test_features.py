@@ -50,7 +50,7 @@ def test_before_anything_is_seen_normalising_changes_nothing() -> None:
     assert torch.equal(NormalisedFeatures(3)(observation), observation)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50, derandomize=True, database=None)
 @given(cuts=st.lists(st.integers(1, 39), max_size=6), seed=st.integers(0, 99), offset=st.sampled_from([0.0, -3.0, 1e4]))
 def test_the_running_statistics_are_those_of_all_rows_however_they_are_split(
     cuts: list[int], seed: int, offset: float

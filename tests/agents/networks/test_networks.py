@@ -29,7 +29,7 @@ def squashed(mean: float, log_stddev: float, width: int = 1) -> SquashedGaussian
     return SquashedGaussian(torch.full((width,), mean), torch.full((width,), log_stddev))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(
     unsquashed=st.floats(-30, 30, width=32), mean=st.floats(-5, 5, width=32), log_stddev=st.floats(-0.5, 2.0, width=32)
 )

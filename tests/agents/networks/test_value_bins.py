@@ -43,3 +43,17 @@ def test_new_critics_value_everything_at_zero():
     values = critics(torch.randn(4, 6, 5, generator=generator(0)))
     assert values.shape == (2, 4, 6, 3)
     torch.testing.assert_close(values, torch.zeros_like(values), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_a_hidden_units_weights_have_the_norm_1_behind_layer_norm_alone(layer_norm: bool) -> None:
+    critics = CategoricalCritics(2, 5, (8, 8), 3, layer_norm=layer_norm)
+    for weight in critics.weights:
+        weight.data += 0.5
+    *hidden, last = (weight.detach().clone() for weight in critics.weights)
+    critics.normalise_weights()
+    for weight, before in zip(critics.weights, hidden, strict=False):
+        norm = before.norm(dim=1, keepdim=True)
+        assert (norm - 1.0).abs().max() > 0.1
+        torch.testing.assert_close(weight.detach(), before / norm if layer_norm else before)
+    torch.testing.assert_close(critics.weights[-1].detach(), last, rtol=0, atol=0)

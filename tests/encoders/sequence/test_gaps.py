@@ -1,7 +1,7 @@
 """Closing gaps moves rows together and never past each other."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.sequence.gaps import without_gaps
@@ -11,7 +11,6 @@ masks = st.integers(0, 9).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(masks, st.booleans())
 def test_what_is_there_stands_together_in_its_order_at_the_side_asked_for(
     drawn: list[list[bool]], newest_last: bool

@@ -45,7 +45,7 @@ group_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambd
 tensor_names = st.text(max_size=6).filter(lambda name: name != "__metadata__")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     groups=st.dictionaries(group_names, st.dictionaries(tensor_names, tensors(), max_size=4), max_size=3),
     document=st.dictionaries(st.text(), json_values, max_size=4),

@@ -72,7 +72,7 @@ def numpy_of(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("config", "name", "hint", "dotted"), FIELDS, ids=IDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=anything)
 def test_every_setting_is_refused_by_its_name_or_of_its_annotated_type(config, name, hint, dotted, value):
     try:

@@ -151,7 +151,7 @@ def test_a_draw_follows_from_its_generator_alone():
 lengths_of_two_tasks = st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(any)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     capacity=st.integers(6, 9),
     added=st.lists(lengths_of_two_tasks, min_size=1, max_size=9),

@@ -141,7 +141,7 @@ def test_images_come_back_as_the_bytes_that_went_in():
     assert torch.equal(rows[:, 2], 7 * rows[:, 1] + rows[:, 0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     capacity=st.integers(6, 12),
     added=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=2).filter(any), min_size=1, max_size=8),

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl.tasks.samplers import Categorical, LogUniform, Sampler, Scale, Uniform, is_sampler
@@ -20,13 +20,11 @@ class Coin:
         return bool(rng.integers(2))
 
 
-@settings(deadline=None)
 @given(bounds, seeds)
 def test_a_uniform_draw_lies_between_the_bounds(pair, seed):
     assert pair[0] <= Uniform(*pair).sample(np.random.default_rng(seed)) <= pair[1]
 
 
-@settings(deadline=None)
 @given(positive_bounds, seeds)
 def test_a_log_uniform_draw_lies_between_the_bounds(pair, seed):
     assert pair[0] <= LogUniform(*pair).sample(np.random.default_rng(seed)) <= pair[1]

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl.tasks import registry
@@ -26,7 +26,6 @@ json_values = st.recursive(
 parameters = st.dictionaries(words, json_values, max_size=4)
 
 
-@settings(deadline=None)
 @given(parameters)
 def test_a_task_survives_a_json_round_trip(params):
     task = Task(params)
@@ -34,7 +33,6 @@ def test_a_task_survives_a_json_round_trip(params):
     assert task.to_json() == params
 
 
-@settings(deadline=None)
 @given(parameters)
 def test_a_task_survives_pickling_and_copying_with_its_hash(params):
     task = Task(params)

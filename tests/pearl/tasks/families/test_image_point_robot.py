@@ -70,13 +70,13 @@ def test_a_pixel_on_the_rim_mixes_robot_and_floor():
         assert pixel == pytest.approx(np.array(PAPER) + covered * (np.array(ROBOT) - PAPER), abs=0.51)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(inside, inside, st.sampled_from([(0.001, 0.0), (0.0, -0.001)]))
 def test_a_fiftieth_of_a_pixel_can_be_seen(x, y, step):
     assert (picture_at(x, y) != picture_at(x + step[0], y + step[1])).any()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(inside, inside), min_size=1, max_size=5))
 def test_positions_are_found_to_a_fortieth_of_a_pixel(positions):
     positions = np.array(positions, np.float32)

@@ -56,7 +56,7 @@ def test_goals_lie_in_the_square_and_on_the_upper_half_circle():
     assert np.histogram(angle, bins=4, range=(0, np.pi))[0] == pytest.approx([500] * 4, abs=100)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(points, st.sampled_from([0.35, 0.6, 1.0]))
 def test_no_plan_of_three_steps_beats_the_oracle(goal, scale):
     """Against every sequence of three actions from a grid of 25, and against heading straight for the goal."""
@@ -116,7 +116,7 @@ def test_the_sparse_oracle_reproduces_the_bound_on_the_half_circle():
     assert returns.min() > 12, "it reaches every goal"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(points, min_size=3, max_size=3), st.integers(0, 2**31), st.booleans())
 def test_relabelling_with_its_own_task_gives_the_reward_that_the_environment_gave(goals, seed, sparse):
     family = SparsePointRobot() if sparse else PointRobot()
