@@ -40,7 +40,7 @@ class RunningUnits(nn.Module):
 
     def rewards(self, reward: Tensor) -> Tensor:
         """Standardise rewards (…,)."""
-        return ((reward - self.reward.mean.float()) * self.reward.inverse_deviation()).clamp(-CLIP, CLIP)
+        return self.reward.standardise(reward)
 
     def changes(self, change: Tensor) -> Tensor:
         """Scale changes of features (…, dim) by their root mean square."""

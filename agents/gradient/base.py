@@ -220,7 +220,9 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
     def advantages(
         self, transitions: Transitions, reward: Tensor, ended: Tensor, mask: Tensor, adapted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return advantages and returns within episodes, each (task, step). They bootstrap through time limits.
+        """Return advantages and the value network's targets within episodes, each (task, step).
+
+        They bootstrap through time limits. The targets are returns less the value that the network's zero stands for.
 
         Args:
             transitions: (task, step, …).
@@ -229,20 +231,20 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
             mask: (task, step) bool; padding is at the end.
             adapted: (task, step) int64, number of adaptations before each step.
         """
-        earned = self.config.reward_scale * transitions.reward
+        earned, terminated = self.reward_inputs(transitions.reward), transitions.terminated
         following = self._values(transitions.next_observation, earned, torch.zeros_like(ended), adapted)
         return generalised_advantages(
-            self.config.reward_scale * reward,
+            self.value_scale.centred(reward, terminated, self.config.discount),
             self.values(transitions, ended, adapted),
             mask,
             discount=self.config.discount,
             gae_lambda=self.config.gae_lambda,
             ended=ended,
-            value_after=following * (1.0 - transitions.terminated),
+            value_after=following * (1.0 - terminated),
         )
 
     def values(self, transitions: Transitions, ended: Tensor, adapted: Tensor) -> Tensor:
-        """Return the value before each step, (task, step).
+        """Return the value network's output before each step, (task, step).
 
         Args:
             transitions: (task, step, …).
@@ -250,7 +252,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
             adapted: (task, step) int64, number of adaptations before each step.
         """
         begins = episode_begins(ended)
-        earned = self.config.reward_scale * transitions.reward
+        earned = self.reward_inputs(transitions.reward)
         before = torch.where(begins, 0.0, torch.cat([torch.zeros_like(earned[:, :1]), earned[:, :-1]], dim=1))
         return self._values(transitions.observation, before, begins, adapted)
 
@@ -271,7 +273,7 @@ class GradientAgent(OnPolicyAgent[GradientMemory]):
         return AdaptationBatch(read, sample, log_prob, advantage, mask)
 
     def _values(self, observation: Tensor, earned: Tensor, begins: Tensor, adapted: Tensor) -> Tensor:
-        """Return values given the last step's reward ``earned``, which is 0 where an episode ``begins``."""
+        """Return the value network's output, given the last step's reward ``earned``: 0 where an episode ``begins``."""
         read = self.features(observation)
         known = torch.stack([earned, begins.to(read.dtype), (adapted / self.config.adaptations).to(read.dtype)], dim=-1)
         value: Tensor = self.value(torch.cat([read, known], dim=-1))

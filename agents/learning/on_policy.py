@@ -11,9 +11,12 @@ from torch.nn import functional
 from agents.base import MemoryT, NetworkAgent, initial_weights
 from agents.finite import check_log_probs
 from agents.learning.ppo import OnPolicyConfig
+from agents.learning.reward_inputs import make_reward_inputs
+from agents.learning.value_scale import TargetScale, make_value_scale
 from agents.networks.actions import Actions, ContinuousActions, DiscreteActions
 from agents.networks.features import make_features
 from agents.networks.policies import Categorical, ClippedGaussian
+from agents.types import Trials
 from encoders import mlp
 
 INITIAL_LOG_STDDEV = -0.5
@@ -128,12 +131,24 @@ class OnPolicyAgent(NetworkAgent[MemoryT], ABC):
     ) -> None:
         super().__init__(observation_space, action_space)
         self.config = config
+        self.value_scale = make_value_scale(config.reward_scale, TargetScale)
+        self.reward_inputs = make_reward_inputs(config.reward_scale)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.make_networks()
         parameters = list(self.parameters())
         fused = not parameters[0].is_meta  # PyTorch has no fused step for parameters without data.
         self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
+
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics, if any: of observations, values and rewards."""
+        super().see(trials)
+        self.value_scale.see(self.value_sequences(trials), self.config.discount)
+        self.reward_inputs.see(trials)
+
+    def value_sequences(self, trials: Trials) -> Trials:
+        """Return trials whose ``ended`` marks where the value's sequence ends: with each episode."""
+        return trials
 
     @abstractmethod
     def make_networks(self) -> None:

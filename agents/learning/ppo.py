@@ -34,8 +34,10 @@ class OnPolicyConfig(FeaturesConfig):
     """Distance from 1 at which the ratio of new to old action probabilities is clipped."""
     max_gradient_norm: float = 0.5
     """Maximum norm of the gradient; a longer one is scaled down to it."""
-    reward_scale: float = 1.0
-    """Factor on rewards, both in the losses and as input of the networks."""
+    reward_scale: float | None = None
+    """Factor on rewards, both in the losses and as input of the networks. None uses running units instead: the losses
+    divide rewards by the standard deviation of recent returns, values count from the returns' mean, and networks read
+    standardised rewards. A random policy then plays the first iteration, which is not learnt from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,13 +47,19 @@ class OnPolicyConfig(FeaturesConfig):
             if getattr(self, name) < 1:
                 raise ConfigError(f"agent.{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("learning_rate", "clip", "max_gradient_norm", "reward_scale"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"agent.{name} must be positive, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"agent.{name} must be positive, got {value}.")
         if (self.final_learning_rate or 0) < 0:
             raise ConfigError(f"agent.final_learning_rate must not be negative, got {self.final_learning_rate}.")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"agent.{name} must lie in [0, 1], got {getattr(self, name)}.")
+        if self.reward_scale is None and self.discount == 1:
+            raise ConfigError(
+                "agent.discount is 1, so values have no bound to take a unit from. Lower agent.discount, or give "
+                "agent.reward_scale a number."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

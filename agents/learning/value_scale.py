@@ -9,6 +9,8 @@ from agents.types import Trials
 
 RATE = 0.1
 """Share of the newest trials in the running statistics, once there are more iterations than its inverse"""
+REACH = 10.0
+"""Most deviations between the mean return and 0, the value after a termination, for values that are regressed"""
 
 
 class FixedScale(nn.Module):
@@ -25,6 +27,10 @@ class FixedScale(nn.Module):
     def rewards(self, reward: Tensor) -> Tensor:
         """Return rewards in the critics' unit."""
         return self._factor * reward
+
+    def centred(self, reward: Tensor, terminated: Tensor, discount: float) -> Tensor:
+        """Return rewards in the critics' unit: their zero stands for a value of 0."""
+        return self.rewards(reward)
 
     def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
         """Return r + discount (1 - terminated) V(s') in the critics' unit, (task, step)."""
@@ -59,20 +65,29 @@ class RunningScale(nn.Module):
         """Return rewards in the critics' unit."""
         return (reward / self._scale).float()
 
-    def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
-        """Return r + discount (1 - terminated) V(s') in the critics' unit, less what their zero stands for.
+    def centred(self, reward: Tensor, terminated: Tensor, discount: float) -> Tensor:
+        """Return rewards such that the values they add up to are in the critics' unit, less what their zero stands for.
 
-        What the mean return takes off a reward is summed in double precision: next to a large mean, single precision
-        would lose the rewards' differences.
+        With V = mean + scale v, the equation V = r + discount (1 - terminated) V' becomes
+        v = (r - mean (1 - discount (1 - terminated))) / scale + discount (1 - terminated) v'. It is summed in double
+        precision: next to a large mean, single precision would lose the rewards' differences.
+
+        Args:
+            reward: in the environments' unit, (task, step).
+            terminated: (task, step), 1.0 where no value follows.
+            discount: per environment step.
         """
         following = discount * (1.0 - terminated.double())
-        centred = (reward.double() - self.mean * (1.0 - following)) / self._scale
-        return soft_bellman_target(centred.float(), terminated, next_value, discount)
+        return ((reward.double() - self.mean * (1.0 - following)) / self._scale).float()
+
+    def bellman_target(self, reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
+        """Return r + discount (1 - terminated) V(s') in the critics' unit, less what their zero stands for."""
+        return soft_bellman_target(self.centred(reward, terminated, discount), terminated, next_value, discount)
 
     @torch.no_grad()
     def see(self, trials: Trials, discount: float) -> None:
         """Move the statistics towards the discounted training returns of new trials."""
-        returns = expected_returns(trials, discount)
+        returns, share = _estimates(trials, discount)
         if len(returns) == 0:
             return
         returns = without_outliers(returns)
@@ -80,8 +95,19 @@ class RunningScale(nn.Module):
         rate = max(RATE, 1.0 / float(self.n_iterations))
         delta = returns.mean() - self.mean
         self.mean += rate * delta
-        self.variance.copy_((1.0 - rate) * (self.variance + rate * delta.square()) + rate * returns.var(correction=0))
+        spread, weight = self._spread(returns, share)
+        moved = self.variance + rate * (weight * delta).square()
+        self.variance.copy_((1.0 - rate) * moved + rate * spread)
         self._follow()
+
+    def _spread(self, returns: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the variance of new returns, and the weight of their mean's move in the running variance.
+
+        Args:
+            returns: (estimate,).
+            share: the share of each that was seen, (estimate,).
+        """
+        return returns.var(correction=0), torch.ones_like(self.mean)
 
     @torch.no_grad()
     def _follow(self, *_: object) -> None:
@@ -89,13 +115,49 @@ class RunningScale(nn.Module):
         size = self.mean.abs()
         # Returns that are all alike have no spread; their size is a unit too.
         scale = torch.where(self.variance > (RESOLUTION * size).square(), self.variance.sqrt(), size)
+        scale = torch.maximum(scale, self._least())
         scale = torch.where(scale > 0, scale, 1.0)
         self._scale.copy_(scale)
 
+    def _least(self) -> Tensor:
+        """Return the smallest scale."""
+        return torch.zeros_like(self.mean)
 
-def make_value_scale(reward_scale: float | None) -> FixedScale | RunningScale:
-    """Return the unit of the critics: rewards times ``reward_scale``, or running statistics where it is None."""
-    return RunningScale() if reward_scale is None else FixedScale(reward_scale)
+
+class TargetScale(RunningScale):
+    """Running units of values that are regressed on the returns of trials: targets have about unit deviation.
+
+    Two things differ from ``RunningScale``. The deviation is that of the part of a return that trials show; rewards of
+    trials much shorter than ``1 / (1 - discount)`` would otherwise be tiny beside it. And once an episode has
+    terminated, 0 is at most ``REACH`` deviations from the mean: policies that nearly never fail have returns that are
+    nearly equal, and the target of a rare failure, 0 in the environments' unit, would be thousands of deviations away.
+    """
+
+    terminates: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("terminates", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def see(self, trials: Trials, discount: float) -> None:
+        """Move the statistics towards the discounted training returns of new trials."""
+        terminated = (trials.transitions.terminated > 0) & trials.ended & trials.mask
+        self.terminates.copy_(torch.maximum(self.terminates, terminated.any().double()))
+        super().see(trials, discount)
+
+    def _spread(self, returns: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        return (share * (returns - returns.mean())).square().mean(), share.mean()
+
+    def _least(self) -> Tensor:
+        return self.terminates * self.mean.abs() / REACH
+
+
+def make_value_scale(
+    reward_scale: float | None, running: type[RunningScale] = RunningScale
+) -> FixedScale | RunningScale:
+    """Return the unit of the critics: rewards times ``reward_scale``, or ``running`` statistics where it is None."""
+    return running() if reward_scale is None else FixedScale(reward_scale)
 
 
 def expected_returns(trials: Trials, discount: float) -> Tensor:
@@ -109,6 +171,11 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
         trials: whole trials with their training rewards.
         discount: per environment step.
     """
+    return _estimates(trials, discount)[0]
+
+
+def _estimates(trials: Trials, discount: float) -> tuple[Tensor, Tensor]:
+    """Return ``expected_returns`` and the share of each that was seen: 1 where the episode terminated."""
     reward, ended = trials.training_reward.double(), trials.ended
     n_tasks, n_steps = reward.shape
     future = reward.new_zeros(n_tasks)  # discounted rewards from the present step to the episode's end
@@ -116,7 +183,7 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
     left = reward.new_zeros(n_tasks)  # steps from the present one to the episode's end
     terminates = torch.zeros(n_tasks, dtype=torch.bool)
     needed = 1.0 / (1.0 - discount)
-    estimates, remaining, closed = [], [], []
+    estimates, shares, remaining, closed = [], [], [], []
     for step in reversed(range(n_steps)):
         last = ended[:, step] | ~trials.mask[:, step]
         future = reward[:, step] + discount * future.masked_fill(last, 0.0)
@@ -124,8 +191,12 @@ def expected_returns(trials: Trials, discount: float) -> Tensor:
         left = 1.0 + left.masked_fill(last, 0.0)
         terminates = torch.where(last, trials.transitions.terminated[:, step] > 0, terminates)
         estimates.append(torch.where(terminates, future, future * (needed / weight)))
+        shares.append(torch.where(terminates, 1.0, weight / needed))
         remaining.append(left)
         closed.append(terminates)
-    estimate, steps, terminated = (torch.stack(rows[::-1], dim=1) for rows in (estimates, remaining, closed))
+    estimate, share, steps, terminated = (
+        torch.stack(rows[::-1], dim=1) for rows in (estimates, shares, remaining, closed)
+    )
     begins = torch.cat([torch.ones_like(ended[:, :1]), ended[:, :-1]], dim=1)
-    return estimate[trials.mask & (terminated | (steps >= needed) | begins)]
+    counted = trials.mask & (terminated | (steps >= needed) | begins)
+    return estimate[counted], share[counted]

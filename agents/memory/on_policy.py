@@ -78,22 +78,31 @@ class MemoryAgent(TrialMemoryAgent, OnPolicyAgent[TrialMemory]):
             (mean distance of the ratios from 1); and gradient_steps, the number of steps.
         """
         check_transitions(trials.transitions, self.observation_dim, self.action_dim)
-        reward = self.config.reward_scale * trials.training_reward
-        advantages, returns = generalised_advantages(
-            reward,
-            trials.extras["value"],
-            trials.mask,
-            discount=self.config.discount,
-            gae_lambda=self.config.gae_lambda,
-            ended=trials.transitions.terminated.bool() if self.config.value_ends_at_termination else None,
-        )
+        advantages, returns = self.advantages(trials)
         advantages = standardised(advantages, trials.mask, by_task=self.config.standardised_by_task)
         return gradient_steps(
             self,
             self.config,
-            len(reward),
+            len(advantages),
             lambda chosen: self._loss(trials.of(chosen), advantages[chosen], returns[chosen]),
             rng,
+        )
+
+    def advantages(self, trials: Trials) -> tuple[Tensor, Tensor]:
+        """Return advantages and the value network's targets, each (task, step).
+
+        The targets are returns less the value that the network's zero stands for. This value follows a trial that a
+        time limit ends: with a fixed scale it is 0.
+        """
+        terminated = trials.transitions.terminated.bool()
+        ends = self.value_ends(terminated, trials.mask)
+        return generalised_advantages(
+            self.value_scale.centred(trials.training_reward, ends & terminated, self.config.discount),
+            trials.extras["value"],
+            trials.mask,
+            discount=self.config.discount,
+            gae_lambda=self.config.gae_lambda,
+            ended=ends,
         )
 
     def _loss(self, trials: Trials, advantages: Tensor, returns: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from agents.base import initial_weights
 from agents.config import SACConfig
+from agents.learning.reward_inputs import make_reward_inputs
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
-from agents.losses import actor_loss, critic_loss, trial_bellman_target
+from agents.learning.value_scale import TargetScale, make_value_scale
+from agents.losses import actor_loss, trial_bellman_target
 from agents.memory.sequence_models import EmbeddedGRU
 from agents.memory.trial_memory import TrialMemory, TrialMemoryAgent
 from agents.networks.features import make_features
-from agents.types import ActionChoice, TrialBatch, check_trial_batch, episode_begins
+from agents.types import ActionChoice, TrialBatch, Trials, check_trial_batch, episode_begins
 from encoders import ConfigError
 
 
@@ -25,8 +27,10 @@ class RecurrentSACAgentConfig(SACConfig):
 
     memory_width: int = 128
     """Width of the hidden states of the actor's and the critics' memories."""
-    reward_scale: float = 1.0
-    """Factor on rewards, both in the losses and as input of the networks."""
+    reward_scale: float | None = None
+    """Factor on rewards, both in the losses of critics with scalar values and as input of the memories. None learns in
+    running units instead: values less the mean of recent returns, over their standard deviation, by categorical
+    critics; the memories then read standardised rewards."""
     value_ends_at_termination: bool = False
     """Whether the value ends where an episode terminates; for tasks where termination is a failure, such as a fall.
     False continues the value through all episodes of a trial."""
@@ -79,6 +83,8 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
+        self.value_scale = make_value_scale(config.reward_scale, TargetScale)
+        self.reward_inputs = make_reward_inputs(config.reward_scale)
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.memory = EmbeddedGRU(self.transition_width, config.memory_width)
@@ -88,6 +94,11 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
         self.target_critic_memory = deepcopy(self.critic_memory).requires_grad_(False)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
+
+    def see(self, trials: Trials) -> None:
+        """Update the running statistics, if any: of observations, values and rewards."""
+        super().see(self.value_sequences(trials))
+        self.reward_inputs.see(trials)
 
     @torch.no_grad()
     def act(
@@ -146,13 +157,13 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
             target_remembered = present(self.target_critic_memory(read)[:, :-1])
             soft = self.actions.soft_value(policy, self.target_critics, fixed, target_remembered, temperature, rng)
             value = torch.zeros_like(batch.reward).masked_scatter(batch.mask, soft.value)
-            reward = self.config.reward_scale * batch.training_reward
-            ended = batch.terminated if self.config.value_ends_at_termination else None
+            ended = batch.terminated & self.value_ends(batch.terminated, batch.mask)
+            reward = self.value_scale.centred(batch.training_reward, ended, self.discount)
             target = present(trial_bellman_target(reward, value, self.discount, ended=ended))
         remembered = present(self.critic_memory(read)[:, :-1])
-        q = self.actions.q(self.critics, steps, present(action), remembered)
+        critic, q = self.actions.critic_loss(self.critics, steps, present(action), remembered, target, learnt)
         policy_value, entropy = self.actions.soft_value(
             policy, self.critics, fixed, remembered.detach(), temperature, rng
         )
-        q, target, policy_value, entropy = (of[..., learnt] for of in (q, target, policy_value, entropy.detach()))
-        return _Losses(critic_loss(q, target), actor_loss(policy_value), entropy, q.detach().mean())
+        policy_value, entropy = policy_value[:, learnt], entropy.detach()[:, learnt]
+        return _Losses(critic, actor_loss(policy_value), entropy, q.detach().mean())

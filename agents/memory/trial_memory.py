@@ -4,13 +4,15 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from agents.base import NetworkAgent
 from agents.config import LearningSettings
 from agents.finite import check_memory
+from agents.learning.reward_inputs import FixedRewards, RunningRewards
 from agents.memories import Rows, leaves, where_rows
 from agents.memory.sequence_models import SequenceModel
-from agents.types import Transitions, check_transitions
+from agents.types import Transitions, Trials, check_transitions
 
 
 class TrialMemory(NamedTuple):
@@ -24,7 +26,7 @@ class TrialMemory(NamedTuple):
 
 class _Settings(LearningSettings, Protocol):
     @property
-    def reward_scale(self) -> float: ...
+    def value_ends_at_termination(self) -> bool: ...
 
 
 class TrialMemoryAgent(NetworkAgent[TrialMemory]):
@@ -38,6 +40,8 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
     config: _Settings
     memory: SequenceModel[Any]
     """Sequence model that acting uses"""
+    reward_inputs: FixedRewards | RunningRewards
+    """Rewards as the memory reads them"""
 
     @property
     def transition_width(self) -> int:
@@ -82,7 +86,24 @@ class TrialMemoryAgent(NetworkAgent[TrialMemory]):
             reward: the true reward, (task, …).
             begins: 1.0 where an episode begins with the step, (task, …, 1).
         """
-        return torch.cat([features, action, self.config.reward_scale * reward.unsqueeze(-1), begins], dim=-1)
+        return torch.cat([features, action, self.reward_inputs(reward.unsqueeze(-1)), begins], dim=-1)
+
+    def value_ends(self, terminated: Tensor, mask: Tensor) -> Tensor:
+        """Return where the value's sequence ends with a step: at the trial's end and, by a setting, at terminations.
+
+        Args:
+            terminated: (task, step) bool, whether the MDP ended with the step.
+            mask: (task, step) bool; padding is at the end.
+
+        Returns:
+            (task, step) bool.
+        """
+        ends = mask & ~functional.pad(mask[:, 1:], (0, 1))
+        return ends | (terminated & mask) if self.config.value_ends_at_termination else ends
+
+    def value_sequences(self, trials: Trials) -> Trials:
+        """Return trials whose ``ended`` marks where the value's sequence ends (``value_ends``)."""
+        return trials._replace(ended=self.value_ends(trials.transitions.terminated.bool(), trials.mask))
 
 
 def _only(active: Tensor, transition: Transitions) -> Transitions:

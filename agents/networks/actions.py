@@ -84,9 +84,15 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
         """Return the values of given actions, (critic, task, step); arguments are (task, step, dim)."""
 
     def critic_loss(
-        self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor, target: Tensor
+        self,
+        critics: nn.Module,
+        observation: Tensor,
+        encoded_action: Tensor,
+        z: Tensor,
+        target: Tensor,
+        learnt: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the critics' loss and their values of given actions, (critic, task, step).
+        """Return the critics' loss and their values of given actions, (critic, task, learnt step).
 
         Args:
             critics: made by ``make_critics``.
@@ -94,11 +100,16 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
             encoded_action: (task, step, encoded_width).
             z: (task, step, latent_dim).
             target: values to learn, (task, step), detached.
+            learnt: (step,) bool, the steps in the loss; all if None.
         """
+        if learnt is not None:
+            target = target[:, learnt]
         if not isinstance(critics, CategoricalCritics):
             q = self.q(critics, observation, encoded_action, z)
+            q = q if learnt is None else q[:, :, learnt]
             return critic_loss(q, target), q
         logits = self._logits(critics, observation, encoded_action, z)
+        logits = logits if learnt is None else logits[:, :, learnt]
         loss = categorical_critic_loss(logits.log_softmax(-1), critics.bins.probabilities(target))
         return loss, critics.bins.decode(logits.detach())
 

@@ -33,6 +33,10 @@ class RunningMoments(nn.Module):
         """Fold ``rows`` (row, dim) into the moments."""
         fold_moments(self.count, self.mean, self.variance, rows)
 
+    def standardise(self, values: Tensor) -> Tensor:
+        """Return values (…, dim) less the mean, over the standard deviation, within ``CLIP``."""
+        return ((values - self.mean.float()) * self.inverse_deviation()).clamp(-CLIP, CLIP)
+
     def inverse_deviation(self) -> Tensor:
         """Return one over the standard deviation, (dim,) in single precision; 0 for entries that never varied."""
         return inverse_deviation(self.mean, self.variance).float()

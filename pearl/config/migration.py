@@ -50,7 +50,7 @@ FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
 """Settings of soft actor-critic from a replay of transitions that had another default, before running units"""
 
 
-OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}}}
+OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}, "reward_scale": 1.0}}
 """The same of other algorithms"""
 
 

@@ -196,6 +196,8 @@ def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
         memory_width=6, hidden_sizes=(8,), observations=ObservationsConfig(normalise=True), epochs=1, minibatches=1
     )
     model = made(RL2Config(agent=agent, training=COLLECTION, evaluation=PROTOCOL))
+    assert model.training.iterate() == {}  # A random policy plays the first iteration, for the units alone.
+    assert model.training.gradient_steps == 0
     for _ in range(2):
         assert model.training.iterate()["ratio_change"] < 1e-5
     assert model.agent.features.count == model.num_timesteps

@@ -72,15 +72,19 @@ def scalar_agent(seed: int = 0, **settings: Any) -> PEARLAgent:
     return pearl_agent(seed, **{"reward_scale": 1.0, "observations": {"normalise": False}, **settings})
 
 
-def pearl_with(**settings: Any) -> MakeAgent:
+def seeing(make: MakeAgent) -> MakeAgent:
     """Agents that have seen trials, others for each seed."""
 
-    def make(seed: int) -> PEARLAgent:
-        agent = pearl_agent(seed, **settings)
+    def make_seeing(seed: int) -> Any:
+        agent = make(seed)
         agent.see(whole_trials(seed, action_space=agent.action_space))
         return agent
 
-    return make
+    return make_seeing
+
+
+def pearl_with(**settings: Any) -> MakeAgent:
+    return seeing(lambda seed: pearl_agent(seed, **settings))
 
 
 def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any) -> RL2Agent:
@@ -89,7 +93,7 @@ def rl2_agent(seed: int = 0, *, action_space: gym.Space[Any] = ACTION_SPACE, **s
 
 
 def rl2_with(**settings: Any) -> MakeAgent:
-    return lambda seed: rl2_agent(seed, **settings)
+    return seeing(lambda seed: rl2_agent(seed, **settings))
 
 
 def recurrent_sac_agent(
@@ -100,7 +104,7 @@ def recurrent_sac_agent(
 
 
 def recurrent_sac_with(**settings: Any) -> MakeAgent:
-    return lambda seed: recurrent_sac_agent(seed, **settings)
+    return seeing(lambda seed: recurrent_sac_agent(seed, **settings))
 
 
 def transformer_agent(
@@ -113,22 +117,23 @@ def transformer_agent(
 
 
 def transformer_with(**settings: Any) -> MakeAgent:
-    return lambda seed: transformer_agent(seed, **settings)
+    return seeing(lambda seed: transformer_agent(seed, **settings))
+
+
+def maml_agent(
+    seed: int = 0, kind: type[MAMLAgent] = MAMLAgent, *, action_space: gym.Space[Any] = ACTION_SPACE, **settings: Any
+) -> MAMLAgent:
+    config = from_mapping(MAMLAgentConfig, {"hidden_sizes": (8,), "inner_episodes": 1, **settings})
+    return kind(OBSERVATION_SPACE, action_space, config, generator(seed))
 
 
 def maml_with(kind: type[MAMLAgent] = MAMLAgent, **settings: Any) -> MakeAgent:
-    def make(seed: int) -> MAMLAgent:
-        space = settings.get("action_space", ACTION_SPACE)
-        chosen = {name: value for name, value in settings.items() if name != "action_space"}
-        config = from_mapping(MAMLAgentConfig, {"hidden_sizes": (8,), "inner_episodes": 1, **chosen})
-        return kind(OBSERVATION_SPACE, space, config, generator(seed))
-
-    return make
+    return seeing(lambda seed: maml_agent(seed, kind, **settings))
 
 
 def reptile_with(**settings: Any) -> MakeAgent:
     config = from_mapping(GradientAgentConfig, {"hidden_sizes": (8,), "inner_episodes": 1, **settings})
-    return lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed))
+    return seeing(lambda seed: ReptileAgent(OBSERVATION_SPACE, ACTION_SPACE, config, generator(seed)))
 
 
 PEARL_SETTINGS: dict[str, dict[str, Any]] = {
@@ -151,23 +156,29 @@ KEPT_TRIAL_LEARNERS: dict[str, MakeAgent] = {
     "recurrent-sac-discrete": recurrent_sac_with(action_space=DISCRETE),
     "recurrent-sac-multi-discrete": recurrent_sac_with(action_space=MULTI_DISCRETE),
     "recurrent-sac-plain": recurrent_sac_with(observations={"normalise": False}, critic_layer_norm=False),
+    "recurrent-sac-scalar": recurrent_sac_with(reward_scale=0.5),
+    "recurrent-sac-scalar-discrete": recurrent_sac_with(reward_scale=0.5, action_space=DISCRETE),
 }
 MEMORY_LEARNERS: dict[str, MakeAgent] = {
     "rl2": rl2_with(),
     "rl2-discrete": rl2_with(action_space=DISCRETE),
     "rl2-multi-discrete": rl2_with(action_space=MULTI_DISCRETE),
-    "rl2-normalised": rl2_with(observations={"normalise": True}),
+    "rl2-plain": rl2_with(observations={"normalise": False}),
+    "rl2-scaled": rl2_with(reward_scale=0.5),
     "transformer": transformer_with(),
     "transformer-window": transformer_with(window=3),
     "transformer-discrete": transformer_with(action_space=DISCRETE),
+    "transformer-scaled": transformer_with(reward_scale=0.5),
 }
 GRADIENT_LEARNERS: dict[str, MakeAgent] = {
     "maml": maml_with(),
     "maml-twice": maml_with(adaptations=2, inner_steps=2, inner_objective="clipped"),
-    "maml-discrete": maml_with(action_space=DISCRETE, observations={"normalise": True}),
+    "maml-discrete": maml_with(action_space=DISCRETE),
+    "maml-scaled": maml_with(reward_scale=0.5),
     "maml-step-sizes": maml_with(learned_step_sizes=True),
     "fomaml": maml_with(FOMAMLAgent),
     "reptile": reptile_with(inner_steps=3),
+    "reptile-scaled": reptile_with(inner_steps=3, reward_scale=0.5),
 }
 TRIAL_LEARNERS: dict[str, MakeAgent] = {**MEMORY_LEARNERS, **GRADIENT_LEARNERS}
 REPLAY_LEARNERS: dict[str, MakeAgent] = {**LEARNERS, **KEPT_TRIAL_LEARNERS}
@@ -319,29 +330,6 @@ def play(
         if (step + 1) % episode_steps == 0:
             memory = agent.end_episode(memory, all_of(n_tasks, True), rng)
     return actions, memory
-
-
-def played(
-    agent: Any, seed: int, reward: Callable[[Tensor], Tensor], *, tasks: int, steps: int, episode: int
-) -> tuple[Trials, Any]:
-    """Trials of scripted observations, with what the agent chose in them and what ``reward`` gives, and its memory."""
-    rng, memory = generator(seed), agent.begin(tasks, generator(seed))
-    scripted = random_transitions(tasks, steps, seed=seed, action_space=agent.action_space)
-    taken, extras = [], []
-    for step in range(steps):
-        given = at_step(scripted, step)
-        choice = agent.act(given.observation, memory, all_of(tasks, False), rng)
-        transition = given._replace(action=choice.action, reward=reward(choice.action))
-        memory = agent.observe(memory, transition, all_of(tasks, True))
-        taken.append(transition)
-        extras.append(choice.extras)
-        if (step + 1) % episode == 0:
-            memory = agent.end_episode(memory, all_of(tasks, True), rng)
-    transitions = Transitions(*(torch.stack(field, 1) for field in zip(*taken, strict=True)))
-    ended = (torch.arange(1, steps + 1) % episode == 0).expand(tasks, -1)
-    joined = {name: torch.stack([extra[name] for extra in extras], 1) for name in extras[0]}
-    mask = torch.ones(tasks, steps, dtype=torch.bool)
-    return Trials(transitions, transitions.reward, ended, mask, joined), memory
 
 
 def learn(agent: Any, n_updates: int, *, first: int = 0, rng: torch.Generator | None = None) -> list[dict[str, Tensor]]:

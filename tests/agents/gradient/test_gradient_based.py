@@ -12,7 +12,7 @@ from agents.gradient.base import ROOM, AdaptationBatch, GradientAgent, GradientM
 from agents.gradient.maml import FOMAMLAgent, MAMLAgent
 from agents.gradient.reptile import ReptileAgent
 from agents.learning.ppo import standardised
-from tests.support import agent_tester
+from tests.support import trials as support
 from tests.support.agent_tester import (
     GRADIENT_LEARNERS,
     MakeAgent,
@@ -20,13 +20,14 @@ from tests.support.agent_tester import (
     assert_identical,
     at_step,
     generator,
+    maml_agent,
     maml_with,
     play,
     random_transitions,
     reptile_with,
     state,
 )
-from tests.support.padded_trials import padded_trials
+from tests.support.trials import padded_trials
 
 EPISODE = 3
 
@@ -44,7 +45,7 @@ def played(
     Where ``mirrored`` every second task takes it with the other sign.
     """
     sign = torch.tensor([1.0, -1.0] * tasks)[:tasks] if mirrored else torch.ones(tasks)
-    return agent_tester.played(
+    return support.played(
         agent,
         seed,
         lambda action: sign * agent.actions.encode(action)[:, 0],
@@ -290,6 +291,22 @@ def test_trials_that_were_cut_short_are_learnt_from_without_harm(agent: Gradient
     assert all(parameter.isfinite().all() for parameter in agent.parameters())
 
 
+def test_a_bonus_in_every_step_and_another_unit_of_rewards_change_no_advantage_and_no_target() -> None:
+    plain, _ = played(maml_agent())
+    plain = plain._replace(transitions=plain.transitions._replace(terminated=torch.zeros_like(plain.training_reward)))
+    found = []
+    for factor, bonus in ((1.0, 0.0), (64.0, 0.0), (1.0, 1.0), (0.125, -0.25)):
+        agent = maml_agent()
+        transitions = plain.transitions._replace(reward=factor * plain.transitions.reward + bonus)
+        trials = plain._replace(training_reward=transitions.reward, transitions=transitions)
+        agent.see(trials)
+        adapted = agent.adaptations_before(trials)
+        found.append(agent.advantages(transitions, trials.training_reward, trials.ended, trials.mask, adapted))
+    for advantages, targets in found[1:]:
+        torch.testing.assert_close(advantages, found[0][0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(targets, found[0][1], rtol=1e-4, atol=1e-4)
+
+
 def test_an_agent_learns_to_adapt_where_no_one_action_pays_in_every_task() -> None:
     agent = maml_with(learning_rate=1e-2, inner_learning_rate=0.2, discount=0.5, inner_episodes=2)(0)
     gains = []
@@ -298,4 +315,5 @@ def test_an_agent_learns_to_adapt_where_no_one_action_pays_in_every_task() -> No
         after = agent.adaptations_before(trials) > 0
         gains.append((trials.training_reward[after].mean() - trials.training_reward[~after].mean()).item())
         agent.update(trials, generator(number))
+        agent.see(trials)
     assert sum(gains[-5:]) / 5 > sum(gains[:5]) / 5 + 0.2

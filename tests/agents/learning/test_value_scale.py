@@ -4,16 +4,9 @@ import pytest
 import torch
 
 from agents import Transitions, Trials
-from agents.learning.value_scale import FixedScale, RunningScale, expected_returns
-
-
-def one_trial(reward: list[float], *, ended: list[bool], terminated: list[bool] | None = None) -> Trials:
-    rewards = torch.tensor([reward])
-    flags = torch.tensor([terminated or [False] * len(reward)]).float()
-    nothing = torch.zeros(1, len(reward), 1)
-    transitions = Transitions(nothing, nothing, rewards, nothing, flags)
-    ends = torch.tensor([ended])
-    return Trials(transitions, rewards, ends, torch.ones_like(ends), {})
+from agents.learning.ppo import generalised_advantages
+from agents.learning.value_scale import REACH, FixedScale, RunningScale, TargetScale, expected_returns
+from tests.support.trials import one_trial
 
 
 def test_the_returns_of_a_terminated_episode_are_its_discounted_rewards():
@@ -109,3 +102,59 @@ def test_a_fixed_scale_is_a_factor_on_rewards():
     assert scale.rewards(torch.tensor(3.0)).item() == 1.5
     found = scale.bellman_target(torch.tensor(3.0), torch.tensor(0.0), torch.tensor(2.0), 0.9)
     assert found.item() == pytest.approx(1.5 + 0.9 * 2.0)
+
+
+def test_the_unit_of_short_trials_is_the_deviation_of_the_part_of_returns_that_they_show():
+    low, high = (one_trial([reward] * 2, ended=[False, True]) for reward in (1.0, 3.0))
+    both = Trials(*(_joined(one, other) for one, other in zip(low[:-1], high[:-1], strict=True)), extras={})
+    whole, seen = RunningScale(), TargetScale()
+    for scale in (whole, seen):
+        scale.see(both, 0.9)
+        assert scale.mean.item() == pytest.approx(2.0 / (1.0 - 0.9))
+    # Returns for ever are 10 and 30; two steps show 1 + 0.9 of the 10 steps that count.
+    assert whole.variance.sqrt().item() == pytest.approx(10.0)
+    assert seen.variance.sqrt().item() == pytest.approx(1.9)
+    terminated = one_trial([3.0, 7.0], ended=[True, True], terminated=[True, True])
+    known = TargetScale()
+    known.see(terminated, 0.9)
+    assert known.variance.item() == pytest.approx(4.0)
+
+
+def flawless(steps=40):
+    return one_trial([1.0] * steps, ended=[False] * (steps - 1) + [True])
+
+
+def test_a_rare_failure_after_many_flawless_trials_is_a_target_within_reach():
+    scale = TargetScale()
+    scale.see(one_trial([1.0] * 4, ended=[False] * 3 + [True], terminated=[False] * 3 + [True]), 0.9)
+    flawless = one_trial([1.0] * 40, ended=[False] * 39 + [True])
+    # Every return is 10, so the deviation shrinks by a twentieth each time. The last step of a failure is worth 1.
+    for _ in range(300):
+        scale.see(flawless, 0.9)
+        failed = scale.centred(torch.tensor(1.0), torch.tensor(1.0), 0.9)
+        assert -REACH <= failed.item() < 0.0
+
+
+def test_advantages_in_running_units_are_those_of_raw_values_over_the_deviation():
+    torch.manual_seed(0)
+    scale = TargetScale()
+    scale.see(one_trial([3.0, 7.0], ended=[True, True], terminated=[True, True]), 0.9)
+    mean, deviation = 5.0, 2.0
+    reward, value, after = torch.randn(3, 1, 8).unbind(0)
+    ended = torch.tensor([[False, True, False, False, True, False, False, True]])
+    terminated = torch.tensor([[False, True, False, False, False, False, False, True]])
+    given = {"discount": 0.9, "gae_lambda": 0.7, "ended": ended}
+    mask = torch.ones_like(ended)
+    centred = scale.centred(reward, terminated, 0.9)
+    found, targets = generalised_advantages(centred, value, mask, value_after=after * ~terminated, **given)
+    # Raw values are mean + deviation v; after a termination, and only there, the raw value is 0.
+    raw, raw_after = mean + deviation * value, (mean + deviation * after) * ~terminated
+    advantages, returns = generalised_advantages(reward, raw, mask, value_after=raw_after, **given)
+    torch.testing.assert_close(found, advantages / deviation)
+    torch.testing.assert_close(targets, (returns - mean) / deviation)
+
+
+def _joined(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.cat([one, other])
+    return Transitions(*map(_joined, one, other))

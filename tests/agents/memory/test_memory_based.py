@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from agents import Trials
+from agents.learning.value_scale import RunningScale
 from agents.memory.on_policy import MemoryAgent
 from agents.memory.sequence_models import GRU, EmbeddedGRU, SequenceModel
 from agents.memory.transformer import CausalTransformer
-from tests.support import agent_tester
+from tests.support import trials as support
 from tests.support.agent_tester import (
     ACTION_SPACE,
     MEMORY_LEARNERS,
@@ -22,11 +23,13 @@ from tests.support.agent_tester import (
     generator,
     play,
     random_transitions,
+    rl2_agent,
     rl2_with,
     state,
     transformer_with,
+    whole_trials,
 )
-from tests.support.padded_trials import padded_trials
+from tests.support.trials import forget_unit, one_trial, padded_trials, without_terminations
 
 MODELS: dict[str, SequenceModel[Any]] = {
     "gru": GRU(4, 6),
@@ -49,7 +52,7 @@ def model(request: pytest.FixtureRequest) -> SequenceModel[Any]:
 
 def played(agent: MemoryAgent, seed: int = 0, *, tasks: int = 4) -> Trials:
     """Trials of three episodes of three steps; rewards are what the agent's actions earn."""
-    return agent_tester.played(agent, seed, lambda action: action[:, 0], tasks=tasks, steps=9, episode=3)[0]
+    return support.played(agent, seed, lambda action: action[:, 0], tasks=tasks, steps=9, episode=3)[0]
 
 
 def test_reading_a_trial_at_once_equals_stepping_through_it(model: SequenceModel[Any]) -> None:
@@ -136,7 +139,7 @@ def test_padding_changes_nothing_of_what_is_learnt() -> None:
 @pytest.mark.parametrize("by_task", [False, True])
 def test_one_tasks_large_rewards_weigh_more_unless_each_task_is_standardised(by_task: bool) -> None:
     def learnt(factor: float) -> list[Tensor]:
-        agent = rl2_with(epochs=1, minibatches=1, value_weight=0.0, standardised_by_task=by_task)(0)
+        agent = rl2_with(epochs=1, minibatches=1, value_weight=0.0, standardised_by_task=by_task, reward_scale=1.0)(0)
         trials = played(agent)
         scale = torch.tensor([factor, 1.0, 1.0, 1.0]).unsqueeze(1)
         value = trials.extras["value"] * scale
@@ -154,7 +157,7 @@ def test_one_tasks_large_rewards_weigh_more_unless_each_task_is_standardised(by_
 def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
     ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = rl2_with(value_ends_at_termination=ends, discount=0.9, gae_lambda=1.0)(0)
+    agent = rl2_with(value_ends_at_termination=ends, discount=0.9, gae_lambda=1.0, reward_scale=1.0)(0)
     trials = played(agent)
     terminated = torch.zeros(4, 9)
     terminated[:2, 2] = 1.0  # The first of three episodes, of half of the tasks; the other half's had a time limit.
@@ -175,13 +178,66 @@ def test_what_comes_after_a_termination_counts_unless_the_value_ends_there(
     torch.testing.assert_close(found, expected)
 
 
+def test_a_bonus_in_every_step_and_another_unit_of_rewards_change_no_advantage_and_no_target() -> None:
+    plain = without_terminations(played(rl2_agent()))
+    found = []
+    for factor, bonus in ((1.0, 0.0), (64.0, 0.0), (1.0, 1.0), (0.125, -0.25)):
+        agent = rl2_agent()
+        trials = plain._replace(training_reward=factor * plain.training_reward + bonus)
+        agent.see(trials)
+        found.append(agent.advantages(trials))
+    for advantages, targets in found[1:]:
+        torch.testing.assert_close(advantages, found[0][0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(targets, found[0][1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_values_in_running_units_go_on_at_the_returns_mean_after_a_time_limit_and_at_nothing_after_a_termination(
+    ends: bool,
+) -> None:
+    agent = rl2_agent(value_ends_at_termination=ends, discount=0.5, gae_lambda=1.0)
+    agent.value_scale.see(one_trial([3.0, 7.0], ended=[True, True], terminated=[True, True]), 0.5)
+    terminated = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    trials = whole_trials(tasks=2, steps=3)
+    trials = trials._replace(
+        transitions=trials.transitions._replace(terminated=terminated),
+        training_reward=torch.tensor([[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]]),
+        extras={"value": torch.zeros(2, 3)},
+        mask=torch.ones(2, 3, dtype=torch.bool),
+    )
+    _, targets = agent.advantages(trials)
+    # The returns' mean is 5 and their deviation 2: rewards are 1, 2 and 3, and values count from 2.5.
+    for found, last in zip(targets, (3.0 + 0.5 * 2.5, 3.0), strict=True):
+        second = 2.0 if ends else 2.0 + 0.5 * last
+        expected = torch.tensor([1.0 + 0.5 * second, second, last]) - 2.5
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_statistics_are_those_of_trials_where_the_value_goes_on_through_them() -> None:
+    trials = whole_trials(tasks=1, steps=8)._replace(mask=torch.ones(1, 8, dtype=torch.bool))
+    means = {}
+    for ends in (False, True):
+        agent = rl2_agent(value_ends_at_termination=ends, discount=0.9)
+        agent.see(trials)
+        means[ends] = agent.value_scale.mean
+    # Both episodes of four steps terminate.
+    apart = RunningScale()
+    apart.see(trials, 0.9)
+    together = RunningScale()
+    together.see(trials._replace(ended=torch.arange(8).eq(7).unsqueeze(0)), 0.9)
+    assert (means[True], means[False]) == (apart.mean, together.mean)
+    assert apart.mean != together.mean
+
+
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     agent = make(0)
+    forget_unit(agent)
     earned = []
     for number in range(25):
-        trials = played(agent, number, tasks=16)
+        trials = without_terminations(played(agent, number, tasks=16))
         earned.append(trials.training_reward.mean().item())
         agent.update(trials, generator(number))
+        agent.see(trials)
     assert sum(earned[-3:]) / 3 > earned[0] + 0.3 * (most(agent) - earned[0])
 
 

@@ -18,12 +18,12 @@ from tests.support.agent_tester import (
     at_step,
     generator,
     play,
-    played,
     random_transitions,
     random_trials,
     recurrent_sac_agent,
     state,
 )
+from tests.support.trials import forget_unit, one_trial, played, without_terminations
 
 CRITIC_PARTS = ("critic_memory", "critics")
 ACTOR_PARTS = ("memory", "actor")
@@ -32,6 +32,11 @@ ACTOR_PARTS = ("memory", "actor")
 @pytest.fixture(params=list(KEPT_TRIAL_LEARNERS.values()), ids=list(KEPT_TRIAL_LEARNERS))
 def make(request: pytest.FixtureRequest) -> MakeAgent:
     return request.param  # type: ignore[no-any-return]
+
+
+def scalar_agent(seed: int = 0, **settings: Any) -> RecurrentSACAgent:
+    """An agent whose critics' values depend on their inputs from the first step on."""
+    return recurrent_sac_agent(seed, **{"reward_scale": 1.0, **settings})
 
 
 def gradients(agent: RecurrentSACAgent, *parts: str) -> list[Tensor]:
@@ -96,14 +101,14 @@ def test_a_step_that_is_read_alone_gives_the_one_before_it_its_value_and_is_in_n
     part = three_steps._replace(learnt=torch.tensor([[True, True, False, False]]))
     assert_critic_loss(part, [2.0 * 1.0 + 0.5 * 7.0, 2.0 * -2.0 + 0.5 * 7.0])
     changed = part._replace(training_reward=part.training_reward + torch.tensor([0.0, 0.0, 5.0, 5.0]))
-    one, other = (recurrent_sac_agent().update(batch, generator(0)) for batch in (part, changed))
+    one, other = (scalar_agent().update(batch, generator(0)) for batch in (part, changed))
     assert one == other
-    whole = recurrent_sac_agent().update(three_steps, generator(0))
+    whole = scalar_agent().update(three_steps, generator(0))
     assert all(whole[name] != one[name] for name in ("critic_loss", "actor_loss", "q_mean", "entropy"))
 
 
 def test_the_targets_come_of_the_target_networks() -> None:
-    plain, other = recurrent_sac_agent(), recurrent_sac_agent()
+    plain, other = scalar_agent(), scalar_agent()
     for parameter in other.target_critic_memory.parameters():
         parameter.data.mul_(3.0)
     found = [agent.update(random_trials(), generator(0)) for agent in (plain, other)]
@@ -112,9 +117,9 @@ def test_the_targets_come_of_the_target_networks() -> None:
 
 
 def test_what_is_learnt_from_is_the_training_reward_and_what_is_read_the_true_one() -> None:
-    batch, shown, learnt = random_trials(), recurrent_sac_agent(), recurrent_sac_agent()
+    batch, shown, learnt = random_trials(), scalar_agent(), scalar_agent()
     elsewhere = torch.where(batch.mask, batch.reward + 1.0, 0.0)
-    plain = recurrent_sac_agent().update(batch, generator(0))
+    plain = scalar_agent().update(batch, generator(0))
     read_otherwise = shown.update(batch._replace(reward=elsewhere), generator(0))
     taught_otherwise = learnt.update(batch._replace(training_reward=elsewhere), generator(0))
     assert read_otherwise["q_mean"] != plain["q_mean"]
@@ -181,6 +186,7 @@ def test_each_loss_moves_its_own_networks_alone(make: MakeAgent) -> None:
     """The critics' gradient is that of their loss without an actor's, and the other way round."""
     agent = make(0)
     batch = random_trials(action_space=agent.action_space)
+    agent.update(batch, generator(0))  # Before it, no logit of a categorical critic depends on its input.
     losses = agent._losses(batch, torch.tensor(0.1), generator(0))
     own = [parameter for part in (*CRITIC_PARTS, *ACTOR_PARTS) for parameter in agent.get_submodule(part).parameters()]
     critics = torch.autograd.grad(losses.critic, own, retain_graph=True, allow_unused=True)
@@ -206,7 +212,7 @@ def test_the_actors_loss_does_not_change_the_critics() -> None:
 
 
 def test_the_targets_follow_by_their_share() -> None:
-    agent = recurrent_sac_agent(target_update_rate=0.25)
+    agent = scalar_agent(target_update_rate=0.25)
     before = state(agent)
     agent.update(random_trials(), generator(0))
     after = state(agent)
@@ -248,11 +254,14 @@ def test_a_batchs_field_of_the_wrong_shape_is_named() -> None:
 
 def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
     agent = make(0)
+    forget_unit(agent)
     agent.set_learning_rate(3e-3)
     earned = []
     for number in range(20):
         trials, _ = played(agent, number, lambda action: action[:, 0], tasks=16, steps=6, episode=3)
+        trials = without_terminations(trials)
         earned.append(trials.training_reward.mean().item())
+        agent.see(trials)
         batch = TrialBatch(
             *trials.transitions[:3],
             training_reward=trials.training_reward,
@@ -265,3 +274,27 @@ def test_an_agent_learns_which_action_pays(make: MakeAgent) -> None:
             agent.update(batch, generator(number))
     scripted = random_transitions(500, 1, action_space=agent.action_space).action[..., 0]
     assert sum(earned[-3:]) / 3 > earned[0] + 0.3 * (scripted.max().item() - earned[0])
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_values_in_running_units_go_on_at_the_returns_mean_after_a_time_limit_and_at_nothing_after_a_termination(
+    ends: bool, three_steps: TrialBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = recurrent_sac_agent(n_critics=1, discount=0.5, temperature=0.0, value_ends_at_termination=ends)
+    returns = one_trial([3.0, 7.0], ended=[True, True], terminated=[True, True])
+    agent.value_scale.see(returns, 0.5)  # Of mean 5 and deviation 2; so values count from 2.5 deviations.
+    targets: list[Tensor] = []
+
+    def noted(*given: Any) -> tuple[Tensor, Tensor]:
+        targets.append(given[4])
+        return critic_loss(*given)
+
+    critic_loss = agent.actions.critic_loss
+    monkeypatch.setattr(agent.actions, "critic_loss", noted)
+    agent._losses(three_steps, torch.tensor(0.0), generator(0))
+    after_termination = 0.0 if ends else 0.5 * 2.5  # New critics answer the mean, 0.
+    expected = [0.5 * 1.0 + 0.5 * 2.5 - 2.5, 0.5 * -2.0 + after_termination - 2.5, 0.5 * 3.0 + 0.5 * 2.5 - 2.5]
+    torch.testing.assert_close(targets[0][0], torch.tensor(expected))
+    last = three_steps._replace(terminated=torch.tensor([[False, True, True, True]]))
+    agent._losses(last, torch.tensor(0.0), generator(0))
+    torch.testing.assert_close(targets[1][0, 2], torch.tensor(0.5 * 3.0 - 2.5))

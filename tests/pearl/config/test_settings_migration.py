@@ -9,7 +9,7 @@ import pearl
 from encoders.settings import setting_types
 from pearl.config.migration import MOVED, migrated_settings
 from pearl.config.reading import ConfigError, from_mapping, non_default_settings, read_yaml, to_mapping
-from pearl.config.run import MAMLConfig, PEARLConfig, RL2Config, load_preset
+from pearl.config.run import MAMLConfig, PEARLConfig, RecurrentSACConfig, RL2Config, load_preset
 from pearl.model.migration import VERSION, migrated
 from tests.support.processes import ROOT
 
@@ -110,6 +110,18 @@ def test_what_a_document_of_version_2_leaves_out_has_its_former_default():
     assert (training.n_train_tasks, training.tasks_per_iteration, training.initial_episodes) == (80, None, 1)
     assert (training.gradient_steps_per_env_step, training.batch_size) == (0.1, 64)
     assert (training.context.max_length, training.context.random_length) == (60, False)
+
+
+@pytest.mark.parametrize("run", [RL2Config, MAMLConfig, RecurrentSACConfig])
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_document_of_another_algorithm_keeps_its_scale_of_rewards(run, version):
+    def read(agent):
+        document = {"version": version, "algorithm": run.algorithm, "config": {"agent": agent}}
+        return from_mapping(run, migrated(document)["config"]).agent
+
+    assert read({}).reward_scale == 1.0
+    assert read({"reward_scale": 0.1}).reward_scale == 0.1
+    assert run().agent.reward_scale is None
 
 
 def test_what_a_document_of_version_2_sets_stays():
