@@ -54,6 +54,19 @@ OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": Fal
 """The same of other algorithms"""
 
 
+OF_TRIALS = frozenset({"rl2", "transformer", "recurrent_sac", "maml", "fomaml", "reptile"})
+"""Algorithms whose ``agent.reward_scale`` was 1 by default until they learnt in running units too"""
+
+
+def with_rewards_as_they_are(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of ``OF_TRIALS`` with the former default of ``agent.reward_scale``.
+
+    Args:
+        settings: nested plain data under today's names.
+    """
+    return _under(settings, {"agent": {"reward_scale": OTHERS["agent"]["reward_scale"]}})
+
+
 def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:
     """Return a run's settings, of any former version, with what they leave out at its former default.
 

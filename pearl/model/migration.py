@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from pearl.checkpoint.fields import whole_number
-from pearl.config.migration import migrated_settings, with_former_defaults
+from pearl.config.migration import OF_TRIALS, migrated_settings, with_former_defaults, with_rewards_as_they_are
 
-VERSION = 3
+VERSION = 4
 """Version of the documents that this library writes"""
 
 
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's document in the current version.
 
-    Up to version 2, settings had other defaults, and a learned temperature aimed at minus the action width. Version 1
-    has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first documents lack it. Its settings
-    have no nested sections (``pearl.config.migration``).
+    Up to version 3, algorithms that learn from whole trials scaled rewards by 1. Up to version 2, settings had other
+    defaults, and a learned temperature aimed at minus the action width. Version 1 has no field ``version``. Its field
+    ``system`` is now ``algorithm``; PEARL's first documents lack it. Its settings have no nested sections
+    (``pearl.config.migration``).
 
     Args:
         document: a document of any version.
@@ -35,6 +36,8 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
             migrated["config"] = migrated_settings(migrated["config"])
     if version <= 2 and isinstance(migrated.get("config"), Mapping):
         migrated["config"] = with_former_defaults(migrated["config"], _action_width(document))
+    if version == 3 and migrated.get("algorithm") in OF_TRIALS and isinstance(migrated.get("config"), Mapping):
+        migrated["config"] = with_rewards_as_they_are(migrated["config"])
     return migrated
 
 

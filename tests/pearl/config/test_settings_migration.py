@@ -113,7 +113,7 @@ def test_what_a_document_of_version_2_leaves_out_has_its_former_default():
 
 
 @pytest.mark.parametrize("run", [RL2Config, MAMLConfig, RecurrentSACConfig])
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_document_of_another_algorithm_keeps_its_scale_of_rewards(run, version):
     def read(agent):
         document = {"version": version, "algorithm": run.algorithm, "config": {"agent": agent}}
