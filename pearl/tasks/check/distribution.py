@@ -54,7 +54,8 @@ def check_task_distribution(
         ValueError: ``n_tasks`` is below 2.
 
     Warns:
-        TaskDistributionWarning: training will run but learn badly, for example from numbers far from one.
+        TaskDistributionWarning: training will run but learn badly, for example from numbers that differ by
+            less than float32 can tell.
     """
     if n_tasks < 2:
         raise ValueError(f"n_tasks must be at least 2, to compare tasks with each other, got {n_tasks}.")
@@ -85,8 +86,7 @@ def check_task_distribution(
     _check_vector_env(distribution, tasks, made, seed)
     _check_relabel(distribution, tasks, episodes)
     played = [episode for row in episodes for episode in row]
-    rewards = [reward for episode in played for reward in (episode.reward, episode.training_reward)]
-    warn_of_units(first.observation_space, [episode.extent for episode in played], rewards, stacklevel=2)
+    warn_of_units(first.observation_space, [episode.extent for episode in played], stacklevel=2)
 
 
 def _check_methods(distribution: Any) -> None:

@@ -1,7 +1,7 @@
-"""Warnings about observations and rewards that float32 cannot hold or that networks learn badly from."""
+"""Warnings about observations that float32 cannot tell apart, or that are read otherwise than they are meant."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +13,7 @@ from agents.images import height_axis
 from agents.spaces import is_image
 
 FAR = 1e3
-"""Factor above or below one beyond which numbers hamper learning"""
+"""Factor above or below one beyond which numbers hamper learning where no running unit divides them"""
 FEW_BYTES = 32
 """If all bytes of an image are smaller, they are probably symbols, not brightness"""
 _LOST = 0.01
@@ -67,19 +67,17 @@ def overflow(values: NDArray[np.float64]) -> str | None:
     )
 
 
-def warn_of_units(
-    space: gym.Space[Any], extents: Sequence[Extent], rewards: Iterable[NDArray[Any]], *, stacklevel: int
-) -> None:
-    """Warn about observations and rewards whose scale makes learning hard.
+def warn_of_units(space: gym.Space[Any], extents: Sequence[Extent], *, stacklevel: int) -> None:
+    """Warn about observations that agents cannot read as they are meant.
+
+    Their size does not matter, nor does that of rewards: agents learn in running units.
 
     Args:
         space: the observation space.
         extents: ranges of the observations of several episodes.
-        rewards: rewards and training rewards of several episodes, each (step,).
         stacklevel: stack level that the warnings name; 1 is the caller of this function.
     """
-    largest = max(float(np.abs(values).max()) for values in rewards)
-    for warning in [*_of_shape(space), *_of_observations(space, extents), *_of_rewards(largest)]:
+    for warning in [*_of_shape(space), *_of_observations(space, extents)]:
         warnings.warn(warning, TaskDistributionWarning, stacklevel=stacklevel + 1)
 
 
@@ -104,28 +102,15 @@ def _of_observations(space: gym.Space[Any], extents: Sequence[Extent]) -> list[s
         return []
     rounding = np.max([extent.rounding for extent in extents], axis=0)
     magnitude, spread = np.maximum(np.abs(lowest), np.abs(highest)), highest - lowest
-    far = magnitude > FAR
-    lost = far & (spread > 0) & (rounding > _LOST * spread)
-    found = []
-    if lost.any():
-        entry = int(np.argmax(lost))
-        found.append(
-            f"Observations change by less than float32, which agents use, can resolve ({_entries(lost)}): entry "
-            f"{entry} is about {magnitude[entry]:.6g} and changes by {spread[entry]:.3g}. Normalising does not restore "
-            "this. Return the change alone, for example the time since the reset."
-        )
-    if (far & ~lost).any():
-        found.append(
-            f"Observations reach {magnitude[far & ~lost].max():.3g} ({_entries(far & ~lost)}). Networks learn badly "
-            f"from numbers beyond about {FAR:g}. Set agent.observations.normalise to true, or scale them in make_env "
-            "with gymnasium.wrappers.TransformObservation."
-        )
-    if not far.any() and 0 < spread.max() < 1 / FAR:
-        found.append(
-            f"No entry of the observation changes by more than {spread.max():.3g}, too little for networks. Scale "
-            "observations to changes of about one in make_env with gymnasium.wrappers.TransformObservation."
-        )
-    return found
+    lost = (magnitude > FAR) & (spread > 0) & (rounding > _LOST * spread)
+    if not lost.any():
+        return []
+    entry = int(np.argmax(lost))
+    return [
+        f"Observations change by less than float32, which agents use, can resolve ({_entries(lost)}): entry {entry} is "
+        f"about {magnitude[entry]:.6g} and changes by {spread[entry]:.3g}. Normalising does not restore this. Return "
+        "the change alone, for example the time since the reset."
+    ]
 
 
 def _of_bytes(lowest: float, highest: float) -> list[str]:
@@ -134,16 +119,6 @@ def _of_bytes(lowest: float, highest: float) -> list[str]:
     return [
         f"Observations are treated as images, but no byte exceeds {highest:g} of 255. If their bytes are symbols, such "
         "as a grid's, flatten them with gymnasium.wrappers.FlattenObservation; else brighten the images."
-    ]
-
-
-def _of_rewards(largest: float) -> list[str]:
-    if largest == 0 or 1 / FAR <= largest <= FAR:
-        return []
-    return [
-        f"The largest reward of a step is {largest:.3g}. Agents learn badly from rewards far from one. Scale reward, "
-        "and info['training_reward'] if there is one, in make_env, for example with "
-        "gymnasium.wrappers.TransformReward."
     ]
 
 

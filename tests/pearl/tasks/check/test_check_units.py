@@ -1,4 +1,4 @@
-"""The checker of task distributions: what it says of observations and rewards far from one, and beyond float32."""
+"""The checker of task distributions: what it says of numbers that float32 cannot hold, and of images."""
 
 import warnings
 
@@ -56,38 +56,26 @@ def test_nothing_is_said_of_the_families_that_come_with_the_framework(family):
     assert warned(make(family)) == []
 
 
-@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
-def test_nothing_is_said_of_observations_near_one(factor):
-    assert warned(scaled(factor)) == []
+@pytest.mark.parametrize("factor", [1e-8, 0.01, 1.0, 1e4, 1e20])
+@pytest.mark.parametrize("offset", [0.0, -5.0])
+def test_nothing_is_said_of_the_unit_of_observations(factor, offset):
+    assert warned(scaled(factor, factor * offset)) == []
 
 
-@pytest.mark.parametrize(("factor", "offset"), [(1e4, 0.0), (1e6, 0.0), (1e20, 0.0), (1.0, -5e3), (0.0, 1e5)])
-def test_observations_far_from_one_are_named_with_normalising(factor, offset):
-    (message,) = warned(scaled(factor, offset))
-    assert message.startswith("Observations reach ")
-    assert "(entries 0)" in message
-    assert "agent.observations.normalise to true" in message
-    assert "TransformObservation" in message
-
-
-def test_only_the_entries_that_are_far_from_one_are_named():
-    space = gym.spaces.Box(-np.inf, np.inf, (9,), np.float32)
-    far = np.array([1, 1e6, 1, 1e5, *[1e4] * 5], np.float32)
-    (message,) = warned(walks_seen(lambda env, observation: observation * far, space))
+def test_only_the_entries_that_float32_cannot_tell_apart_are_named():
+    space = gym.spaces.Box(-np.inf, np.inf, (9,), np.float64)
+    far = np.array([0, 1e10, 0, 1e11, *[1e12] * 5])
+    (message,) = warned(walks_seen(lambda env, observation: observation.astype(np.float64) + far, space))
     assert "(entries 1, 3, 4, 5, 6, …)" in message
 
 
 def test_an_entry_of_a_composite_observation_is_named_by_its_place_in_the_row():
-    space = gym.spaces.Dict({"gear": gym.spaces.Discrete(3), "where": gym.spaces.Box(-np.inf, np.inf, (1,))})
-    (message,) = warned(walks_seen(lambda env, observation: {"gear": 0, "where": 1e4 * observation}, space))
+    where = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    space = gym.spaces.Dict({"gear": gym.spaces.Discrete(3), "where": where})
+    (message,) = warned(
+        walks_seen(lambda env, observation: {"gear": 0, "where": 1e12 + observation.astype(np.float64)}, space)
+    )
     assert "(entries 3)" in message
-
-
-@pytest.mark.parametrize("factor", [1e-4, 1e-8])
-def test_observations_that_hardly_change_are_named_with_scaling(factor):
-    (message,) = warned(scaled(factor, 1.0))
-    assert message.startswith("No entry of the observation changes by more than ")
-    assert "TransformObservation" in message
 
 
 def test_nothing_is_said_of_observations_that_never_change():
@@ -113,14 +101,11 @@ def test_rounding_errors_of_a_simulator_are_no_changes():
 
 @pytest.mark.parametrize("factor", [1e-5, 1e4, 1e30])
 @pytest.mark.parametrize("which", ["reward", "training_reward"])
-def test_rewards_far_from_one_are_named(which, factor):
+def test_nothing_is_said_of_the_unit_of_rewards(which, factor):
     changed = {"reward": lambda reward: factor * reward}
     if which == "training_reward":
         changed = {"info": lambda reward: {"training_reward": factor * reward}}
-        changed |= {"reward": lambda reward: 0.0} if factor < 1 else {}
-    (message,) = warned(walks_seen(same, **changed))
-    assert message.startswith("The largest reward of a step is ")
-    assert "TransformReward" in message
+    assert warned(walks_seen(same, **changed)) == []
 
 
 def test_nothing_is_said_where_random_actions_earn_nothing():
