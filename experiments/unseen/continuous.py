@@ -1,5 +1,6 @@
 """Problems with continuous actions."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ FloatArray = NDArray[np.float32]
 Step = tuple[FloatArray, float, bool, bool, dict[str, Any]]
 
 
-class ContinuousEnv(gym.Env[FloatArray, FloatArray]):
+class ContinuousEnv(gym.Env[FloatArray, FloatArray], ABC):
     """Environment of observed numbers and actions in [−1, 1]; only its time limit ends an episode."""
 
     def __init__(self, n_observed: int, n_actions: int) -> None:
@@ -31,17 +32,17 @@ class ContinuousEnv(gym.Env[FloatArray, FloatArray]):
         reward = self.play(np.clip(np.asarray(action, np.float64), -1.0, 1.0))
         return self._observation(), float(reward), False, False, {}
 
+    @abstractmethod
     def begin(self) -> None:
         """Draw the first state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def play(self, action: NDArray[np.float64]) -> float:
         """Change the state by an action and return the reward."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observed(self) -> list[float]:
         """Return what is seen of the state."""
-        raise NotImplementedError
 
     def _observation(self) -> FloatArray:
         return np.array(self.observed(), np.float32)

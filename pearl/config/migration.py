@@ -50,7 +50,7 @@ FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
 """Settings of soft actor-critic from a replay of transitions that had another default, before running units"""
 
 
-OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}, "reward_scale": 1.0}}
+OTHERS: dict[str, dict[str, Any]] = {"agent": {"observations": {"normalise": False}}}
 """The same of other algorithms"""
 
 
@@ -64,7 +64,7 @@ def with_rewards_as_they_are(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: nested plain data under today's names.
     """
-    return _under(settings, {"agent": {"reward_scale": OTHERS["agent"]["reward_scale"]}})
+    return _under(settings, {"agent": {"reward_scale": 1.0}})
 
 
 def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:

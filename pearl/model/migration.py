@@ -36,7 +36,7 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
             migrated["config"] = migrated_settings(migrated["config"])
     if version <= 2 and isinstance(migrated.get("config"), Mapping):
         migrated["config"] = with_former_defaults(migrated["config"], _action_width(document))
-    if version == 3 and migrated.get("algorithm") in OF_TRIALS and isinstance(migrated.get("config"), Mapping):
+    if version <= 3 and migrated.get("algorithm") in OF_TRIALS and isinstance(migrated.get("config"), Mapping):
         migrated["config"] = with_rewards_as_they_are(migrated["config"])
     return migrated
 

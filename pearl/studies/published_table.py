@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pearl.config.run import PEARLConfig
-from pearl.runs.progress_csv import column_order
-from pearl.studies.results import PLAIN, FloatArray, RunRecord, Runs, Setting, read_results
+from pearl.studies.results import PLAIN, FloatArray, Runs, Setting, last_episode_column, read_results
+from pearl.studies.variants import mean_and_range
 
 PUBLISHED = Setting("reproduction", PLAIN, PEARLConfig.algorithm)
 """The runs of a family's preset that its published agent comes from"""
@@ -32,7 +32,7 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
         runs = read_results(folder).runs
         if setting in runs and PUBLISHED in runs:
             lines.append(_row(folder.name, runs[setting], runs[PUBLISHED]))
-    return "\n".join(lines).replace("| -", "| −").replace("(-", "(−").replace("to -", "to −")
+    return "\n".join(lines)
 
 
 def _row(family: str, untuned: Runs, published: Runs) -> str:
@@ -46,9 +46,9 @@ def _row(family: str, untuned: Runs, published: Runs) -> str:
     cells = [
         family,
         f"{steps:,.0f}".replace(",", " "),
-        f"{random:.{digits}f}",
-        _mean_and_range(end_before, digits),
-        f"{_mean_and_range(end, digits)}, {len(end)}",
+        mean_and_range(np.array([random]), digits),
+        mean_and_range(end_before, digits),
+        f"{mean_and_range(end, digits)}, {len(end)}",
         f"{share:.2f}",
         f"{on_the_way:.2f}",
     ]
@@ -59,7 +59,7 @@ def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
     """Return each seed's value after ``steps`` steps and its mean until then, (seed,) each."""
     ends, ways = [], []
     for run in runs.values():
-        at, value = run.curve["env_steps"], run.curve[_last_episode(run)]
+        at, value = run.curve["env_steps"], run.curve[last_episode_column(run.curve)]
         end = float(np.interp(steps, at, value))
         until = at < steps
         ends.append(end)
@@ -67,14 +67,5 @@ def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
     return np.array(ends), np.array(ways)
 
 
-def _last_episode(run: RunRecord) -> str:
-    return [name for name in column_order(run.curve) if name.startswith("test/return_ep")][-1]
-
-
 def _random(measured: Mapping[str, dict[str, list[float]]]) -> float:
     return float(np.mean(measured["references"]["random"]))
-
-
-def _mean_and_range(values: FloatArray, digits: int) -> str:
-    mean, low, high = (f"{value:.{digits}f}" for value in (values.mean(), values.min(), values.max()))
-    return f"{mean} ({low} to {high})" if len(values) > 1 else mean

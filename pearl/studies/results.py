@@ -178,6 +178,11 @@ def value_column(curve: Mapping[str, FloatArray]) -> str:
     """Return the name of the curve that studies show: the score if there is one, else the last episode's return."""
     if "test/score" in curve:
         return "test/score"
+    return last_episode_column(curve)
+
+
+def last_episode_column(curve: Mapping[str, FloatArray]) -> str:
+    """Return the name of the curve of the last episode's return."""
     return [name for name in column_order(curve) if name.startswith("test/return_ep")][-1]
 
 

@@ -48,7 +48,7 @@ def table(found: Mapping[str, Runs]) -> str:
                 *(mean_over_training({seed: each[seed] for seed in seeds}) for each in (runs, found[PLAIN]))
             )
             compared = f"{gain.mean():+.{digits}f}, {(gain > 0).sum()} of {len(seeds)}"
-        cells = [name.replace("-", " "), _mean_and_range(end, digits), _mean_and_range(way, digits), compared]
+        cells = [name.replace("-", " "), mean_and_range(end, digits), mean_and_range(way, digits), compared]
         lines.append(f"| {' | '.join(cells)} |".replace("  |", " |").replace("| -", "| −"))
     return "\n".join(lines)
 
@@ -68,6 +68,7 @@ def draw(path: Path, family: str, found: Mapping[str, Runs]) -> Path:
     )
 
 
-def _mean_and_range(values: FloatArray, digits: int) -> str:
+def mean_and_range(values: FloatArray, digits: int) -> str:
+    """Return the mean of values, and their range if there are several, with a minus sign instead of a hyphen."""
     mean, low, high = (f"{value:.{digits}f}".replace("-", "−") for value in (values.mean(), values.min(), values.max()))
     return f"{mean} ({low} to {high})" if len(values) > 1 else mean

@@ -186,13 +186,18 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
         chosen = self._choose()
         return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
 
+    @property
+    def _n_chosen(self) -> int:
+        """Number of tasks that an iteration plays."""
+        return min(self.settings.tasks_per_iteration or len(self.tasks), len(self.tasks))
+
     def iteration_line(self, horizon: int) -> str:
         """Return a line about the size of an iteration: training consists of whole ones.
 
         Args:
             horizon: steps of an episode.
         """
-        tasks, episodes = self.settings.tasks_per_iteration or len(self.tasks), self.settings.episodes_per_trial
+        tasks, episodes = self._n_chosen, self.settings.episodes_per_trial
         return (
             f"An iteration is up to {tasks * episodes * horizon:,} environment steps: "
             f"{tasks} tasks × {episodes} episodes × {horizon:,} steps."
@@ -200,9 +205,8 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     def _choose(self) -> list[int]:
         """Draw the tasks of an iteration; return their numbers."""
-        n_chosen = self.settings.tasks_per_iteration or len(self.tasks)
         order = torch.randperm(len(self.tasks), generator=self._collect_rng)
-        return cast(list[int], order[:n_chosen].sort().values.tolist())
+        return cast(list[int], order[: self._n_chosen].sort().values.tolist())
 
     def _play(
         self,

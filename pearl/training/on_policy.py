@@ -41,11 +41,10 @@ class TrialTraining(MetaTraining[Trials, CollectionConfig]):
 
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         """Store nothing: on-policy learning uses each iteration's trials once."""
-        if self._random:
-            self._see(trajectories)
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
         if self._random:
+            self._see(trajectories)
             return {}
         metrics = {
             name: float(value) for name, value in self.agent.update(as_trials(trajectories), self._learn_rng).items()

@@ -120,10 +120,6 @@ def test_the_unit_of_short_trials_is_the_deviation_of_the_part_of_returns_that_t
     assert known.variance.item() == pytest.approx(4.0)
 
 
-def flawless(steps=40):
-    return one_trial([1.0] * steps, ended=[False] * (steps - 1) + [True])
-
-
 def test_a_rare_failure_after_many_flawless_trials_is_a_target_within_reach():
     scale = TargetScale()
     scale.see(one_trial([1.0] * 4, ended=[False] * 3 + [True], terminated=[False] * 3 + [True]), 0.9)

@@ -116,7 +116,8 @@ def test_what_a_document_of_version_2_leaves_out_has_its_former_default():
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_document_of_another_algorithm_keeps_its_scale_of_rewards(run, version):
     def read(agent):
-        document = {"version": version, "algorithm": run.algorithm, "config": {"agent": agent}}
+        name = "system" if version == 1 else "algorithm"
+        document = {"version": version, name: run.algorithm, "config": {"agent": agent}}
         return from_mapping(run, migrated(document)["config"]).agent
 
     assert read({}).reward_scale == 1.0

@@ -132,6 +132,11 @@ def test_learning_aloud_prints_the_size_of_an_iteration_evaluations_and_the_diag
     assert "Diagnosis: " in printed.splitlines()[-1]
 
 
+def test_the_size_of_an_iteration_counts_no_task_that_there_is_not():
+    model = small_model(training={"n_train_tasks": 2, "tasks_per_iteration": 10, "episodes_per_trial": 3})
+    assert ": 2 tasks × 3 episodes × " in model.training.iteration_line(model.horizon)
+
+
 def test_the_diagnosis_changes_neither_weights_nor_draws(indifferent):
     before = {name: weight.clone() for name, weight in indifferent.agent.state_dict().items()}
     draws = indifferent._rng.get_state()
