@@ -38,7 +38,8 @@ def main(
 
     Args:
         run: run folder, or checkpoint folder such as pretrained/point-robot.
-        tasks: number of new held-out tasks drawn from the family; the run's own test tasks if None.
+        tasks: number of new held-out tasks drawn from the family, 20 or more for the return of the worst 5 % of them;
+            the run's own test tasks if None.
         episodes: episodes per trial; the run's number if None.
         seed: seed of the new tasks and of the protocol's draws; the run's evaluation seed if None.
         out: folder for evaluation.json and plots/; the run folder if None.

@@ -45,7 +45,7 @@ class EvaluationConfig(Settings):
 
     section: ClassVar[str] = "evaluation"
     n_test_tasks: int = 20
-    """Held-out tasks, drawn once from the seed."""
+    """Held-out tasks, drawn once from the seed; the worst 5 % of tasks are reported from 20 on."""
     exploration_episodes: int = 2
     """Episodes in which the agent samples z and actions; afterwards it acts deterministically."""
     episodes: int = 3

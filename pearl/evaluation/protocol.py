@@ -12,7 +12,7 @@ from agents import MetaAgent
 from pearl.collection.references import OracleAgent, RandomAgent
 from pearl.collection.rollout import Trajectories, observed, rollout
 from pearl.collection.workers import make_envs
-from pearl.evaluation.statistics import mean_interval
+from pearl.evaluation.statistics import CVAR_TASKS, cvar, mean_interval
 from pearl.tasks import Task, TaskDistribution
 
 REFERENCE_EPISODES = 50
@@ -58,6 +58,8 @@ class Evaluation:
     """The agent's memory after the trial, one row per task"""
     references: References
     exploration_episodes: int
+    distinct_tasks: int
+    """Number of different tasks; fewer than rows of ``returns`` if a task is played several times"""
     same_tasks: bool = False
     """Whether the tasks are the training tasks"""
 
@@ -72,6 +74,14 @@ class Evaluation:
         """Mean over tasks, (episode,)."""
         means: NDArray[np.float64] = self.returns.mean(0)
         return means
+
+    @property
+    def cvar_per_episode(self) -> NDArray[np.float64] | None:
+        """Mean return of the worst 5 % of tasks (CVaR), (episode,); None if there are fewer than 20 different tasks.
+
+        The worst tasks are those of each episode by itself.
+        """
+        return None if self.distinct_tasks < CVAR_TASKS else cvar(self.returns[None])
 
     @property
     def success_per_episode(self) -> NDArray[np.float64] | None:
@@ -98,12 +108,20 @@ class Evaluation:
         return float(low), float(high)
 
     def line(self) -> str:
-        """Return the return of each episode, mean over tasks, in words."""
-        return "return by episode " + ", ".join(f"{mean:.4g}" for mean in self.return_per_episode)
+        """Return the return of each episode in words: the mean over tasks, and over the worst 5 % if it is known."""
+        text = "return by episode " + ", ".join(f"{mean:.4g}" for mean in self.return_per_episode)
+        if self.cvar_per_episode is not None:
+            text += "; worst 5 % of tasks " + ", ".join(f"{mean:.4g}" for mean in self.cvar_per_episode)
+        return text
 
     def figures(self) -> dict[str, float]:
-        """Return the figures to log: means over tasks, for each episode by its number from 1."""
+        """Return the figures to log: means over tasks, for each episode by its number from 1.
+
+        ``test/score`` and ``test/cvar``, the mean return of the worst 5 % of tasks, are of the last episode.
+        """
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
+        if self.cvar_per_episode is not None:
+            values["test/cvar"] = float(self.cvar_per_episode[-1])
         ends = self.score_ci95
         if self.score is not None and ends is not None:
             values["test/score"] = self.score
@@ -165,6 +183,7 @@ def evaluate(
         memory=memory,
         references=references,
         exploration_episodes=exploration_episodes,
+        distinct_tasks=len(set(tasks)),
         same_tasks=distribution.same_tasks,
     )
 

@@ -52,6 +52,8 @@ class TrainingProgress(BaseCallback):
         """Show an evaluation's figures."""
         returns = [f"{value:.2f}" for name, value in metrics.items() if name.startswith("test/return_ep")]
         line = f"{int(metrics['env_steps']):>9,} env steps  {metrics['wall_s']:>6.0f} s  return {' → '.join(returns)}"
+        if "test/cvar" in metrics:
+            line += f"  worst 5 % {metrics['test/cvar']:.2f}"
         if "test/score" in metrics:
             line += f"  score {metrics['test/score']:.3f}"
             self._progress.update(self._bar, description=f"score {metrics['test/score']:.3f}")

@@ -16,7 +16,7 @@ from pearl.adaptation.policy import infers_task
 from pearl.collection.rollout import Trajectories
 from pearl.evaluation.diagnosis import Finding
 from pearl.evaluation.protocol import Evaluation
-from pearl.evaluation.statistics import mean_interval
+from pearl.evaluation.statistics import CVAR_TASKS, mean_interval
 from pearl.model.meta_learner import MetaLearner
 from pearl.model.saving import versions
 from pearl.process.output import warn_on_failure
@@ -172,10 +172,14 @@ def draw_adaptation(
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
-    """Return the few-shot table: each episode's return and score, as means over tasks with 95 % intervals."""
-    table = Table(title=title)
-    successes = evaluation.success_per_episode
-    for column in ("episode", "acting", "return", "95 % interval", "score" if successes is None else "success"):
+    """Return the few-shot table: each episode's return and score, as means over tasks with 95 % intervals.
+
+    The return's mean over the worst 5 % of tasks stands beside it. With too few tasks for that, the caption says so.
+    """
+    successes, worst = evaluation.success_per_episode, evaluation.cvar_per_episode
+    table = Table(title=title, caption=None if worst is not None else _too_few_tasks(evaluation.distinct_tasks))
+    measures = ["return", "95 % interval", *([] if worst is None else ["worst 5 %"])]
+    for column in ("episode", "acting", *measures, "score" if successes is None else "success"):
         table.add_column(column, justify="left" if column == "acting" else "right")
     ends = zip(*mean_interval(evaluation.returns), strict=True)
     for number, (returns, (low, high)) in enumerate(zip(evaluation.returns.T, ends, strict=True), start=1):
@@ -186,6 +190,7 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
             "explores" if exploring else "best guess",
             f"{returns.mean():.2f}",
             f"{low:.2f} … {high:.2f}",
+            *([] if worst is None else [f"{worst[number - 1]:.2f}"]),
             f"{successes[number - 1]:.0%}"
             if successes is not None
             else "–"
@@ -193,7 +198,7 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
             else f"{scores.mean():.3f}",
         )
     for name, value in evaluation.references.lines().items():
-        table.add_row("", name, f"{value:.2f}", "", "", style="dim")
+        table.add_row("", name, f"{value:.2f}", *[""] * len(measures), style="dim")
     return table
 
 
@@ -217,6 +222,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation's figures as JSON."""
     return {
         "return_per_episode": evaluation.return_per_episode.tolist(),
+        "cvar_per_episode": None if evaluation.cvar_per_episode is None else evaluation.cvar_per_episode.tolist(),
         "success_per_episode": None
         if evaluation.success_per_episode is None
         else evaluation.success_per_episode.tolist(),
@@ -234,6 +240,8 @@ def headline(evaluation: Evaluation) -> str:
     first, last = evaluation.return_per_episode[0], evaluation.return_per_episode[-1]
     episodes = evaluation.returns.shape[1]
     text = f"return {first:.2f} in episode 1, {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
+    if evaluation.cvar_per_episode is not None:
+        text += "; worst 5 % of tasks {:.2f} and {:.2f}".format(*evaluation.cvar_per_episode[[0, -1]])
     if evaluation.score is not None and evaluation.score_ci95 is not None:
         before = evaluation.references.score(evaluation.returns[:, 0])
         assert before is not None
@@ -271,3 +279,8 @@ def task_values(tasks: Sequence[Task], most: int) -> tuple[NDArray[np.float64], 
             for name, parts in together.items()
         }
     return np.column_stack(list(shown.values()))[:, :most], list(shown)[:most]
+
+
+def _too_few_tasks(n_tasks: int) -> str:
+    """Return why the return of the worst 5 % of ``n_tasks`` different tasks is not given, in words."""
+    return f"Worst 5 % of tasks: {n_tasks} different tasks are too few, {CVAR_TASKS} are needed."

@@ -55,6 +55,16 @@ def test_new_tasks_are_neither_training_nor_test_tasks(script, copied, no_pictur
     assert not set(drawn) & {*model.train_tasks, *model.test_tasks}
 
 
+def test_twenty_new_tasks_tell_the_worst_of_them_and_fewer_say_so(script, copied, no_pictures):
+    _, printed = script(copied, "--tasks", 20)
+    found = report(copied)
+    assert found["test"]["cvar_per_episode"] == pytest.approx(np.min([e["returns"] for e in found["tasks"]], axis=0))
+    assert f"worst 5 % of tasks {found['test']['cvar_per_episode'][0]:.2f} and " in printed
+    _, printed = script(copied)
+    assert "4 different tasks are too few, 20 are needed" in " ".join(printed.split())
+    assert report(copied)["test"]["cvar_per_episode"] is None
+
+
 def test_the_same_seed_gives_the_same_evaluation_and_another_one_another(script, copied, no_pictures, tmp_path):
     for name, seed in (("one", 5), ("two", 5), ("three", 6)):
         script(copied, "--tasks", 3, "--seed", seed, "--out", tmp_path / name)

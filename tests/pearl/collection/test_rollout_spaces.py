@@ -156,6 +156,7 @@ def evaluation(trial):
         memory=None,
         references=References(random=0.0, oracle=None),
         exploration_episodes=1,
+        distinct_tasks=len(trial.mask),
     )
 
 

@@ -141,6 +141,30 @@ def test_the_score_is_that_of_the_last_episode():
     assert evaluation.score == pytest.approx(evaluation.returns[:, -1].mean() / -10)
 
 
+def numbered(numbers, episodes=3):
+    return protocol(small_model(), [Task({"number": float(number)}) for number in numbers], episodes=episodes)
+
+
+def test_the_cvar_of_twenty_tasks_is_their_worst_and_that_of_more_their_worst_twentieth():
+    # Counting's return is four times its number plus one.
+    assert numbered(range(20)).cvar_per_episode == pytest.approx([1.0, 1.0, 1.0])
+    assert numbered(range(30, 0, -1)).cvar_per_episode == pytest.approx([(5 + 0.5 * 9) / 1.5] * 3)
+
+
+def test_the_cvar_is_logged_of_the_last_episode_and_said_in_words():
+    evaluation = numbered([15, *range(-4, 15)])
+    assert evaluation.figures()["test/cvar"] == pytest.approx(-15.0)
+    assert evaluation.line().endswith("; worst 5 % of tasks -15, -15, -15")
+
+
+def test_fewer_than_twenty_different_tasks_have_no_cvar_and_none_is_logged():
+    for numbers in (range(19), [*range(19), 0, 0, 0]):
+        evaluation = numbered(numbers)
+        assert evaluation.cvar_per_episode is None
+        assert not [name for name in evaluation.figures() if "cvar" in name]
+        assert "worst" not in evaluation.line()
+
+
 def test_a_family_without_a_known_optimum_has_no_score():
     evaluation = small_model().evaluate()
     assert evaluation.score is None

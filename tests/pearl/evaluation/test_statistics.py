@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pearl.evaluation.statistics import (
+    CVAR_TASKS,
+    cvar,
     interquartile_mean,
     interval,
     mean_interval,
@@ -25,6 +27,49 @@ def test_of_seven_values_one_is_left_out_at_either_end_and_of_three_none():
 def test_the_interquartile_mean_is_taken_of_each_episode_by_itself():
     episodes = np.stack([np.array([[0.0, 1, 2, 30]]), np.array([[5.0, -50, 7, 9]])], axis=-1)
     assert interquartile_mean(episodes).tolist() == [1.5, 6.0]
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)], ids=["rising", "falling"])
+@pytest.mark.parametrize(
+    ("n", "worst"),
+    [
+        (20, 0.0),
+        (40, (0 + 1) / 2),
+        (25, (0 + 0.25 * 1) / 1.25),
+        (50, (0 + 1 + 0.5 * 2) / 2.5),
+        (59, (0 + 1 + 0.95 * 2) / 2.95),
+    ],
+)
+def test_the_cvar_is_the_mean_of_the_lowest_twentieth_whose_last_task_may_count_by_a_fraction(n, worst, order):
+    assert cvar(np.arange(float(n))[None, order]) == pytest.approx(worst)
+
+
+def test_the_cvar_does_not_depend_on_the_order_of_tasks():
+    values = np.random.default_rng(0).permutation(np.arange(-50.0, 50.0))
+    assert cvar(values[None]) == (-50 - 49 - 48 - 47 - 46) / 5
+
+
+def test_the_cvar_of_tasks_that_tie_is_their_value_and_counts_no_more_of_them_than_a_twentieth():
+    assert cvar(np.full((1, 33), -2.5)) == pytest.approx(-2.5)
+    ties = np.array([[-9.0, -3.0, -3.0, -3.0] + [0.0] * 36])
+    assert cvar(ties) == (-9 - 3) / 2
+
+
+def test_the_cvar_is_of_the_tasks_of_all_runs_together_and_of_each_episode_by_itself():
+    values = np.zeros((2, 20, 2))
+    values[0, :2, 0] = -8.0, -6.0
+    values[:, 7, 1] = -4.0, -2.0
+    assert cvar(values).tolist() == [-7.0, -3.0]
+
+
+def test_the_cvar_of_a_normal_distribution_is_its_density_at_the_quantile_over_the_share():
+    # φ(Φ⁻¹(0.05)) / 0.05 = 2.0627 standard deviations below the mean.
+    assert cvar(np.random.default_rng(0).normal(1.0, 2.0, (1, 400_000))) == pytest.approx(1 - 2 * 2.0627, abs=0.03)
+
+
+def test_of_too_few_tasks_there_is_no_cvar_however_many_runs_there_are():
+    with pytest.raises(ValueError, match="20 tasks or more, found 19"):
+        cvar(np.zeros((5, CVAR_TASKS - 1)))
 
 
 def test_a_profile_is_the_share_above_each_threshold():

@@ -17,6 +17,7 @@ from pearl.collection.rollout import Trajectories
 from pearl.evaluation import protocol as evaluation
 from pearl.evaluation.protocol import Evaluation, References
 from pearl.evaluation.statistics import mean_interval
+from pearl.runs.console import TrainingProgress
 from pearl.runs.report import (
     draw_adaptation,
     draw_evaluation,
@@ -60,11 +61,13 @@ def evaluation_of(returns, oracle, *, exploring=1, successes=None):
         memory=None,
         references=References(random=-20.0, oracle=oracle),
         exploration_episodes=exploring,
+        distinct_tasks=len(returns),
     )
 
 
 SCORED = evaluation_of([[-20, -15], [-10, -5]], oracle=0.0)
 UNSCORED = evaluation_of([[-20, -15], [-10, -5]], oracle=None)
+OF_TWENTY = evaluation_of([[-30, -25], *[[-10, -5]] * 19], oracle=None)
 
 
 # The posterior's path
@@ -238,6 +241,27 @@ def test_the_table_has_a_row_per_episode_and_one_per_reference():
     ]
 
 
+def test_the_return_of_the_worst_tasks_stands_in_the_table_the_summary_and_the_headline():
+    table = evaluation_table(OF_TWENTY, "a title")
+    assert [column.header for column in table.columns] == [
+        *("episode", "acting", "return", "95 % interval", "worst 5 %", "score")
+    ]
+    assert [(row[2], row[4]) for row in cells(table)] == [("-11.00", "-30.00"), ("-6.00", "-25.00"), ("-20.00", "")]
+    assert table.caption is None
+    assert evaluation_summary(OF_TWENTY)["cvar_per_episode"] == [-30, -25]
+    assert headline(OF_TWENTY) == (
+        "return -11.00 in episode 1, -6.00 in episode 2, mean of 20 held-out tasks; "
+        "worst 5 % of tasks -30.00 and -25.00"
+    )
+
+
+def test_too_few_tasks_for_the_worst_ones_are_named_with_the_number_that_is_needed():
+    table = evaluation_table(SCORED, "a title")
+    assert table.caption == "Worst 5 % of tasks: 2 different tasks are too few, 20 are needed."
+    assert "worst 5 %" not in [column.header for column in table.columns]
+    assert evaluation_summary(SCORED)["cvar_per_episode"] is None
+
+
 def test_the_printed_and_the_drawn_interval_of_an_evaluation_are_the_same_numbers(tmp_path, monkeypatch):
     returns = np.random.default_rng(0).normal(size=(20, 3)) * 100
     outcome = evaluation_of(returns, oracle=100.0)
@@ -250,6 +274,17 @@ def test_the_printed_and_the_drawn_interval_of_an_evaluation_are_the_same_number
     assert shown == [row[3] for row in cells(evaluation_table(outcome, "a title"))[:3]]
     middle, half = drawn[-1]
     assert outcome.score_ci95 == pytest.approx(outcome.references.score(np.array([middle - half, middle + half])))
+
+
+@pytest.mark.parametrize(
+    ("figures", "shown"), [({"test/cvar": -25.0}, "  worst 5 % -25.00  score"), ({}, "-6.00  score")]
+)
+def test_the_line_of_an_evaluation_in_training_has_the_worst_tasks_if_they_are_known(figures, shown):
+    console = Console(width=80)
+    means = {"env_steps": 1000.0, "wall_s": 2.0, "test/return_ep1": -11.0, "test/return_ep2": -6.0, "test/score": 0.5}
+    with console.capture() as capture:
+        TrainingProgress(console).evaluated(means | figures)
+    assert shown in capture.get()
 
 
 def test_success_rates_take_the_scores_place_in_the_table_and_stand_in_the_summary():
@@ -272,6 +307,7 @@ def test_the_table_fits_a_narrow_terminal():
     console = Console(width=80)
     with console.capture() as capture:
         console.print(evaluation_table(SCORED, "point-robot: 2 held-out tasks"))
+        console.print(evaluation_table(OF_TWENTY, "point-robot: 20 held-out tasks"))
     lines = capture.get().splitlines()
     assert "-20.00 … -10.00" in capture.get()
     assert max(map(len, lines)) <= 80
