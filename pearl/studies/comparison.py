@@ -1,5 +1,6 @@
 """Statistics of a comparison: several algorithms on a family, with the same tasks and protocol."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,7 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from pearl.evaluation.protocol import References
-from pearl.evaluation.statistics import interquartile_mean, interval, performance_profile, probability_of_improvement
+from pearl.evaluation.statistics import (
+    CVAR_TASKS,
+    cvar,
+    interquartile_mean,
+    interval,
+    performance_profile,
+    probability_of_improvement,
+)
 from pearl.plots.comparison import Compared, Estimate
 from pearl.studies.results import PLAIN, FamilyResults, FloatArray, RunRecord, Runs
 
@@ -40,6 +48,8 @@ class Row:
     """Interquartile mean of the first episode"""
     last: Estimate
     """Interquartile mean of the last episode"""
+    worst: float | None
+    """Mean of the worst 5 % of runs and tasks in the last episode (CVaR); None if a run has too few tasks for it"""
     improvement: Estimate | None
     """Probability of being better than the baseline on a task; None for the baseline, and if they share no tasks"""
     gradient_steps: int
@@ -55,6 +65,7 @@ def row(runs: Runs, baseline: Runs) -> Row:
         env_steps=float(np.mean([run.curve["env_steps"][-1] for run in runs.values()])),
         first=_estimate(values[..., 0]),
         last=_estimate(values[..., -1]),
+        worst=float(cvar(values[..., -1])) if _enough_tasks(runs) else None,
         improvement=None if runs is baseline else improvement(runs, baseline),
         gradient_steps=next(iter(runs.values())).measured["gradient_steps_at_test"],
         wall_s=float(np.mean([run.measured["wall_s"] for run in runs.values()])),
@@ -142,6 +153,12 @@ def thresholds_of(found: Mapping[str, Runs]) -> FloatArray:
 def is_scored(found: Mapping[str, Runs]) -> bool:
     """Return whether values are scores, 0 for a random policy and 1 for the oracle."""
     return all(run.measured["references"]["oracle"] is not None for runs in found.values() for run in runs.values())
+
+
+def _enough_tasks(runs: Runs) -> bool:
+    """Return whether every run has enough different test tasks to tell their worst 5 %."""
+    distinct = [{json.dumps(task, sort_keys=True) for task in run.measured["test_tasks"]} for run in runs.values()]
+    return min(map(len, distinct)) >= CVAR_TASKS
 
 
 def _estimate(values: FloatArray) -> Estimate:

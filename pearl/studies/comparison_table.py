@@ -26,6 +26,7 @@ def table(found: Mapping[str, Runs]) -> str:
         "environment steps",
         "first episode",
         "last episode",
+        "worst 5 %",
         f"better than {baseline}",
         "gradient steps at test time",
         "training, minutes",
@@ -37,6 +38,7 @@ def table(found: Mapping[str, Runs]) -> str:
             f"{each.env_steps:,.0f}".replace(",", " "),
             _with_interval(each.first, digits),
             _with_interval(each.last, digits),
+            _or_dash(each.worst, digits),
             "–" if each.improvement is None else _with_interval(each.improvement, 2),
             str(each.gradient_steps),
             f"{each.wall_s / 60:.1f}",
@@ -52,6 +54,8 @@ def section(found: Mapping[str, Runs], picture: str) -> str:
 
 def overview_table(folder: Path, baseline: str) -> str:
     """Return a table in Markdown: every algorithm's last episode on every family, sorted by mean rank, best first.
+
+    After the interquartile mean and its interval stands the mean of the worst 5 % of runs and tasks.
 
     Runs with a budget of their own are left out.
 
@@ -77,7 +81,12 @@ def overview_table(folder: Path, baseline: str) -> str:
         steps = f"{round(min(each.env_steps for each in rows.values()), -3):,.0f}".replace(",", " ")
         header.append(f"{family}, {'score' if scored else 'return'} after {steps} steps")
         digits = _digits(list(reached.values()), scored)
-        columns.append({name: _with_interval(each.last, digits) for name, each in rows.items()})
+        columns.append(
+            {
+                name: f"{_with_interval(each.last, digits)}, worst {_or_dash(each.worst, digits)}"
+                for name, each in rows.items()
+            }
+        )
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for name in sorted(ranks, key=lambda name: (float(np.mean(ranks[name])), name)):
         lines.append(f"| {' | '.join([name, *(column.get(name, '–') for column in columns)])} |")
@@ -118,5 +127,13 @@ def _digits(values: Sequence[Any], scored: bool) -> int:
 
 
 def _with_interval(estimate: Estimate, digits: int) -> str:
-    value, low, high = (f"{end:.{digits}f}".replace("-", "−") for end in estimate)
+    value, low, high = (_number(end, digits) for end in estimate)
     return f"{value} ({low} to {high})"
+
+
+def _or_dash(value: float | None, digits: int) -> str:
+    return "–" if value is None else _number(value, digits)
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")

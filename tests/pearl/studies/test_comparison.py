@@ -5,19 +5,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pearl.studies.comparison import STUDY, by_name, normalised
-from pearl.studies.comparison_table import draw, table
-from pearl.studies.results import PLAIN, FamilyResults, RunRecord, Setting
+from pearl.config.run import PEARLConfig
+from pearl.studies.comparison import STUDY, by_name, normalised, row
+from pearl.studies.comparison_table import draw, overview_table, table
+from pearl.studies.results import PLAIN, FamilyResults, RunRecord, Setting, store_run
 from tests.support.pictures import pixels
 
 
 def run_of(returns, *, tasks="abcd", oracle=None, steps=(0, 2000), gradient_steps=0, wall_s=90.0):
-    """A run of four tasks, whose returns (task, episode) are given."""
+    """A run whose returns (task, episode) are given."""
     curve = {"env_steps": np.array(steps, float)}
     curve |= {f"test/return_ep{number + 1}": np.zeros(len(steps)) for number in range(len(returns[0]))}
     measured = {
         "test_tasks": list(tasks),
-        "references": {"random": [-200.0] * 4, "oracle": None if oracle is None else [oracle] * 4},
+        "references": {
+            "random": [-200.0] * len(returns),
+            "oracle": None if oracle is None else [oracle] * len(returns),
+        },
         "returns": returns,
         "trial_returns": returns,
         "gradient_steps_at_test": gradient_steps,
@@ -37,17 +41,49 @@ def test_the_table_has_returns_with_few_digits_and_the_probability_of_the_same_t
     }
     header, _, pearl, rl2 = table(found).splitlines()
     assert header.startswith(
-        "| algorithm (seeds) | environment steps | first episode | last episode | better than pearl |"
+        "| algorithm (seeds) | environment steps | first episode | last episode | worst 5 % | better than pearl |"
     )
-    assert pearl == "| pearl (2) | 2 000 | −150 (−150 to −150) | −60 (−60 to −60) | – | 0 | 1.5 |"
-    assert rl2 == "| rl2 (2) | 601 000 | −150 (−150 to −150) | −50 (−60 to −40) | 1.00 (1.00 to 1.00) | 0 | 1.5 |"
+    assert pearl == "| pearl (2) | 2 000 | −150 (−150 to −150) | −60 (−60 to −60) | – | – | 0 | 1.5 |"
+    assert rl2 == "| rl2 (2) | 601 000 | −150 (−150 to −150) | −50 (−60 to −40) | – | 1.00 (1.00 to 1.00) | 0 | 1.5 |"
 
 
 def test_the_table_has_scores_where_a_policy_knows_the_task():
     found = {"pearl": {0: run_of(BASE, oracle=0.0)}, "maml": {0: run_of(BASE, oracle=0.0, gradient_steps=3)}}
     assert table(found).splitlines()[3] == (
-        "| maml (1) | 2 000 | 0.250 (0.250 to 0.250) | 0.700 (0.700 to 0.700) | 0.50 (0.50 to 0.50) | 3 | 1.5 |"
+        "| maml (1) | 2 000 | 0.250 (0.250 to 0.250) | 0.700 (0.700 to 0.700) | – | 0.50 (0.50 to 0.50) | 3 | 1.5 |"
     )
+
+
+def of_twenty(worst, oracle=None, tasks=range(20)):
+    return run_of([[-150.0, -20.0]] * 19 + [[-150.0, worst]], tasks=tasks, oracle=oracle)
+
+
+def column(found, name):
+    header, _, *lines = ([cell.strip() for cell in line.split("|")] for line in table(found).splitlines())
+    return [line[header.index(name)] for line in lines]
+
+
+def test_the_worst_tasks_are_those_of_all_runs_together():
+    runs = {0: of_twenty(-90.0), 1: of_twenty(-70.0), 2: of_twenty(-20.0)}
+    assert row(runs, runs).worst == pytest.approx((-90 - 70 - 20) / 3)
+    assert column({"pearl": runs}, "worst 5 %") == ["−60"]
+    assert column({"pearl": {0: of_twenty(-90.0, oracle=0.0)}}, "worst 5 %") == ["0.550"]
+
+
+def test_where_a_run_has_fewer_than_twenty_different_tasks_the_worst_are_not_told():
+    few = [*range(19), 0]
+    runs = {0: of_twenty(-90.0), 1: of_twenty(-70.0, tasks=few)}
+    assert row(runs, runs).worst is None
+    assert column({"pearl": runs, "rl2": {0: of_twenty(-90.0)}}, "worst 5 %") == ["–", "−90"]
+
+
+def test_the_table_of_all_families_has_the_worst_tasks_beside_the_last_episode(tmp_path):
+    for name, run in {"pearl": of_twenty(-90.0), "rl2": of_twenty(-95.0, tasks=[0] * 20)}.items():
+        store_run(tmp_path / "reach", Setting(STUDY, PLAIN, name), PEARLConfig(), 0, run)
+    assert overview_table(tmp_path, "pearl").splitlines()[2:] == [
+        "| pearl | −20.0 (−20.0 to −20.0), worst −90.0 |",
+        "| rl2 | −20.0 (−20.0 to −20.0), worst – |",
+    ]
 
 
 def test_a_tasks_score_lies_between_its_own_references():
@@ -59,7 +95,7 @@ def test_a_tasks_score_lies_between_its_own_references():
 
 def test_algorithms_that_share_no_tasks_are_not_compared():
     found = {"pearl": {0: run_of(BASE)}, "rl2": {0: run_of(AHEAD, tasks="efgh")}, "maml": {1: run_of(AHEAD)}}
-    assert [line.split(" | ")[4] for line in table(found).splitlines()[2:]] == ["–", "–", "–"]
+    assert [line.split(" | ")[5] for line in table(found).splitlines()[2:]] == ["–", "–", "–"]
 
 
 def test_the_baseline_comes_first_and_then_the_best_in_the_last_episode():
