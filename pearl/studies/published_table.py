@@ -19,14 +19,16 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
     Returns are those of the last episode on held-out tasks: mean over seeds, range in brackets. If one kind of run is
     shorter than the other, both are read where the shorter ends. The share is 1 where the defaults are level with the
     preset, and 0 where they are level with a random policy. "On the way" is the same share of the mean over training.
+    The worst 5 % of tasks (CVaR) of both are means over seeds, "–" where runs did not log them.
 
     Args:
         folders: the families' folders of results.
         setting: the runs with the default settings.
     """
     lines = [
-        "| family | steps | random policy | preset | defaults, seeds | share | on the way |",
-        "|---|---|---|---|---|---|---|",
+        "| family | steps | random policy | preset | defaults, seeds | share | on the way "
+        "| worst 5 %: preset, defaults |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for folder in folders:
         runs = read_results(folder).runs
@@ -51,6 +53,7 @@ def _row(family: str, untuned: Runs, published: Runs) -> str:
         f"{mean_and_range(end, digits)}, {len(end)}",
         f"{share:.2f}",
         f"{on_the_way:.2f}",
+        ", ".join(_worst(runs, steps, digits) for runs in (published, untuned)),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -65,6 +68,15 @@ def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
         ends.append(end)
         ways.append(np.trapezoid([*value[until], end], [*at[until], steps]) / (steps - at[0]))
     return np.array(ends), np.array(ways)
+
+
+def _worst(runs: Runs, steps: float, digits: int) -> str:
+    """Return the mean over seeds of the worst 5 % of tasks after ``steps`` steps; "–" if a run has not logged it."""
+    curves = [(run.curve["env_steps"], run.curve["test/cvar"]) for run in runs.values() if "test/cvar" in run.curve]
+    worst = np.array([np.interp(steps, at, values) for at, values in curves])
+    if len(worst) < len(runs) or np.isnan(worst).any():
+        return "–"
+    return mean_and_range(worst.mean(keepdims=True), digits)
 
 
 def _random(measured: Mapping[str, dict[str, list[float]]]) -> float:

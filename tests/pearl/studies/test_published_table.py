@@ -11,8 +11,10 @@ from pearl.studies.results import RunRecord, Setting, store_run
 UNTUNED = Setting("one-setting", "untuned", "pearl")
 
 
-def store(folder: Path, setting: Setting, seed: int, steps: list[float], returns: list[float]) -> None:
-    curve = {"env_steps": steps, "test/return_ep1": [0.0] * len(steps), "test/return_ep10": returns}
+def store(
+    folder: Path, setting: Setting, seed: int, steps: list[float], returns: list[float], **more: list[float]
+) -> None:
+    curve = more | {"env_steps": steps, "test/return_ep1": [0.0] * len(steps), "test/return_ep10": returns}
     record = RunRecord(
         commit="0" * 40,
         config={},
@@ -30,7 +32,7 @@ def test_both_are_read_where_the_shorter_run_ends_and_a_share_is_of_the_way_from
     store(tmp_path / "published-alone", PUBLISHED, 0, [0, 2000], [-10, -4])
     folders = [tmp_path / name for name in ("alone", "published-alone", "reach", "without-results")]
     assert published_table(folders, UNTUNED).splitlines()[2:] == [
-        "| reach | 2 000 | −10.0 | −2.0 | −4.0 (−5.0 to −3.0), 2 | 0.75 | 0.38 |"
+        "| reach | 2 000 | −10.0 | −2.0 | −4.0 (−5.0 to −3.0), 2 | 0.75 | 0.38 | –, – |"
     ]
 
 
@@ -38,5 +40,18 @@ def test_large_returns_are_whole_numbers(tmp_path: Path) -> None:
     store(tmp_path / "swing", PUBLISHED, 0, [0, 1000], [-1200.4, -160.2])
     store(tmp_path / "swing", UNTUNED, 0, [0, 1000], [-1200.4, -150.7])
     assert published_table([tmp_path / "swing"], UNTUNED).splitlines()[2:] == [
-        "| swing | 1 000 | −10 | −160 | −151, 1 | 0.94 | 0.99 |"
+        "| swing | 1 000 | −10 | −160 | −151, 1 | 0.94 | 0.99 | –, – |"
     ]
+
+
+def test_the_worst_tasks_are_a_mean_over_seeds_where_the_shorter_run_ends_if_every_run_logged_them(
+    tmp_path: Path,
+) -> None:
+    for name in ("both", "one"):
+        store(tmp_path / name, PUBLISHED, 0, [0, 2000, 4000], [-10, -2, -1], **{"test/cvar": [-20.0, -8.0, -6.0]})
+    for seed, worst in enumerate([-7.0, -9.0]):
+        store(tmp_path / "both", UNTUNED, seed, [0, 2000], [-10, -2], **{"test/cvar": [float("nan"), worst]})
+    store(tmp_path / "one", UNTUNED, 0, [0, 2000], [-10, -2])
+    store(tmp_path / "one", UNTUNED, 1, [0, 2000], [-10, -2], **{"test/cvar": [-20.0, -7.0]})
+    rows = published_table([tmp_path / name for name in ("both", "one")], UNTUNED).splitlines()[2:]
+    assert [row.split(" | ")[-1] for row in rows] == ["−8.0, −8.0 |", "−8.0, – |"]
