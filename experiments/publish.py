@@ -5,8 +5,9 @@ python experiments/publish.py runs/reproduce/point-robot-seed0
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from command_line import errors_in_one_line, path_argument
@@ -14,6 +15,7 @@ from tyro.conf import Positional
 
 import pearl
 from pearl.config.reading import non_default_settings
+from pearl.evaluation.statistics import CVAR_TASKS
 from pearl.files.access import write_text
 from pearl.process.output import make_console, protect_output
 from pearl.runs.run import read_json
@@ -39,6 +41,7 @@ policy = model.adapt(env, episodes={exploration_episodes})
 | test tasks | {n_tasks}, {kinship} |
 | protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
 | return of episode 1 to {episodes} | {returns} |
+| worst 5 % of tasks (CVaR), return of episode 1 to {episodes} | {worst} |
 {score_rows}| commit | {commit} |
 | versions | {versions} |
 
@@ -89,7 +92,8 @@ def main(
         n_train=len(model.train_tasks),
         episodes=episodes,
         exploration_episodes=test["exploration_episodes"],
-        returns=" → ".join(f"{value:.2f}" for value in test["return_per_episode"]),
+        returns=_by_episode(test["return_per_episode"]),
+        worst=_worst(test),
         score_rows=score_rows,
         n_tasks=test["n_tasks"],
         kinship="the training tasks: there are no others" if test["same_tasks"] else "none of them a training task",
@@ -100,6 +104,19 @@ def main(
     )
     write_text(folder / "README.md", card)
     make_console().print(f"  {folder}", highlight=False, soft_wrap=True)
+
+
+def _worst(test: Mapping[str, Any]) -> str:
+    """Return the cell of the worst tasks: "–" for runs whose result lacks them, a sentence if the tasks are too few."""
+    if "cvar_per_episode" not in test:
+        return "–"
+    if test["cvar_per_episode"] is None:
+        return f"{test['n_tasks']} test tasks are too few, {CVAR_TASKS} different ones are needed"
+    return _by_episode(test["cvar_per_episode"])
+
+
+def _by_episode(returns: Sequence[float]) -> str:
+    return " → ".join(f"{value:.2f}" for value in returns)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,13 @@ def test_it_adapts_to_held_out_tasks(model):
     assert evaluation.score > before.mean() + 0.3
 
 
+def test_the_cards_worst_tasks_are_those_of_its_evaluation(model):
+    card = (PRETRAINED / model.family / "README.md").read_text()
+    (row,) = (line for line in card.splitlines() if "(CVaR)" in line)
+    shown = [float(value) for value in row.split("|")[2].split("→")]
+    assert shown == pytest.approx(model.evaluate().cvar_per_episode, abs=0.05)
+
+
 def test_z_matters(model):
     scores = probe(model)
     assert scores["usual"] - scores["zero_z"] > 0.3

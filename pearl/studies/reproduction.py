@@ -48,6 +48,7 @@ def summary(family: str, by_seed: Runs) -> dict[str, Any]:
         "score": [test["score"] for test in tests],
         "score_mean": None if scores is None else float(np.mean(scores)),
         "last_return": [test["return_per_episode"][-1] for test in tests],
+        "last_cvar": [(test.get("cvar_per_episode") or [None])[-1] for test in tests],
         "success_per_episode_mean": None if successes is None else np.mean(successes, axis=0).tolist(),
         "return_per_episode_mean": np.mean([test["return_per_episode"] for test in tests], axis=0).tolist(),
         "probes_mean": {name: float(np.mean([found[name] for found in probes])) for name in probes[0]},

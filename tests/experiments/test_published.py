@@ -193,6 +193,7 @@ def test_a_result_without_a_score_has_returns_probes_and_a_curve(reproduced):
     assert found["last_return"] == [runs[0].measured["test"]["return_per_episode"][-1]]
     assert found["last_return"][0] == pytest.approx(np.mean(runs[0].measured["returns"], axis=0)[-1], abs=1e-3)
     assert found["last_return"] == [runs[0].curve["test/return_ep2"][-1]]
+    assert found["last_cvar"] == [None], "two test tasks are too few"
     assert set(found["probes_mean"]) == {"usual", "zero_z", "other_tasks_z", "random_context"}
     assert found["probes_mean"]["usual"] == pytest.approx(found["last_return"][0])
     assert len(found["commit"].removesuffix("-dirty")) == 40
@@ -253,9 +254,24 @@ def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(repr
     card = (folder / "README.md").read_text()
     assert "| random policy |" in card
     assert "score" not in card
+    assert "| 2 test tasks are too few, 20 different ones are needed |" in card
     assert "| test tasks | 2, none of them a training task |" in card
     assert not any("replay" in path.name for path in folder.iterdir())
     assert pearl.load(folder).family == "varying-pendulum"
+
+
+def test_a_card_has_the_return_of_the_worst_tasks_of_each_episode_or_a_dash_if_the_run_is_older(reproduced, tmp_path):
+    shutil.copytree(reproduced / "runs" / "varying-pendulum-seed0", tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    row = "| worst 5 % of tasks (CVaR), return of episode 1 to 2 |"
+    result["test"] |= {"cvar_per_episode": [-1500.0, -300.127]}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    publish.main(tmp_path / "run", out=tmp_path)
+    assert f"{row} -1500.00 → -300.13 |" in (tmp_path / "varying-pendulum" / "README.md").read_text()
+    del result["test"]["cvar_per_episode"]
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    publish.main(tmp_path / "run", out=tmp_path)
+    assert f"{row} – |" in (tmp_path / "varying-pendulum" / "README.md").read_text()
 
 
 def test_a_commit_is_marked_where_anything_but_results_differs_from_it(tmp_path, monkeypatch):
