@@ -11,7 +11,7 @@ LONGEST_CONTEXT = 400
 """Transitions of a training context, at most, where the trial decides its length"""
 CAPACITY = 10_000
 """Transitions that a replay keeps per task, where no number is set and memory allows"""
-TRANSITIONS = 512
+TRANSITIONS = 256
 """Transitions of a gradient step, of all its tasks together, where no number per task is set"""
 
 
@@ -56,8 +56,8 @@ class ReplayConfig(CollectionConfig):
     """Settings of meta-training from a replay, of transitions or of trials."""
 
     initial_episodes: int | None = None
-    """Episodes of a random policy in each training task before the first gradient step. None lets it play the first
-    iteration's trials alone, however many tasks there are."""
+    """Episodes of a random policy in each training task before the first gradient step. None lets it play a tenth of
+    total_steps, at most 10 000, one episode at a time, in the tasks with the fewest transitions first."""
     initial_policy: Literal["random", "steady"] = "random"
     """Policy of the initial episodes: a new uniform action at each step, or one action per episode."""
     gradient_steps_per_env_step: float = 0.3
@@ -133,10 +133,12 @@ class RelabellingConfig(Settings):
 class TrainingConfig(ReplayConfig):
     """Settings of meta-training from a replay of transitions."""
 
+    gradient_steps_per_env_step: float = 0.6
+    """Gradient steps per collected environment step."""
     meta_batch: int = 16
     """Tasks in a gradient step, or all if there are fewer."""
     batch_size: int | None = None
-    """Transitions per task for the actor and the critics in a gradient step. None stands for 512 in all tasks of the
+    """Transitions per task for the actor and the critics in a gradient step. None stands for 256 in all tasks of the
     step together."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the gradient steps and of the replay; cuda is an NVIDIA GPU. Acting stays on the CPU."""

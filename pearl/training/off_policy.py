@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import gymnasium as gym
 import torch
@@ -28,13 +28,19 @@ INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {
     "steady": ConstantActionAgent,
 }
 
+INITIAL_SHARE = 0.1
+"""Share of training that a random policy plays first, unless the settings say otherwise"""
+INITIAL_STEPS = 10_000
+"""Most environment steps of it"""
+
 ReplaySettingsT = TypeVar("ReplaySettingsT", bound=ReplayConfig)
 
 
 class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
     """Base class of meta-training from a replay.
 
-    First a random policy plays each training task. Then gradient steps follow in a fixed ratio to environment steps.
+    First a random policy plays, one episode of a task at a time. Then gradient steps follow in a fixed ratio to
+    environment steps, those of the random policy included.
     """
 
     section: ClassVar[type[ReplayConfig]] = ReplayConfig
@@ -70,22 +76,30 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         super().load_state(state, horizon)
         settings = self.settings
         longest = max(settings.initial_episodes or 0, settings.episodes_per_trial) * horizon
-        # At most one iteration's gradient steps can be owed. ``horizon`` is that of the first task, and other tasks may
-        # have longer episodes; a factor of a hundred still limits the number that a file can demand.
-        most = 1.0 + 100 * settings.gradient_steps_per_env_step * longest * len(self.tasks)
+        # The gradient steps of one iteration can be owed, and of the initial steps. ``horizon`` is that of the first
+        # task, and other tasks may have longer episodes; a factor of a hundred still limits what a file can demand.
+        longest_wait = INITIAL_STEPS + 100 * longest * len(self.tasks)
+        most = 1.0 + settings.gradient_steps_per_env_step * longest_wait
         self._owed_gradient_steps = finite_number(state, "owed_gradient_steps", "training.", most=most)
 
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         training = self.settings
-        random = INITIAL_POLICIES[training.initial_policy]
+        if not self._explores_at_random:
+            return super()._collect(on_step)
+        policy = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
         if training.initial_episodes is None:
-            if int(self.replay.n_added.sum()) == 0:
-                chosen = self._choose()
-                return chosen, self._play(random(self.agent.action_space), chosen, training.episodes_per_trial, on_step)
-        elif int(self.replay.n_added.min()) == 0 and training.initial_episodes > 0:
-            everyone = range(len(self.tasks))
-            return everyone, self._play(random(self.agent.action_space), everyone, training.initial_episodes, on_step)
-        return super()._collect(on_step)
+            chosen: Sequence[int] = self._choose()
+            return chosen, self._play(policy, chosen, 1, on_step)
+        everyone = range(len(self.tasks))
+        return everyone, self._play(policy, everyone, training.initial_episodes, on_step)
+
+    @property
+    def _explores_at_random(self) -> bool:
+        """Whether the next trials are a random policy's; gradient steps wait for their end."""
+        training, n_added = self.settings, self.replay.n_added
+        if training.initial_episodes is None:
+            return self.env_steps < min(INITIAL_SHARE * training.total_steps, INITIAL_STEPS) or int(n_added.sum()) == 0
+        return training.initial_episodes > 0 and int(n_added.min()) == 0
 
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self._add(chosen, trajectories)
@@ -97,6 +111,8 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         """Add one trial of each task in ``chosen``, by index, to the replay."""
 
     def _learn(self, trajectories: Trajectories) -> dict[str, float]:
+        if self._explores_at_random:
+            return {}
         before = self.learner.n_taken
         try:
             return self.learner.learn(int(self._owed_gradient_steps))
@@ -153,6 +169,12 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
             return MetaSampler(self.replay, distribution, tasks, settings, rng, early_context=agent.reads_early_context)
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
+
+    def _choose(self) -> list[int]:
+        """Draw the tasks of an iteration from those with the fewest transitions, so that each is played early."""
+        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
+        order = order[self.replay.n_added[order].argsort(stable=True)]
+        return cast(list[int], order[: self._n_chosen].sort().values.tolist())
 
     def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self.replay.add(chosen, trajectories)

@@ -40,6 +40,7 @@ from tests.support.small import small_model
 EXAMPLES = Path(train.__file__).parent / "examples"
 COMMON = {
     "--training.n-train-tasks": 4,
+    "--training.initial-episodes": 1,
     "--training.meta-batch": 2,
     "--training.batch-size": 8,
     "--training.context.max-length": 8,

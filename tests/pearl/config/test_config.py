@@ -328,8 +328,8 @@ def test_what_is_set_does_not_follow_from_the_episodes_length():
     assert config.for_horizon(1_000) == config
 
 
-@pytest.mark.parametrize(("n_tasks", "rows"), [(16, 32), (40, 12), (1, 512), (1_000, 1)])
-def test_a_step_takes_512_transitions_of_all_its_tasks_together(n_tasks, rows):
+@pytest.mark.parametrize(("n_tasks", "rows"), [(16, 16), (40, 6), (1, 256), (1_000, 1)])
+def test_a_step_takes_256_transitions_of_all_its_tasks_together(n_tasks, rows):
     assert TrainingConfig().rows_per_task(n_tasks) == rows
     assert TrainingConfig(batch_size=64).rows_per_task(n_tasks) == 64
 

@@ -236,6 +236,30 @@ def test_the_initial_episodes_are_those_of_a_random_policy_in_every_task():
     assert model.training.replay.size().tolist() == [3 * LENGTH] * 4
 
 
+@pytest.mark.parametrize(("total_steps", "iterations"), [(100 * LENGTH, 5), (LENGTH, 1), (10_000_000, 5_000 // LENGTH)])
+def test_by_default_a_random_policy_plays_a_tenth_of_training_in_as_many_tasks_as_possible(total_steps, iterations):
+    random = {"initial_episodes": None, "total_steps": total_steps, "replay_capacity": 10_000}
+    model = small_model(training=random | {"tasks_per_iteration": 2})
+    for iteration in range(1, iterations + 1):
+        assert model.training.gradient_steps == 0
+        model.training.iterate()
+        assert model.num_timesteps == 2 * iteration * LENGTH
+        sizes = model.training.replay.size()
+        assert sizes.max() - sizes.min() <= LENGTH
+    owed = model.config.training.gradient_steps_per_env_step * model.num_timesteps
+    assert model.training.gradient_steps == pytest.approx(owed, abs=1)
+    model.training.iterate()
+    assert model.num_timesteps == 2 * (iterations + 2) * LENGTH
+
+
+def test_training_resumes_from_within_its_random_start(tmp_path):
+    random = {"initial_episodes": None, "total_steps": 100_000, "tasks_per_iteration": 1}
+    model = small_model(training=random).learn(3 * LENGTH)
+    assert model.training.gradient_steps == 0
+    resumed = reloaded(model, tmp_path)
+    assert differences(everything_learnt(resumed.learn(3 * LENGTH)), everything_learnt(model.learn(3 * LENGTH))) == []
+
+
 def test_an_iteration_collects_from_as_many_tasks_as_are_asked_for():
     model = small_model(training={"tasks_per_iteration": 2}).learn(INITIAL)
     for _ in range(12):
