@@ -39,6 +39,7 @@ with uncollected():
     from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
         Categorical,
+        DriftSchedule,
         EnvError,
         LogUniform,
         Scale,
@@ -49,6 +50,7 @@ with uncollected():
         Uniform,
         UnknownFamilyError,
         check_task_distribution,
+        drifting,
         mirrored,
         perturbed,
         register,
@@ -70,6 +72,7 @@ __all__ = [
     "ConfigError",
     "ContextConfig",
     "DivergedError",
+    "DriftSchedule",
     "EnvError",
     "Evaluation",
     "EvaluationConfig",
@@ -102,6 +105,7 @@ __all__ = [
     "UnregisteredError",
     "__version__",
     "check_task_distribution",
+    "drifting",
     "families",
     "load",
     "load_preset",
