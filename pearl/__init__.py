@@ -35,6 +35,7 @@ with uncollected():
         TrainingConfig,
         TrialReplayConfig,
     )
+    from pearl.evaluation.drift import DriftEvaluation, evaluate_drift
     from pearl.evaluation.protocol import Evaluation
     from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
@@ -72,6 +73,7 @@ __all__ = [
     "ConfigError",
     "ContextConfig",
     "DivergedError",
+    "DriftEvaluation",
     "DriftSchedule",
     "EnvError",
     "Evaluation",
@@ -106,6 +108,7 @@ __all__ = [
     "__version__",
     "check_task_distribution",
     "drifting",
+    "evaluate_drift",
     "families",
     "load",
     "load_preset",
