@@ -35,10 +35,12 @@ with uncollected():
         TrainingConfig,
         TrialReplayConfig,
     )
+    from pearl.evaluation.drift import DriftEvaluation, evaluate_drift
     from pearl.evaluation.protocol import Evaluation
     from pearl.model.meta_learner import PEARL, MetaLearner, load
     from pearl.tasks import (
         Categorical,
+        DriftSchedule,
         EnvError,
         LogUniform,
         Scale,
@@ -49,6 +51,7 @@ with uncollected():
         Uniform,
         UnknownFamilyError,
         check_task_distribution,
+        drifting,
         mirrored,
         perturbed,
         register,
@@ -70,6 +73,8 @@ __all__ = [
     "ConfigError",
     "ContextConfig",
     "DivergedError",
+    "DriftEvaluation",
+    "DriftSchedule",
     "EnvError",
     "Evaluation",
     "EvaluationConfig",
@@ -102,6 +107,8 @@ __all__ = [
     "UnregisteredError",
     "__version__",
     "check_task_distribution",
+    "drifting",
+    "evaluate_drift",
     "families",
     "load",
     "load_preset",

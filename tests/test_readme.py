@@ -9,6 +9,7 @@ import pytest
 
 import pearl
 from tests.support.processes import ROOT
+from tests.support.small import small_model
 
 
 def examples(page: str) -> list[str]:
@@ -44,11 +45,16 @@ def test_the_own_task_example_runs(monkeypatch):
     assert Path("runs/varying-pendulum/manifest.json").is_file()
 
 
-def test_the_perturbed_example_of_the_environments_page_runs():
-    (example,) = examples("docs/environments.md")
+def test_the_examples_of_the_environments_page_run(capsys):
+    perturbed, drifting, evaluation = examples("docs/environments.md")
     namespace: dict[str, Any] = {}
-    exec(example, namespace)
+    exec(perturbed + drifting, namespace)
     assert namespace["tasks"].name == "mirrored-perturbed-Pendulum-v1"
+    assert namespace["family"].name == "drifting-mirrored-perturbed-Pendulum-v1"
+    namespace["model"] = small_model(namespace["family"])
+    exec(evaluation, namespace)
+    assert "drift/regret" in capsys.readouterr().out
+    assert namespace["reward_around_a_change"].shape == (40,)
 
 
 def test_the_loop_of_the_deployment_page_plays_an_episode(capsys):

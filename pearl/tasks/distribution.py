@@ -140,6 +140,8 @@ def _short(value: Any) -> str:
         return f"{value:.3g}"
     if isinstance(value, tuple):
         return "(" + ", ".join(_short(item) for item in value) + ")"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}={_short(item)}" for name, item in value.items()) + "}"
     return str(value)
 
 
@@ -197,6 +199,32 @@ class TaskDistribution(ABC):
             EnvError: an environment cannot be built, its spaces differ from the others', or two tasks share it.
         """
         return TaskVectorEnv(self.make_env, tasks)
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move a running environment to another task without a reset, and return True; return False if unable.
+
+        Everything but the task carries over: the robot's pose, velocities, the time, the generator of random numbers.
+        After a later reset too the environment is that of ``task``. ``pearl.drifting`` calls this method. If it returns
+        False, as by default, the attributes are moved in which new environments of the two tasks differ.
+
+        Args:
+            env: an environment that ``make_env`` built.
+            task: the task of its next step.
+        """
+        return False
+
+    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
+        """Do as ``change_task`` in a vector environment; return False if unable, as by default.
+
+        It is only called for a distribution with its own ``make_vec_env``. If it returns False, drifting tasks are
+        stepped one by one.
+
+        Args:
+            envs: a vector environment that ``make_vec_env`` built.
+            row: index of the environment that changes.
+            task: the task of its next step.
+        """
+        return False
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the actions of a policy that knows the task, or None if the family has no such policy.

@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Task, TaskDistribution
@@ -34,6 +35,18 @@ class ImagePointRobot(TaskDistribution):
     def make_vec_env(self, tasks: Sequence[Task]) -> ImagePointRobotVectorEnv:
         """Build the environments of all tasks as one, computed in numpy."""
         return ImagePointRobotVectorEnv([task.params["goal"] for task in tasks])
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move the goal; the robot stays where it is."""
+        env.get_wrapper_attr("goal")[:] = task.params["goal"]
+        return True
+
+    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
+        """Move one robot's goal; the robot stays where it is."""
+        if not isinstance(envs, ImagePointRobotVectorEnv):
+            return False
+        envs.goals[row] = task.params["goal"]
+        return True
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[Any]) -> Floats:
         """Go to the known goal as `PointRobot`'s oracle does, from the position in the picture.

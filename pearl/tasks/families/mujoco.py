@@ -37,11 +37,21 @@ class _MujocoFamily(TaskDistribution):
         Raises:
             ImportError: MuJoCo is not installed.
         """
-        return gym.make(self._id, render_mode=render_mode, **self._arguments(task))
+        return gym.make(self._id, render_mode=render_mode, **self._arguments(task), **self._settings())
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Set the task's attributes of a running environment; its robot keeps its pose and velocities."""
+        for name, value in self._arguments(task).items():
+            setattr(env.unwrapped, name, value)
+        return True
 
     def _arguments(self, task: Task) -> dict[str, Any]:
-        """Return the constructor arguments of the environment of ``task``."""
+        """Return the constructor arguments that define ``task``; the environment has attributes of the same names."""
         return task.to_json()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the constructor arguments that all tasks share; none by default."""
+        return {}
 
 
 class CheetahVel(_MujocoFamily):
@@ -83,8 +93,8 @@ class _AntFamily(_MujocoFamily):
     def __init__(self, *, contact_forces: bool = False) -> None:
         self.contact_forces = contact_forces
 
-    def _arguments(self, task: Task) -> dict[str, Any]:
-        return {**task.to_json(), "contact_forces": self.contact_forces}
+    def _settings(self) -> dict[str, Any]:
+        return {"contact_forces": self.contact_forces}
 
 
 class AntForwardBackward(_AntFamily, _TwoDirections):
@@ -94,7 +104,7 @@ class AntForwardBackward(_AntFamily, _TwoDirections):
     _id = "pearl/AntDir-v0"
 
     def _arguments(self, task: Task) -> dict[str, Any]:
-        return {"heading": (float(task.params["direction"]), 0.0), "contact_forces": self.contact_forces}
+        return {"heading": (float(task.params["direction"]), 0.0)}
 
 
 class AntDir(_AntFamily):
@@ -108,7 +118,7 @@ class AntDir(_AntFamily):
         return _angles(n, rng)
 
     def _arguments(self, task: Task) -> dict[str, Any]:
-        return {"heading": _heading(task), "contact_forces": self.contact_forces}
+        return {"heading": _heading(task)}
 
 
 class AntGoal(_AntFamily):

@@ -174,7 +174,22 @@ class _RandParams(_Rewarded, EzPickle):
     def __init__(self, factors: Mapping[str, Sequence[float]] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         EzPickle.__init__(self, factors, **kwargs)
+        self._unscaled = {name: getattr(self.model, name).copy() for name in SCALED_PARAMETERS}
+        self._factors = factors
         self.factor_counts = scale_parameters(self.model, self.data, factors)
+
+    @property
+    def factors(self) -> Mapping[str, Sequence[float]] | None:
+        """Factors on the original model's parameters; setting others leaves pose and velocities as they are."""
+        return self._factors
+
+    @factors.setter
+    def factors(self, factors: Mapping[str, Sequence[float]] | None) -> None:
+        for name, values in self._unscaled.items():
+            getattr(self.model, name)[:] = values
+        # Other data than the robot's own: the constants are computed at the initial pose.
+        scale_parameters(self.model, mujoco.MjData(self.model), factors)
+        self._factors = factors
 
     def _reward_terms(self, info: Mapping[str, Any]) -> dict[str, float]:
         return {"reward_survive": 1.0}

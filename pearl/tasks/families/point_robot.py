@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Plane, Task, TaskDistribution
@@ -35,6 +36,18 @@ class _GoalReaching(TaskDistribution):
     def make_vec_env(self, tasks: Sequence[Task]) -> PointRobotVectorEnv:
         """Build the environments of all tasks as one, computed in numpy."""
         return PointRobotVectorEnv(_goals(tasks, len(tasks)), sparse=self._sparse)
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move the goal; the robot stays where it is."""
+        env.get_wrapper_attr("goal")[:] = task.params["goal"]
+        return True
+
+    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
+        """Move one robot's goal; the robot stays where it is."""
+        if not isinstance(envs, PointRobotVectorEnv):
+            return False
+        envs.goals[row] = task.params["goal"]
+        return True
 
     def plane(self, task: Task) -> Plane:
         """Return the goal; in the sparse family it lies on the half circle and counts as reached within 0.2."""

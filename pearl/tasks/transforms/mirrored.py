@@ -53,29 +53,49 @@ class Mirrored(TaskDistribution):
         Raises:
             ValueError: the task's ``action_sign`` is missing, or neither 1 nor -1.
         """
-        params = task.to_json()
-        sign = params.pop(ACTION_SIGN, None)
-        if sign not in (1, -1):
-            raise ValueError(f"{ACTION_SIGN} must be 1 or -1, got {sign!r} in the task ({task}).")
-        env = self.distribution.make_env(Task(params), render_mode=render_mode)
-        return env if sign == 1 else MirroredActions(env)
+        inner, reverse = _parted(task)
+        return MirroredActions(self.distribution.make_env(inner, render_mode=render_mode), reverse=reverse)
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move a running environment to another task; return False if the distribution cannot move its own."""
+        inner, reverse = _parted(task)
+        if not (isinstance(env, MirroredActions) and self.distribution.change_task(env.env, inner)):
+            return False
+        env.reverse = reverse
+        return True
 
 
 class MirroredActions(gym.ActionWrapper[Any, Any, Any]):
     """Wrapper that mirrors each action before the environment's step.
 
+    Args:
+        env: the environment.
+        reverse: whether actions are mirrored; they stay as they are if not.
+
     Raises:
         TypeError: the action space has no mirror image, for example a Dict.
     """
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
+    def __init__(self, env: gym.Env[Any, Any], *, reverse: bool = True) -> None:
         super().__init__(env)
+        self.reverse = reverse
         self._low, self._high = _bounds(env.action_space)
 
     def action(self, action: Any) -> Any:
-        """Reflect an action at the middle of the space."""
+        """Reflect an action at the middle of the space, if actions are mirrored."""
+        if not self.reverse:
+            return action
         # Rounding could exceed a bound.
         return np.clip(self._low + self._high - action, self._low, self._high).astype(self.action_space.dtype)
+
+
+def _parted(task: Task) -> tuple[Task, bool]:
+    """Return the task without its sign, and whether actions are mirrored."""
+    params = task.to_json()
+    sign = params.pop(ACTION_SIGN, None)
+    if sign not in (1, -1):
+        raise ValueError(f"{ACTION_SIGN} must be 1 or -1, got {sign!r} in the task ({task}).")
+    return Task(params), sign == -1
 
 
 def _in_turn(tasks: list[Task], first: int) -> list[Task]:

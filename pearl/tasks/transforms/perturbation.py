@@ -92,6 +92,17 @@ class Perturbed(TaskDistribution):
         env = gym.make(self.env_id, render_mode=render_mode, **self.make_kwargs | arguments)
         return _HeldAttributes(env, values)
 
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Set the attributes of a running environment.
+
+        Return False if one of them is a constructor argument: the constructor may compute further attributes from it.
+        """
+        values = self._values(task)
+        if self._constructor_arguments or not isinstance(env, _HeldAttributes):
+            return False
+        env.hold(values)
+        return True
+
     def _read_environment(self, paths: Sequence[str]) -> None:
         env = gym.make(self.env_id, **self.make_kwargs)
         if own_time_limit(env) is None:
@@ -191,8 +202,12 @@ class _HeldAttributes(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any], values: Mapping[str, Any]) -> None:
         super().__init__(env)
+        self.hold(values)
+
+    def hold(self, values: Mapping[str, Any]) -> None:
+        """Set other values, which later resets keep; the state of a running environment stays as it is."""
         self.values = dict(values)
-        _hold(env.unwrapped, self.values)
+        _hold(self.env.unwrapped, self.values)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Set the attributes, then begin an episode."""
@@ -216,7 +231,9 @@ def _hold(env: gym.Env[Any, Any], values: Mapping[str, Any]) -> None:
     if any(path.startswith("model.") for path in values) and _is_mujoco(env):
         import mujoco
 
-        mujoco.mj_setConst(env.get_wrapper_attr("model"), env.get_wrapper_attr("data"))
+        model = env.get_wrapper_attr("model")
+        # Not the environment's own data: mj_setConst puts the robot into its initial pose.
+        mujoco.mj_setConst(model, mujoco.MjData(model))
         # mj_setConst overwrites derived constants, which may be among the values.
         _set_all(env, values)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.spaces import check_spaces, is_image, observation_row, observation_rows
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.distribution import Plane, Task, TaskDistribution, family_name
+from pearl.tasks.transforms.drifting import Drifting
 
 SAMPLED = 1_000
 """Number of sampled tasks that define the range of each parameter; fewer if the family has fewer"""
@@ -67,6 +68,16 @@ class TaskObserved(TaskDistribution):
         """
         numbers = np.stack([self.numbers.of(task) for task in tasks])
         return TaskVectorObservations(self.distribution.make_vec_env(tasks), numbers)
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move a running environment to another task; return False if the distribution cannot move its own.
+
+        The next step's observation is the first one with the new task's numbers.
+        """
+        if not (isinstance(env, TaskObservations) and self.distribution.change_task(env.env, task)):
+            return False
+        env.numbers = self.numbers.of(task)
+        return True
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the distribution's own oracle action, from observations without the task's numbers."""
@@ -126,11 +137,11 @@ class TaskObservations(gym.ObservationWrapper[Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any], numbers: NDArray[np.float32]) -> None:
         super().__init__(env)
         self.observation_space = _space_with_task(env.observation_space, env.action_space, len(numbers))
-        self._numbers = numbers
+        self.numbers = numbers
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
         """Append the task's numbers to the observation's."""
-        return np.concatenate([observation_row(self.env.observation_space, observation)[0], self._numbers])
+        return np.concatenate([observation_row(self.env.observation_space, observation)[0], self.numbers])
 
 
 class TaskVectorObservations(VectorObservationWrapper):
@@ -214,5 +225,19 @@ def _space_with_task(space: gym.Space[Any], action_space: gym.Space[Any], width:
     return gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 
-task_observed = TaskObserved
-"""Add the task's parameters to a distribution's observations: ``task_observed(perturbed("Pendulum-v1", …))``."""
+def task_observed(distribution: TaskDistribution, *, name: str | None = None) -> TaskDistribution:
+    """Add the task's parameters to a distribution's observations: ``task_observed(perturbed("Pendulum-v1", …))``.
+
+    Observations of tasks that drift contain the present task: they show a change one step late.
+
+    Args:
+        distribution: the distribution whose tasks become observed.
+        name: the family's name; "task-observed-" plus the distribution's name if None.
+
+    Raises:
+        TypeError, ValueError: as from ``TaskObserved``.
+    """
+    if isinstance(distribution, Drifting):
+        name = f"task-observed-{family_name(distribution)}" if name is None else name
+        return Drifting(TaskObserved(distribution.distribution), distribution.schedule, name=name)
+    return TaskObserved(distribution, name=name)

@@ -223,3 +223,8 @@ def test_an_environment_renders_frames_the_right_way_up(tmp_path):
         tmp_path,
         shows="frame[:100].std() < frame[-100:].std()",
     )
+
+
+def test_tasks_cannot_change_within_an_episode_and_the_error_says_why(few_goals):
+    with pytest.raises(ValueError, match=r"'ml1-reach-v3' cannot be moved .* a reset makes .*_target_pos.*change_task"):
+        pearl.drifting(ML1("reach-v3"), pearl.DriftSchedule(50))
