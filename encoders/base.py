@@ -100,6 +100,21 @@ class ContextEncoder(nn.Module, ABC, Generic[BeliefT]):
     def posterior(self, belief: BeliefT) -> Normal:
         """Read q(z | c) from a belief: a diagonal Normal, mean and stddev each (task, latent_dim)."""
 
+    def forget(self, belief: BeliefT, share: Tensor) -> BeliefT:
+        """Return a belief with a share of its evidence, as if each transition counted that much; the prior stays.
+
+        Args:
+            belief: one row per task.
+            share: (task,), from 0, which gives the prior, to 1, which changes nothing.
+
+        Raises:
+            TypeError: the belief is not a sum over transitions.
+        """
+        raise TypeError(
+            f"{type(self).__name__} cannot forget evidence: its belief is not a sum over transitions. Train with "
+            "encoder.kind linear_gaussian, product_of_gaussians, pooled_features or mean."
+        )
+
     def evidence_weight(self, n_seen: Tensor) -> Tensor:
         """Return the weight of each task's transitions in its posterior, (task,): 1 for up to ``evidence_limit``.
 

@@ -46,6 +46,12 @@ def weigh_evidence(belief: GaussianBelief, prior: GaussianBelief, weight: Tensor
     return GaussianBelief(precision, belief.weighted_mean * weight.unsqueeze(-1), belief.n_seen)
 
 
+def forget_evidence(belief: GaussianBelief, prior: GaussianBelief, share: Tensor) -> GaussianBelief:
+    """Return a belief with a ``share`` (task,) of its evidence, which then counts as that many transitions fewer."""
+    share = share.to(belief.precision.dtype)
+    return weigh_evidence(belief, prior, share)._replace(n_seen=belief.n_seen * share)
+
+
 class PooledBelief(NamedTuple):
     """Running sum and count of per-transition features."""
 

@@ -19,7 +19,7 @@ from agents import (
     TransformerAgent,
 )
 from agents.base import NetworkAgent
-from encoders import UnregisteredError
+from encoders import ContextEncoder, UnregisteredError
 from encoders.abbreviation import abbreviated
 from encoders.registration import check_new_name, check_signature
 from pearl.config.reading import ConfigError, from_mapping
@@ -35,6 +35,7 @@ from pearl.config.run import (
     RL2Config,
     TransformerConfig,
 )
+from pearl.config.training import TrainingConfig
 from pearl.tasks import Task, TaskDistribution, task_observed
 from pearl.training.base import MetaTraining
 from pearl.training.off_policy import ReplayTraining, TrialReplayTraining
@@ -100,6 +101,19 @@ def _pearl(
     observations: gym.Space[Any], actions: gym.Space[Any], config: PEARLConfig, rng: torch.Generator
 ) -> PEARLAgent:
     return PEARLAgent(observations, actions, config.encoder, config.agent, rng)
+
+
+def limit_evidence(agent: object, config: Config, horizon: int) -> None:
+    """Limit the evidence in an agent's posterior, if it has one, to the longest context of training and evaluation.
+
+    Args:
+        agent: the agent.
+        config: the run's settings.
+        horizon: steps of an episode.
+    """
+    encoder = getattr(agent, "encoder", None)
+    if isinstance(encoder, ContextEncoder) and isinstance(config.training, TrainingConfig):
+        encoder.evidence_limit = max(config.training.longest_context, config.evaluation.episodes * horizon)
 
 
 def _trial_based(

@@ -1,6 +1,6 @@
 """Contexts as inputs of the encoder: features, encoded actions, rewards and changes in running units or as given."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,3 +76,16 @@ def encoder_inputs(
     else:
         next_observation = where_present(features, context.next_observation, context.mask)
     return Context(observation, actions.encode(context.action), reward, next_observation, context.mask)
+
+
+class NetworkInputs(NamedTuple):
+    """Transitions as inputs of the networks; each (task, step, dim) or (task, step)."""
+
+    observation: Tensor
+    """Features, with their gradient"""
+    action: Tensor
+    reward: Tensor
+    """In the environments' unit"""
+    next_observation: Tensor
+    """Features, without a gradient"""
+    terminated: Tensor

@@ -1,7 +1,7 @@
 """PEARL: soft actor-critic conditioned on a posterior sample of the task variable."""
 
-from copy import deepcopy
-from typing import Any, NamedTuple
+from copy import copy, deepcopy
+from typing import Any, Self
 
 import gymnasium as gym
 import torch
@@ -12,7 +12,7 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
-from agents.context.inputs import RunningUnits, encoder_inputs
+from agents.context.inputs import NetworkInputs, RunningUnits, encoder_inputs
 from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
@@ -31,19 +31,6 @@ from encoders import (
     make_encoder,
 )
 from encoders.types import check_context
-
-
-class _NetworkInputs(NamedTuple):
-    """Transitions as inputs of the networks; each (task, step, dim) or (task, step)."""
-
-    observation: Tensor
-    """Features, with their gradient"""
-    action: Tensor
-    reward: Tensor
-    """In the environments' unit"""
-    next_observation: Tensor
-    """Features, without a gradient"""
-    terminated: Tensor
 
 
 class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
@@ -83,6 +70,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         # Looked up once, because every step uses them.
         self._sweep = exploration.sweep
         self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
+        self._kept = 1.0
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -114,6 +102,21 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         nothing = torch.zeros(n_tasks, self.latent_dim, dtype=torch.float32, device=self.device)
         everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
         return self._draw(PEARLMemory(belief, (), nothing, nothing, draws, steps), everyone)
+
+    def following(self, kept: float) -> Self:
+        """Return an agent with the same weights whose z follows the posterior and whose evidence fades.
+
+        Args:
+            kept: share of the evidence that is kept in each step, above 0; 1 forgets nothing.
+
+        Raises:
+            TypeError: ``kept`` is below 1, and the encoder cannot forget.
+        """
+        agent = copy(self)
+        agent._z_moves, agent._kept = True, kept
+        if kept < 1:
+            self.encoder.forget(self.encoder.prior(1), torch.ones(1))
+        return agent
 
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
@@ -252,11 +255,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: loss.detach() for name, (_, loss) in auxiliary.items()}
 
-    def _network_inputs(self, transitions: Transitions) -> _NetworkInputs:
+    def _network_inputs(self, transitions: Transitions) -> NetworkInputs:
         """Return transitions as inputs of the networks."""
         with torch.no_grad():
             next_observation = self.features(transitions.next_observation)
-        return _NetworkInputs(
+        return NetworkInputs(
             self.features(transitions.observation),
             self.actions.encode(transitions.action),
             transitions.reward,
@@ -270,7 +273,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         size = (len(mean), n_steps, self.latent_dim)
         return mean + stddev * torch.randn(size, generator=rng, device=self.device, dtype=torch.float32)
 
-    def _critic_loss(self, inputs: _NetworkInputs, z: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _critic_loss(self, inputs: NetworkInputs, z: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the critics' loss and their mean value, detached."""
         with torch.no_grad():
             next_value, _ = self.actions.soft_value(
@@ -292,7 +295,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         value, entropy = self.actions.soft_value(policy, self.critics, observation, z, temperature, rng)
         return actor_loss(value), entropy.detach()
 
-    def _reconstruction(self, inputs: _NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
+    def _reconstruction(self, inputs: NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Return the decoder's loss with its weight."""
         if self.config.auxiliary.reconstruction_weight == 0:
             return {}
@@ -328,8 +331,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
         """Return the memory with the unread transitions, ``context``, folded into the belief."""
-        steps = memory.steps + context.mask.sum(1)
-        return memory._replace(belief=self.infer(context, memory.belief), unread=(), steps=steps)
+        n_new = context.mask.sum(1)
+        belief = memory.belief if self._kept == 1 else self.encoder.forget(memory.belief, self._kept ** n_new.double())
+        return memory._replace(belief=self.infer(context, belief), unread=(), steps=memory.steps + n_new)
 
     @torch.no_grad()
     def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:

@@ -29,6 +29,9 @@ class PooledFeatures(FeatureEncoder[PooledBelief]):
     def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
         return add_features(belief, self.read_each(self.features, context), context.mask)
 
+    def forget(self, belief: PooledBelief, share: Tensor) -> PooledBelief:  # noqa: D102
+        return forget_features(belief, share)
+
     def posterior(self, belief: PooledBelief) -> Normal:  # noqa: D102
         amount = torch.log1p(belief.n_seen.clamp(max=self.evidence_limit)).unsqueeze(-1)
         return self.read(torch.cat([mean_feature(belief), amount], dim=-1), belief.n_seen)
@@ -86,6 +89,9 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
     def update(self, belief: PooledBelief, context: Context) -> PooledBelief:  # noqa: D102
         return add_features(belief, self.read_each(self.features, context), context.mask)
 
+    def forget(self, belief: PooledBelief, share: Tensor) -> PooledBelief:  # noqa: D102
+        return forget_features(belief, share)
+
     def posterior(self, belief: PooledBelief) -> Normal:
         """Return the mean embedding as a Normal with zero standard deviation; zero for an empty context."""
         mean = mean_feature(belief)
@@ -95,6 +101,12 @@ class MeanAggregator(ContextEncoder[PooledBelief]):
 def add_features(belief: PooledBelief, features: Tensor, mask: Tensor) -> PooledBelief:
     """Add features (task, step, feature_dim), zero where ``mask`` (task, step) is False, to a running sum."""
     return PooledBelief(belief.feature_sum + features.sum(1), belief.n_seen + mask.sum(1, dtype=belief.n_seen.dtype))
+
+
+def forget_features(belief: PooledBelief, share: Tensor) -> PooledBelief:
+    """Return a belief with a ``share`` (task,) of its features and of their number."""
+    share = share.to(belief.n_seen.dtype)
+    return PooledBelief(belief.feature_sum * share.unsqueeze(-1), belief.n_seen * share)
 
 
 def mean_feature(belief: PooledBelief) -> Tensor:

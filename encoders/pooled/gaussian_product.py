@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from encoders.base import ContextEncoder
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_evidence
+from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, forget_evidence, weigh_evidence
 
 
 class ProductOfGaussians(ContextEncoder[GaussianBelief]):
@@ -57,6 +57,9 @@ class ProductOfGaussians(ContextEncoder[GaussianBelief]):
         precision, weighted_mean = self.factors(context)
         n_seen = belief.n_seen + context.mask.sum(1, dtype=belief.n_seen.dtype)
         return GaussianBelief(belief.precision + precision.sum(1), belief.weighted_mean + weighted_mean.sum(1), n_seen)
+
+    def forget(self, belief: GaussianBelief, share: Tensor) -> GaussianBelief:  # noqa: D102
+        return forget_evidence(belief, self.prior(len(belief.n_seen)), share)
 
     def posterior(self, belief: GaussianBelief) -> Normal:  # noqa: D102
         if math.isfinite(self.evidence_limit):

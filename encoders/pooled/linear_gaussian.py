@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.distributions import Normal
 
 from encoders.base import ContextEncoder
 from encoders.kernels.inverse import inverse_of_positive_definite
 from encoders.mlp import mlp
-from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, weigh_evidence
+from encoders.types import CONTEXT_FIELDS, Context, GaussianBelief, forget_evidence, weigh_evidence
 
 
 class LinearGaussian(ContextEncoder[GaussianBelief]):
@@ -66,6 +67,9 @@ class LinearGaussian(ContextEncoder[GaussianBelief]):
         weighted_mean = (direction * value).sum(1)
         n_seen = belief.n_seen + context.mask.sum(1)
         return GaussianBelief(belief.precision + precision, belief.weighted_mean + weighted_mean, n_seen)
+
+    def forget(self, belief: GaussianBelief, share: Tensor) -> GaussianBelief:  # noqa: D102
+        return forget_evidence(belief, self.prior(len(belief.n_seen)), share)
 
     def posterior(self, belief: GaussianBelief) -> Normal:
         """Read the marginals of q(z | c): mean and stddev each (task, latent_dim).

@@ -2,16 +2,48 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
 from agents import Deployable, Transitions
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
-from pearl.adaptation.policy import AdaptedPolicy, single_posterior
+from pearl.adaptation.policy import AdaptedPolicy, infers_task, single_posterior
+from pearl.tasks.arguments import description
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
 _ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
+
+
+def start_session(agent: Deployable[Any], rng: torch.Generator, forgetting: float | None) -> "Session":
+    """Start a session.
+
+    With ``forgetting`` z follows the posterior after each step, and evidence of k steps ago counts ``forgetting**k``:
+    the natural parameters of the belief move back to the prior's. So the agent notices that a task has changed, but
+    infers one that has not changed from about ``1 / (1 - forgetting)`` transitions only.
+
+    Args:
+        agent: the meta-trained agent.
+        rng: draws z and actions.
+        forgetting: share of the evidence that is kept in each step, above 0 and at most 1; 1 forgets nothing. If None,
+            nothing is forgotten, and z moves as in training.
+
+    Raises:
+        TypeError: ``forgetting`` is no number, or the agent has no belief that is a sum over transitions.
+        ValueError: ``forgetting`` is out of range.
+    """
+    if forgetting is None:
+        return Session(agent, rng)
+    if not isinstance(forgetting, int | float | np.number) or isinstance(forgetting, bool):
+        raise TypeError(f"forgetting must be a number above 0 and at most 1, got {description(forgetting)}.")
+    if not 0 < forgetting <= 1:
+        raise ValueError(
+            f"forgetting must be above 0 and at most 1, got {forgetting}: 0.95 keeps 95 % of the evidence in each step."
+        )
+    if not infers_task(agent):
+        raise TypeError(f"Only PEARL has a belief that can fade; this agent is a {type(agent).__name__}.")
+    return Session(agent.following(float(forgetting)), rng)
 
 
 class Session:

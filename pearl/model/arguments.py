@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from agents import MetaAgent
 from encoders.abbreviation import abbreviated
@@ -33,6 +34,15 @@ def whole_number(value: object, name: str, *, least: int = 0, default: int | Non
     if number < least:
         raise ConfigError(f"{name} must be at least {least}, got {number}.{remedy}")
     return number
+
+
+def acting_seed(value: object, rng: torch.Generator) -> int:
+    """Return the seed of an adaptation, drawn from ``rng`` if it is None.
+
+    Raises:
+        ConfigError: the value is not a whole number, or is negative.
+    """
+    return int(torch.randint(2**31, (1,), generator=rng)) if value is None else whole_number(value, "seed")
 
 
 def environment_steps(value: object) -> int:

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
-from encoders import ContextEncoder
 from pearl.adaptation.policy import AdaptedPolicy, adapt
-from pearl.adaptation.session import Session
-from pearl.algorithms import find_algorithm
+from pearl.adaptation.session import Session, start_session
+from pearl.algorithms import find_algorithm, limit_evidence
 from pearl.config.run import Config, PEARLConfig, load_preset
-from pearl.config.training import TrainingConfig
 from pearl.evaluation.diagnosis import Finding, diagnose, diagnosis_lines
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
 from pearl.model import arguments
@@ -80,10 +78,7 @@ class MetaLearner(SB3Interface):
         self.config = config = config.for_horizon(self.horizon)
         weight_rng = torch.Generator().manual_seed(weight_seed)
         self.agent = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
-        encoder = getattr(self.agent, "encoder", None)
-        if isinstance(encoder, ContextEncoder) and isinstance(config.training, TrainingConfig):
-            in_evaluation = config.evaluation.episodes * self.horizon
-            encoder.evidence_limit = max(config.training.longest_context, in_evaluation)
+        limit_evidence(self.agent, config, self.horizon)
         self.training = algorithm.training(self.agent, self.task_distribution, self.train_tasks, config, training_seed)
         self.wall_s = 0.0
         self.next_evaluation = 0
@@ -243,7 +238,7 @@ class MetaLearner(SB3Interface):
         remedy = " model.session() adapts step by step."
         episodes = arguments.whole_number(episodes, "episodes", least=1, remedy=remedy)
         exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
-        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
+        seed = arguments.acting_seed(seed, self._rng)
         return adapt(
             self.agent,
             env,
@@ -272,10 +267,15 @@ class MetaLearner(SB3Interface):
             worker_timeout_s=training.worker_timeout_s,
         )
 
-    def session(self, *, seed: int | None = None) -> Session:
-        """Start an adaptation that the caller drives one step at a time."""
-        seed = self._drawn_seed() if seed is None else arguments.whole_number(seed, "seed")
-        return Session(self.agent, torch.Generator().manual_seed(seed))
+    def session(self, *, seed: int | None = None, forgetting: float | None = None) -> Session:
+        """Start an adaptation that the caller drives one step at a time; raises as ``start_session`` does.
+
+        Args:
+            seed: seed of the draws; drawn from the model's generator if None.
+            forgetting: share of the evidence that is kept in each step, for tasks that change; see ``start_session``.
+        """
+        seed = arguments.acting_seed(seed, self._rng)
+        return start_session(self.agent, torch.Generator().manual_seed(seed), forgetting)
 
     def save(self, path: str | Path, *, training_state: bool = True) -> None:
         """Write a checkpoint folder: safetensors and JSON, atomically.
@@ -291,9 +291,6 @@ class MetaLearner(SB3Interface):
         """
         save(self, arguments.folder_path(path), training_state=training_state)
 
-    def _drawn_seed(self) -> int:
-        return int(torch.randint(2**31, (1,), generator=self._rng))
-
     def _log_evaluation(
         self,
         metrics: dict[str, float],
@@ -304,9 +301,8 @@ class MetaLearner(SB3Interface):
         evaluation = self.evaluate()
         if verbose:
             print(f"{self.num_timesteps:,} environment steps: {evaluation.line()}")
-        values = training_figures(self.training, self.wall_s, metrics)
         posterior = posterior_figures(self.agent, evaluation.memory) if isinstance(self, PEARL) else {}
-        values = evaluation.figures() | posterior | values
+        values = evaluation.figures() | posterior | training_figures(self.training, self.wall_s, metrics)
         for name, value in values.items():
             self.logger.record(name, value)
         self.logger.dump(self.num_timesteps)

@@ -28,8 +28,8 @@ INITIAL_POLICIES: dict[str, Callable[[gym.Space[Any]], MetaAgent[Any]]] = {
     "steady": ConstantActionAgent,
 }
 
-INITIAL_SHARE = 0.1
-"""Share of training that a random policy plays first, unless the settings say otherwise"""
+INITIAL_PART = 10
+"""A random policy plays this part of training first, a tenth, unless the settings say otherwise"""
 INITIAL_STEPS = 10_000
 """Most environment steps of it"""
 
@@ -96,10 +96,20 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
     @property
     def _explores_at_random(self) -> bool:
         """Whether the next trials are a random policy's; gradient steps wait for their end."""
-        training, n_added = self.settings, self.replay.n_added
-        if training.initial_episodes is None:
-            return self.env_steps < min(INITIAL_SHARE * training.total_steps, INITIAL_STEPS) or int(n_added.sum()) == 0
-        return training.initial_episodes > 0 and int(n_added.min()) == 0
+        if self.settings.initial_episodes is None:
+            return self.env_steps < self._initial_steps or int(self.replay.n_added.sum()) == 0
+        return self.settings.initial_episodes > 0 and int(self.replay.n_added.min()) == 0
+
+    @property
+    def _initial_steps(self) -> int:
+        """Steps that a random policy plays first, where no number of episodes is set."""
+        return min(self.settings.total_steps // INITIAL_PART, INITIAL_STEPS)
+
+    def iteration_line(self, horizon: int) -> str:  # noqa: D102
+        line = super().iteration_line(horizon)
+        if not self._explores_at_random or self.settings.initial_episodes is not None:
+            return line
+        return f"{line} A random policy plays the first {self._initial_steps:,}; nothing is learnt before."
 
     def _store(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self._add(chosen, trajectories)
