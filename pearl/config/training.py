@@ -57,7 +57,7 @@ class ReplayConfig(CollectionConfig):
 
     initial_episodes: int | None = None
     """Episodes of a random policy in each training task before the first gradient step. None lets it play a tenth of
-    total_steps, at most 10 000, one episode at a time, in the tasks with the fewest transitions first."""
+    total_steps, at most 10 000: PEARL one episode at a time, in the tasks with the fewest transitions first."""
     initial_policy: Literal["random", "steady"] = "random"
     """Policy of the initial episodes: a new uniform action at each step, or one action per episode."""
     gradient_steps_per_env_step: float = 0.3

@@ -39,8 +39,8 @@ ReplaySettingsT = TypeVar("ReplaySettingsT", bound=ReplayConfig)
 class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
     """Base class of meta-training from a replay.
 
-    First a random policy plays, one episode of a task at a time. Then gradient steps follow in a fixed ratio to
-    environment steps, those of the random policy included.
+    First a random policy plays. Then gradient steps follow in a fixed ratio to environment steps, those of the random
+    policy included.
     """
 
     section: ClassVar[type[ReplayConfig]] = ReplayConfig
@@ -89,7 +89,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         policy = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
         if training.initial_episodes is None:
             chosen: Sequence[int] = self._choose()
-            return chosen, self._play(policy, chosen, 1, on_step)
+            return chosen, self._play(policy, chosen, self._initial_trial, on_step)
         everyone = range(len(self.tasks))
         return everyone, self._play(policy, everyone, training.initial_episodes, on_step)
 
@@ -99,6 +99,11 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         if self.settings.initial_episodes is None:
             return self.env_steps < self._initial_steps or int(self.replay.n_added.sum()) == 0
         return self.settings.initial_episodes > 0 and int(self.replay.n_added.min()) == 0
+
+    @property
+    def _initial_trial(self) -> int:
+        """Episodes of a random policy's trial, where no number is set: as many as in later trials, for one return."""
+        return self.settings.episodes_per_trial
 
     @property
     def _initial_steps(self) -> int:
@@ -179,6 +184,11 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
             return MetaSampler(self.replay, distribution, tasks, settings, rng, early_context=agent.reads_early_context)
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
+
+    @property
+    def _initial_trial(self) -> int:
+        """One episode: random episodes of a task are alike, and more tasks are played."""
+        return 1
 
     def _choose(self) -> list[int]:
         """Draw the tasks of an iteration from those with the fewest transitions, so that each is played early."""

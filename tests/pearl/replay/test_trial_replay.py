@@ -251,6 +251,16 @@ def test_the_initial_episodes_are_a_trial_of_each_task_by_the_policy_that_is_ask
     assert model.num_timesteps == 5 * 2 * LENGTH
 
 
+def test_by_default_a_random_policy_plays_whole_trials_for_a_tenth_of_training():
+    model = small_model(initial_episodes=None, tasks_per_iteration=1, episodes_per_trial=3)
+    while model.num_timesteps < 40:
+        assert model.training.gradient_steps == 0
+        before = model.num_timesteps
+        model.training.iterate()
+        assert model.num_timesteps == before + 3 * LENGTH
+    assert model.training.gradient_steps > 0
+
+
 @pytest.mark.parametrize("rate", [0.03, 0.3])
 def test_gradient_steps_keep_pace_with_environment_steps(rate):
     model = small_model(gradient_steps_per_env_step=rate)
