@@ -101,7 +101,7 @@ def presets(quick: bool) -> Iterator[Figure]:
     for family, (observation_dim, action_dim, horizon) in PRESETS.items():
         config = load_preset(family)
         trial = config.training.episodes_per_trial * horizon
-        sampler = _sampler(_filled(config.training.n_train_tasks, trial, 2, observation_dim, action_dim), config)
+        sampler = _sampler(_filled(config.training.n_tasks(horizon), trial, 2, observation_dim, action_dim), config)
         batches = [sampler.sample() for _ in range(2 if quick else 8)]
         yield from _step(f"{family}'s preset", batches, config.encoder, config.agent, 3 if quick else 41)
 

@@ -20,6 +20,7 @@ from encoders import ConfigError, EncoderConfig, Settings
 from pearl.config.reading import from_mapping, read_yaml
 from pearl.config.training import (
     CAPACITY,
+    FEWEST_TASKS,
     LONGEST_CONTEXT,
     MOST_EPISODES,
     CollectionConfig,
@@ -85,7 +86,8 @@ class Config(Settings):
 
     def for_horizon(self, horizon: int) -> Self:
         """Return the settings with what follows from episodes of ``horizon`` steps filled in, where it is not set."""
-        return self
+        training = dataclasses.replace(self.training, n_train_tasks=self.training.n_tasks(horizon))
+        return dataclasses.replace(self, training=training)
 
     @classmethod
     def matching(cls, pearl: "PEARLConfig") -> Self:
@@ -109,19 +111,20 @@ class PEARLConfig(Config):
     """Collection and gradient steps."""
 
     def for_horizon(self, horizon: int) -> Self:
-        """Return the settings with the discount and the longest context filled in, where they are not set.
+        """Return the settings with what is not set of number of tasks, discount and longest context filled in.
 
         Args:
             horizon: steps of an episode.
         """
-        agent, training = self.agent, self.training
+        filled = super().for_horizon(horizon)
+        agent, training = filled.agent, filled.training
         if agent.discount is None:
             agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / horizon)))
         if training.context.max_length is None:
             length = min(LONGEST_CONTEXT, training.episodes_per_trial * horizon)
             context = dataclasses.replace(training.context, max_length=length)
             training = dataclasses.replace(training, context=context)
-        return dataclasses.replace(self, agent=agent, training=training)
+        return dataclasses.replace(filled, agent=agent, training=training)
 
 
 def _infers_nothing() -> EncoderConfig:
@@ -205,7 +208,8 @@ class RecurrentSACConfig(Config):
         training = dataclasses.replace(
             base.training,
             initial_episodes=base.training.episodes_per_trial,
-            replay_capacity=(pearl.training.replay_capacity or CAPACITY) * pearl.training.n_train_tasks,
+            replay_capacity=(pearl.training.replay_capacity or CAPACITY)
+            * (pearl.training.n_train_tasks or FEWEST_TASKS),
             replay_budget_mb=pearl.training.replay_budget_mb,
         )
         return dataclasses.replace(base, training=training)

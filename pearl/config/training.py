@@ -7,6 +7,10 @@ from encoders import ConfigError, Settings
 
 MOST_EPISODES = 100_000
 """Episodes of a trial, at most"""
+FEWEST_TASKS, MOST_TASKS = 100, 1_000
+"""Training tasks, where no number is set"""
+TRIALS_PER_TASK = 2.5
+"""Trials of a training task, where no number of tasks is set and the limits above allow"""
 LONGEST_CONTEXT = 400
 """Transitions of a training context, at most, where the trial decides its length"""
 CAPACITY = 10_000
@@ -26,8 +30,9 @@ class CollectionConfig(Settings):
     section: ClassVar[str] = "training"
     total_steps: int = 100_000
     """Length of meta-training, in environment steps."""
-    n_train_tasks: int = 100
-    """Training tasks, drawn once from the seed."""
+    n_train_tasks: int | None = None
+    """Training tasks, drawn once from the seed. None stands for as many as training plays 2.5 trials each, within 100
+    and 1 000."""
     tasks_per_iteration: int | None = 10
     """Tasks that collect a trial in each iteration, or all if there are fewer; None stands for all."""
     episodes_per_trial: int = 2
@@ -42,13 +47,24 @@ class CollectionConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("total_steps", "n_train_tasks", "episodes_per_trial"):
-            at_least(1, "training", name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                at_least(1, "training", name, value)
         at_most(MOST_EPISODES, "training", "episodes_per_trial", self.episodes_per_trial)
         at_least(0, "training", "workers", self.workers)
         if self.worker_timeout_s is not None and self.worker_timeout_s <= 0:
             raise ConfigError(f"training.worker_timeout_s must be above 0, got {self.worker_timeout_s}.")
         if self.tasks_per_iteration is not None:
             at_least(1, "training", "tasks_per_iteration", self.tasks_per_iteration)
+
+    def n_tasks(self, horizon: int) -> int:
+        """Return the number of training tasks where episodes have ``horizon`` steps.
+
+        Critics learn few tasks by heart, and do not learn many that are played once.
+        """
+        if self.n_train_tasks is not None:
+            return self.n_train_tasks
+        trials = self.total_steps / (self.episodes_per_trial * horizon)
+        return round(min(MOST_TASKS, max(FEWEST_TASKS, trials / TRIALS_PER_TASK)))
 
 
 @dataclass(frozen=True, kw_only=True)

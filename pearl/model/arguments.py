@@ -13,7 +13,8 @@ from encoders.abbreviation import abbreviated
 from encoders.settings import ConfigError, converted
 from pearl.config.run import Config
 from pearl.tasks.arguments import check_tasks, description
-from pearl.tasks.distribution import Task
+from pearl.tasks.distribution import Task, TaskDistribution, family_name
+from pearl.tasks.limits import time_limit
 
 
 def whole_number(value: object, name: str, *, least: int = 0, default: int | None = None, remedy: str = "") -> int:
@@ -143,6 +144,32 @@ def task_split(value: object) -> tuple[list[Task], list[Task]]:
         given = f"{len(value)} of them" if isinstance(value, tuple | list) else description(value)
         raise TypeError(f"tasks must be two lists, of training and of test tasks, got {given}: tasks=(train, test).")
     return check_tasks(value[0], "tasks[0]"), check_tasks(value[1], "tasks[1]")
+
+
+def drawn_tasks(distribution: TaskDistribution, config: Config, seed: int) -> tuple[list[Task], list[Task]]:
+    """Draw a model's training and test tasks.
+
+    If the settings leave the number of training tasks open, training tasks that are test tasks too are left out, up to
+    half of them: large but finite families seldom give hundreds of tasks that all differ from the test tasks.
+
+    Args:
+        distribution: the family.
+        config: the run's settings.
+        seed: seed of the draws.
+    """
+    n_train, n_test = config.training.n_train_tasks, config.evaluation.n_test_tasks
+    if n_train is not None:
+        train, test = distribution.split(n_train, n_test, np.random.default_rng(seed))
+    else:
+        env = distribution.make_env(distribution.sample(1, np.random.default_rng(seed))[0])
+        horizon = time_limit(env, f"The environments of {family_name(distribution)!r} have")
+        env.close()
+        drawn, test = distribution.split(config.training.n_tasks(horizon), n_test, np.random.default_rng(seed))
+        held_out = set(test)
+        train = drawn if distribution.same_tasks else [task for task in drawn if task not in held_out]
+        if 2 * len(train) < len(drawn):
+            train = drawn
+    return train, test
 
 
 def check_agent(agent: Any) -> MetaAgent[Any]:

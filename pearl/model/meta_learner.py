@@ -65,9 +65,8 @@ class MetaLearner(SB3Interface):
         task_seed, weight_seed, training_seed, self._acting_seed, self._evaluation_seed = (
             int(word) for word in np.random.SeedSequence(seed).generate_state(5)
         )
-        n_train, n_test = self.config.training.n_train_tasks, self.config.evaluation.n_test_tasks
         if tasks is None:
-            tasks = self.task_distribution.split(n_train, n_test, np.random.default_rng(task_seed))
+            tasks = arguments.drawn_tasks(self.task_distribution, config, task_seed)
         self.train_tasks, self.test_tasks = arguments.task_split(tasks)
         if not self.task_distribution.same_tasks:
             check_disjoint(self.train_tasks, self.test_tasks)

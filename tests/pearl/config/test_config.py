@@ -313,21 +313,6 @@ def test_an_optional_setting_is_reset_by_none():
     assert from_mapping(PEARLConfig, none, base) == PEARLConfig()
 
 
-@pytest.mark.parametrize(
-    ("horizon", "discount", "longest"), [(10, 0.9, 20), (100, 0.95, 200), (200, 0.975, 400), (1_000, 0.99, 400)]
-)
-def test_what_is_not_set_follows_from_the_episodes_length(horizon, discount, longest):
-    config = PEARLConfig().for_horizon(horizon)
-    assert config.agent.discount == pytest.approx(discount)
-    assert config.training.context.max_length == longest
-    assert config.for_horizon(7) == config
-
-
-def test_what_is_set_does_not_follow_from_the_episodes_length():
-    config = from_mapping(PEARLConfig, {"agent": {"discount": 0.5}, "training": {"context": {"max_length": 3}}})
-    assert config.for_horizon(1_000) == config
-
-
 @pytest.mark.parametrize(("n_tasks", "rows"), [(16, 16), (40, 6), (1, 256), (1_000, 1)])
 def test_a_step_takes_256_transitions_of_all_its_tasks_together(n_tasks, rows):
     assert TrainingConfig().rows_per_task(n_tasks) == rows

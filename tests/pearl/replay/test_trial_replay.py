@@ -12,7 +12,7 @@ import pearl
 from agents import RecurrentSACAgentConfig
 from pearl.collection.rollout import Trajectories
 from pearl.config.run import EvaluationConfig, RecurrentSACConfig, load_preset, preset
-from pearl.config.training import CAPACITY, TrialReplayConfig
+from pearl.config.training import CAPACITY, FEWEST_TASKS, TrialReplayConfig
 from pearl.model.meta_learner import MetaLearner
 from pearl.replay.transitions import MIB
 from pearl.replay.trials import TrialReplay
@@ -305,6 +305,6 @@ def test_a_replay_over_its_budget_is_refused_when_the_model_is_made():
 @pytest.mark.parametrize("family", ["point-robot", "image-point-robot", "cheetah-vel", "no-such-family"])
 def test_a_familys_replay_is_as_large_as_pearls_and_its_first_trials_as_long_as_the_later_ones(family):
     found, usual = preset(RecurrentSACConfig, family).training, load_preset(family).training
-    assert found.replay_capacity == (usual.replay_capacity or CAPACITY) * usual.n_train_tasks
+    assert found.replay_capacity == (usual.replay_capacity or CAPACITY) * (usual.n_train_tasks or FEWEST_TASKS)
     assert found.replay_budget_mb == usual.replay_budget_mb
     assert found.initial_episodes == found.episodes_per_trial
