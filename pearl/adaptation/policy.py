@@ -121,6 +121,11 @@ def infers_task(agent: object) -> TypeGuard[PEARLAgent]:
     return isinstance(agent, PEARLAgent) and agent.encoder.infers
 
 
+def kind_of(agent: object) -> str:
+    """Return the kind of an agent that infers no task, for errors."""
+    return type(agent).__name__ + (" with a blind encoder" if isinstance(agent, PEARLAgent) else "")
+
+
 @torch.no_grad()
 def single_posterior(agent: Deployable[Any], memory: Rows) -> Normal:
     """Return the posterior of the only row of ``memory``, mean and stddev each (latent_dim,).
@@ -129,7 +134,6 @@ def single_posterior(agent: Deployable[Any], memory: Rows) -> Normal:
         TypeError: the agent infers no task variable.
     """
     if not infers_task(agent):
-        kind = type(agent).__name__ + (" with a blind encoder" if isinstance(agent, PEARLAgent) else "")
-        raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {kind}.")
+        raise TypeError(f"Only PEARL has a posterior over a task variable; this agent is a {kind_of(agent)}.")
     posterior = agent.posterior(cast(PEARLMemory, memory))
     return Normal(posterior.mean[0], posterior.stddev[0], validate_args=False)

@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from agents import Deployable, Transitions
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
-from pearl.adaptation.policy import AdaptedPolicy, infers_task, single_posterior
+from pearl.adaptation.policy import AdaptedPolicy, infers_task, kind_of, single_posterior
 from pearl.tasks.arguments import description
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
@@ -42,7 +42,7 @@ def start_session(agent: Deployable[Any], rng: torch.Generator, forgetting: floa
             f"forgetting must be above 0 and at most 1, got {forgetting}: 0.95 keeps 95 % of the evidence in each step."
         )
     if not infers_task(agent):
-        raise TypeError(f"Only PEARL has a belief that can fade; this agent is a {type(agent).__name__}.")
+        raise TypeError(f"Only PEARL has a belief that can fade; this agent is a {kind_of(agent)}.")
     return Session(agent.following(float(forgetting)), rng)
 
 

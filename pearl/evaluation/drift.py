@@ -127,8 +127,8 @@ def evaluate_drift(
     The reference ``"told"`` is the first kind of session, whose memory a new ``agent.begin`` replaces before the first
     step of each new task. All kinds have the same starts. Give sessions a fixed seed,
     ``{"plain": lambda model: model.session(seed=0)}``: the first kind and the reference then agree until the first
-    change. z must follow the posterior within an episode (``agent.exploration.z_follows_posterior``); otherwise PEARL
-    adapts between episodes only.
+    change. PEARL adapts within an episode only if z follows the posterior there, as in
+    ``model.session(forgetting=0.95)``; otherwise it adapts between episodes.
 
     Args:
         model: the argument of the functions in ``sessions``.

@@ -205,8 +205,12 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
 
     def _choose(self) -> list[int]:
         """Draw the tasks of an iteration; return their numbers."""
-        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
+        order = self._preferred(torch.randperm(len(self.tasks), generator=self._collect_rng))
         return cast(list[int], order[: self._n_chosen].sort().values.tolist())
+
+    def _preferred(self, order: Tensor) -> Tensor:
+        """Return the tasks' numbers (task,), in random order, with those first that an iteration is to play."""
+        return order
 
     def _play(
         self,

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import torch
@@ -190,11 +190,9 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
         """One episode: random episodes of a task are alike, and more tasks are played."""
         return 1
 
-    def _choose(self) -> list[int]:
-        """Draw the tasks of an iteration from those with the fewest transitions, so that each is played early."""
-        order = torch.randperm(len(self.tasks), generator=self._collect_rng)
-        order = order[self.replay.n_added[order].argsort(stable=True)]
-        return cast(list[int], order[: self._n_chosen].sort().values.tolist())
+    def _preferred(self, order: Tensor) -> Tensor:
+        """Return the tasks with the fewest transitions first, so that each is played early."""
+        return order[self.replay.n_added[order].argsort(stable=True)]
 
     def _add(self, chosen: Sequence[int], trajectories: Trajectories) -> None:
         self.replay.add(chosen, trajectories)

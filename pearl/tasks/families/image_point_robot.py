@@ -5,17 +5,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from pearl.tasks.distribution import Task, TaskDistribution
+from pearl.tasks.distribution import Task
 from pearl.tasks.families.image_point_robot_env import IMAGE_ID, ImagePointRobotVectorEnv, locate
-from pearl.tasks.families.point_robot import PointRobot
+from pearl.tasks.families.point_robot import MovableGoal, PointRobot
 from pearl.tasks.families.point_robot_env import Floats
 from pearl.tasks.registry import register
 
 
-class ImagePointRobot(TaskDistribution):
+class ImagePointRobot(MovableGoal):
     """`PointRobot` that observes a picture from above, (64, 64, 3) uint8, instead of the position.
 
     The same generator states and seeds give both families the same tasks, starts and rewards, except where walls keep
@@ -23,6 +22,7 @@ class ImagePointRobot(TaskDistribution):
     """
 
     name = "image-point-robot"
+    _vector_env = ImagePointRobotVectorEnv
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
         """Draw ``n`` tasks ``{"goal": [x, y]}``; the same generator state gives the same tasks."""
@@ -35,18 +35,6 @@ class ImagePointRobot(TaskDistribution):
     def make_vec_env(self, tasks: Sequence[Task]) -> ImagePointRobotVectorEnv:
         """Build the environments of all tasks as one, computed in numpy."""
         return ImagePointRobotVectorEnv([task.params["goal"] for task in tasks])
-
-    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
-        """Move the goal; the robot stays where it is."""
-        env.get_wrapper_attr("goal")[:] = task.params["goal"]
-        return True
-
-    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
-        """Move one robot's goal; the robot stays where it is."""
-        if not isinstance(envs, ImagePointRobotVectorEnv):
-            return False
-        envs.goals[row] = task.params["goal"]
-        return True
 
     def oracle_action(self, tasks: Sequence[Task], observation: NDArray[Any]) -> Floats:
         """Go to the known goal as `PointRobot`'s oracle does, from the position in the picture.

@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from pearl.tasks.distribution import Plane, Task, TaskDistribution
+from pearl.tasks.families.image_point_robot_env import ImagePointRobotVectorEnv
 from pearl.tasks.families.point_robot_env import (
     DENSE_ID,
     GOAL_RADIUS,
@@ -23,9 +24,29 @@ from pearl.tasks.families.point_robot_env import (
 from pearl.tasks.registry import register
 
 
-class _GoalReaching(TaskDistribution):
-    """Base class of the dense and the sparse family; a task is ``{"goal": [x, y]}``."""
+class MovableGoal(TaskDistribution):
+    """Base class of point robots; a task is ``{"goal": [x, y]}``, and the goal of a running environment can move."""
 
+    _vector_env: ClassVar[type[PointRobotVectorEnv | ImagePointRobotVectorEnv]]
+    """Class of the environments that ``make_vec_env`` builds"""
+
+    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
+        """Move the goal; the robot stays where it is."""
+        env.get_wrapper_attr("goal")[:] = task.params["goal"]
+        return True
+
+    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
+        """Move one robot's goal; the robot stays where it is."""
+        if not isinstance(envs, self._vector_env):
+            return False
+        envs.goals[row] = task.params["goal"]
+        return True
+
+
+class _GoalReaching(MovableGoal):
+    """Base class of the dense and the sparse family."""
+
+    _vector_env = PointRobotVectorEnv
     _sparse: ClassVar[bool]
     _id: ClassVar[str]
 
@@ -36,18 +57,6 @@ class _GoalReaching(TaskDistribution):
     def make_vec_env(self, tasks: Sequence[Task]) -> PointRobotVectorEnv:
         """Build the environments of all tasks as one, computed in numpy."""
         return PointRobotVectorEnv(_goals(tasks, len(tasks)), sparse=self._sparse)
-
-    def change_task(self, env: gym.Env[Any, Any], task: Task) -> bool:
-        """Move the goal; the robot stays where it is."""
-        env.get_wrapper_attr("goal")[:] = task.params["goal"]
-        return True
-
-    def change_vec_task(self, envs: VectorEnv[Any, Any, Any], row: int, task: Task) -> bool:
-        """Move one robot's goal; the robot stays where it is."""
-        if not isinstance(envs, PointRobotVectorEnv):
-            return False
-        envs.goals[row] = task.params["goal"]
-        return True
 
     def plane(self, task: Task) -> Plane:
         """Return the goal; in the sparse family it lies on the half circle and counts as reached within 0.2."""

@@ -56,3 +56,6 @@ def test_agents_without_a_belief_that_can_fade_are_refused():
     rl2 = pearl.MetaLearner("point-robot", pearl.RL2Config())
     with pytest.raises(TypeError, match="Only PEARL has a belief that can fade; this agent is a "):
         rl2.session(forgetting=0.9)
+    blind = pearl.MetaLearner("point-robot", pearl.preset(pearl.MultitaskSACConfig, "point-robot"))
+    with pytest.raises(TypeError, match="this agent is a PEARLAgent with a blind encoder"):
+        blind.session(forgetting=0.9)

@@ -64,15 +64,7 @@ class FirstSign:
         self.greedy.append(deterministic)
         return np.array([self.memory or 1.0], np.float32)
 
-    def observe(
-        self,
-        observation: Any,
-        action: Any,
-        reward: float,
-        next_observation: Any,
-        terminated: bool,
-        truncated: bool,
-    ) -> None:
+    def observe(self, observation: Any, action: Any, reward: float, *rest: Any) -> None:
         self.memory = self.memory or float(np.sign(reward * action[0]))
 
 
