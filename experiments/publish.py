@@ -14,6 +14,7 @@ from command_line import errors_in_one_line, path_argument
 from tyro.conf import Positional
 
 import pearl
+from pearl.adaptation.policy import infers_task
 from pearl.config.reading import non_default_settings
 from pearl.evaluation.statistics import CVAR_TASKS
 from pearl.files.access import write_text
@@ -69,6 +70,8 @@ def main(
     model = pearl.load(run, device="cpu")
     result = read_json(run / "result.json")
     folder = out / model.family
+    if infers_task(model.agent) and model.change_detector is None:
+        model.fit_change_detector(seed=model.seed)
     model.save(folder, training_state=False)
     test = result["test"]
     episodes = len(test["return_per_episode"])

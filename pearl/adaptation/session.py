@@ -1,49 +1,28 @@
 """Step-by-step adaptation in a user's own loop."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
 from agents import Deployable, Transitions
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
-from pearl.adaptation.policy import AdaptedPolicy, infers_task, kind_of, single_posterior
-from pearl.tasks.arguments import description
+from pearl.adaptation.policy import AdaptedPolicy, single_posterior
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
 _ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
 
 
-def start_session(agent: Deployable[Any], rng: torch.Generator, forgetting: float | None) -> "Session":
-    """Start a session.
+class Change(NamedTuple):
+    """A change of the task that a session noticed; steps are transitions observed since the session began, from 0."""
 
-    With ``forgetting`` z follows the posterior after each step, and evidence of k steps ago counts ``forgetting**k``:
-    the natural parameters of the belief move back to the prior's. So the agent notices that a task has changed, but
-    infers one that has not changed from about ``1 / (1 - forgetting)`` transitions only.
-
-    Args:
-        agent: the meta-trained agent.
-        rng: draws z and actions.
-        forgetting: share of the evidence that is kept in each step, above 0 and at most 1; 1 forgets nothing. If None,
-            nothing is forgotten, and z moves as in training.
-
-    Raises:
-        TypeError: ``forgetting`` is no number, or the agent has no belief that is a sum over transitions.
-        ValueError: ``forgetting`` is out of range.
-    """
-    if forgetting is None:
-        return Session(agent, rng)
-    if not isinstance(forgetting, int | float | np.number) or isinstance(forgetting, bool):
-        raise TypeError(f"forgetting must be a number above 0 and at most 1, got {description(forgetting)}.")
-    if not 0 < forgetting <= 1:
-        raise ValueError(
-            f"forgetting must be above 0 and at most 1, got {forgetting}: 0.95 keeps 95 % of the evidence in each step."
-        )
-    if not infers_task(agent):
-        raise TypeError(f"Only PEARL has a belief that can fade; this agent is a {kind_of(agent)}.")
-    return Session(agent.following(float(forgetting)), rng)
+    step: int
+    """Step at which it was noticed"""
+    began: int
+    """First step that counts as the new task's"""
 
 
 class Session:
@@ -64,6 +43,15 @@ class Session:
     def posterior(self) -> Normal:
         """q(z|c) given all transitions observed, mean and stddev (latent_dim,) each; a TypeError if there is no z."""
         return single_posterior(self.agent, self.memory)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes of the task noticed so far.
+
+        Raises:
+            ValueError: the session does not look for changes.
+        """
+        raise ValueError("This session does not look for changes: start it by model.session(detect_changes=True).")
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
         """Choose an action of the action space given the episode's z.
@@ -116,17 +104,27 @@ class Session:
         if not ordinary:  # The belief may overflow: check it now, and the start of the next episode with it.
             memory = self.agent.fold(memory)
             self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
-        self.memory = self._after_episode(memory) if terminal or cut else memory
+        self._keep(memory, transition, over=terminal or cut)
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy given the transitions so far; later ones do not change it."""
         return AdaptedPolicy(self.agent, self.memory, self._rng)
 
+    def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
+        """Replace the memory by the one after ``transition``, which may end the episode."""
+        self.memory = self._after_episode(memory) if over else memory
+
     def _after_episode(self, memory: Any) -> Any:
         """Return the memory at the start of the next episode."""
+        with self._draws_kept():
+            return self.agent.end_episode(memory, _ONE_TRUE, self._rng)
+
+    @contextmanager
+    def _draws_kept(self) -> Iterator[None]:
+        """Restore the random state if an exception is raised inside."""
         draws = self._rng.get_state()
         try:
-            return self.agent.end_episode(memory, _ONE_TRUE, self._rng)
+            yield
         except BaseException:
             self._rng.set_state(draws)
             raise

@@ -5,6 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
+
+from agents import PEARLAgent
+from agents.context.changes import ChangeDetector
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import UnregisteredError, converted
 from pearl.algorithms import find_algorithm
@@ -18,8 +22,8 @@ from pearl.config.run import Config, PEARLConfig
 from pearl.config.training import TrainingConfig
 from pearl.model.arguments import folder_path
 from pearl.model.document import ModelDocument, read_document
-from pearl.model.saving import CHECKPOINT, SavedModel, is_without_temperature
-from pearl.model.shapes import check_weights
+from pearl.model.saving import CHANGES, CHECKPOINT, SavedModel, is_without_temperature
+from pearl.model.shapes import check_change_detector, check_weights
 from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
@@ -154,12 +158,14 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         )
     if "weights" not in outline.forms:
         raise CheckpointError(f"{folder} holds no weights. {REMEDY}")
-    try:
-        check_weights(outline.forms["weights"], config, env.observation_space, env.action_space)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{outline.paths['weights']} does not match its config: {shortened(str(error), 500)}. {REMEDY}"
-        ) from error
+    for group, check in (("weights", check_weights), (CHANGES, check_change_detector)):
+        try:
+            if group in outline.forms:
+                check(outline.forms[group], config, env.observation_space, env.action_space)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{outline.paths[group]} does not match its config: {shortened(str(error), 500)}. {REMEDY}"
+            ) from error
 
 
 def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument) -> None:
@@ -168,8 +174,13 @@ def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument
     if fault is not None:
         raise CheckpointError(f"{paths[fault.group]}: {fault}. Load an earlier checkpoint, or train anew.")
     model.agent.load_state_dict(groups["weights"])
+    if CHANGES in groups:
+        assert isinstance(model.agent, PEARLAgent)  # ``_check_fit`` compared the shapes.
+        detector = ChangeDetector(model.agent, torch.Generator())
+        detector.load_state_dict(groups[CHANGES])
+        model.change_detector = detector.requires_grad_(False)
     try:
-        if groups.keys() != {"weights"}:
+        if groups.keys() - {CHANGES} != {"weights"}:
             model.training.load_tensors(groups)
     except KeyError as error:
         raise CheckpointError(f"{paths[STATE].parent} does not match its config: it lacks {error}. {REMEDY}") from error

@@ -5,13 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import gymnasium as gym
 import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
-from pearl.adaptation.policy import AdaptedPolicy, adapt
-from pearl.adaptation.session import Session, start_session
 from pearl.algorithms import find_algorithm, limit_evidence
 from pearl.config.run import Config, PEARLConfig, load_preset
 from pearl.evaluation.diagnosis import Finding, diagnose, diagnosis_lines
@@ -83,6 +80,7 @@ class MetaLearner(SB3Interface):
         self.next_evaluation = 0
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
+        self.change_detector = None
 
     @staticmethod
     def class_of(config: Config) -> "type[MetaLearner]":
@@ -157,6 +155,7 @@ class MetaLearner(SB3Interface):
             if ending or (should_stop is not None and should_stop()):
                 break
             callbacks.start_rollout()
+            self.change_detector = None  # It reads beliefs of the agent as it was.
             metrics = self.training.iterate(callbacks.step) or metrics
             callbacks.end_rollout()
         self.wall_s = wall_before + time.perf_counter() - begun
@@ -210,43 +209,6 @@ class MetaLearner(SB3Interface):
             worker_timeout_s=timeout_s,
         )
 
-    def adapt(
-        self,
-        env: gym.Env[Any, Any],
-        episodes: int = 2,
-        *,
-        exploration_episodes: int | None = None,
-        seed: int | None = None,
-    ) -> AdaptedPolicy:
-        """Play ``episodes`` episodes of a new task and return the adapted policy.
-
-        Only algorithms that adapt by gradient steps take any (``agent.gradient_steps_per_trial``).
-
-        Args:
-            env: the environment of one task, with the spaces of training. It stays open.
-            episodes: episodes to play.
-            exploration_episodes: episodes in which z and actions are sampled; later ones are deterministic. All
-                episodes if None.
-            seed: seed of the draws; drawn from the model's generator if None.
-
-        Raises:
-            TypeError: ``env`` is not the environment of one task.
-            ValueError: the spaces differ, a number is out of range, or a value is not finite.
-        """
-        arguments.check_env(env, self.family, self.observation_space, self.action_space)
-        remedy = " model.session() adapts step by step."
-        episodes = arguments.whole_number(episodes, "episodes", least=1, remedy=remedy)
-        exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
-        seed = arguments.acting_seed(seed, self._rng)
-        return adapt(
-            self.agent,
-            env,
-            episodes=episodes,
-            horizon=self.horizon,
-            seed=seed,
-            exploration_episodes=exploring,
-        )
-
     def diagnose(self, evaluation: Evaluation | None = None) -> list[Finding]:
         """Return signs that the agent does not use what it infers, or that learning went wrong; none if all is well.
 
@@ -265,16 +227,6 @@ class MetaLearner(SB3Interface):
             workers=training.workers,
             worker_timeout_s=training.worker_timeout_s,
         )
-
-    def session(self, *, seed: int | None = None, forgetting: float | None = None) -> Session:
-        """Start an adaptation that the caller drives one step at a time; raises as ``start_session`` does.
-
-        Args:
-            seed: seed of the draws; drawn from the model's generator if None.
-            forgetting: share of the evidence that is kept in each step, for tasks that change; see ``start_session``.
-        """
-        seed = arguments.acting_seed(seed, self._rng)
-        return start_session(self.agent, torch.Generator().manual_seed(seed), forgetting)
 
     def save(self, path: str | Path, *, training_state: bool = True) -> None:
         """Write a checkpoint folder: safetensors and JSON, atomically.

@@ -11,19 +11,22 @@ import gymnasium as gym
 import torch
 
 from agents import LearningAgent
+from agents.context.changes import ChangeDetector
 from agents.finite import NonFiniteError
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.random_state import random_state_to_json
 from pearl.checkpoint.store import write_checkpoint
 from pearl.config.reading import to_mapping
 from pearl.config.run import Config
-from pearl.model.migration import VERSION
+from pearl.model.document import VERSION
 from pearl.tasks import Task, TaskDistribution
 from pearl.training.base import MetaTraining
 from pearl.version import __version__
 
 CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
+CHANGES = "changes"
+"""Group of a checkpoint's tensors that holds the change detector's weights"""
 
 
 class SavedModel(ABC):
@@ -41,6 +44,8 @@ class SavedModel(ABC):
     """Steps of an episode"""
     agent: LearningAgent[Any]
     training: MetaTraining[Any, Any]
+    change_detector: ChangeDetector | None
+    """Notices changes of the task; None until ``fit_change_detector``"""
     wall_s: float
     """Seconds of training so far"""
     next_evaluation: int
@@ -66,6 +71,8 @@ def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
         CheckpointError: the disk is full or not writable; the last good checkpoint is kept.
     """
     groups = {"weights": dict(model.agent.state_dict())}
+    if model.change_detector is not None:
+        groups[CHANGES] = dict(model.change_detector.state_dict())
     if training_state:
         groups |= model.training.tensors()
     fault = first_fault(groups, without_temperature=is_without_temperature(model.config))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pearl.adaptation.policy import AdaptedPolicy
+from pearl.model.adapting import AdaptingModel
 from pearl.model.loading import load_model
-from pearl.model.saving import SavedModel
 from pearl.tasks import TaskDistribution
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _ELSEWHERE = {
 _WHERE = {name: where for where, names in _ELSEWHERE.items() for name in names.split()}
 
 
-class SB3Interface(SavedModel):
+class SB3Interface(AdaptingModel):
     """Base class: the attributes that stable-baselines3's callbacks, loggers and evaluation read.
 
     A public attribute of its algorithms that does not exist here raises an AttributeError that names the replacement.

@@ -9,6 +9,8 @@ import gymnasium as gym
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from agents import LearningAgent, PEARLAgent
+from agents.context.changes import ChangeDetector
 from encoders.abbreviation import abbreviated
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.safetensors_header import Form
@@ -33,10 +35,33 @@ def check_weights(
         ValueError: tensors differ; the message names the first three.
         TypeError, RuntimeError: no agent can be built from the settings.
     """
-    algorithm = find_algorithm(config.algorithm)
     with torch.device("meta"), _at_most(len(found) + _SURPLUS):
-        agent = algorithm.make_agent(observation_space, action_space, config, torch.Generator())
-    expected = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}
+        agent = _agent(config, observation_space, action_space)
+    _compare(found, agent)
+
+
+def check_change_detector(
+    found: Mapping[str, Form], config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]
+) -> None:
+    """Compare a change detector's weights with those that the agent needs, as ``check_weights`` does.
+
+    Raises:
+        ValueError: tensors differ, or the agent infers no task.
+    """
+    with torch.device("meta"):
+        agent = _agent(config, observation_space, action_space)
+        if not isinstance(agent, PEARLAgent):
+            raise ValueError(f"{config.algorithm} notices no changes of the task")
+        detector = ChangeDetector(agent, torch.Generator())
+    _compare(found, detector)
+
+
+def _agent(config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> LearningAgent[Any]:
+    return find_algorithm(config.algorithm).make_agent(observation_space, action_space, config, torch.Generator())
+
+
+def _compare(found: Mapping[str, Form], module: LearningAgent[Any] | ChangeDetector) -> None:
+    expected = {name: Form.of(tensor) for name, tensor in module.state_dict().items()}
     differing = [
         f"{abbreviated(name)} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
         for name in sorted(expected.keys() | found.keys())

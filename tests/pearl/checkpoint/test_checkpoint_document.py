@@ -15,8 +15,8 @@ from pearl import CheckpointError
 from pearl.checkpoint.safetensors_header import Form
 from pearl.checkpoint.store import read_checkpoint, write_checkpoint
 from pearl.config.reading import ConfigError
+from pearl.model.document import VERSION
 from pearl.model.meta_learner import MetaLearner, learner_of
-from pearl.model.migration import VERSION
 from pearl.model.shapes import check_weights
 from tests.support.algorithms import CONFIGS
 from tests.support.checkpoint.forgeries import MISSING, changed, places, put_and_seal, put_state, read_state

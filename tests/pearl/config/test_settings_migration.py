@@ -10,7 +10,7 @@ from encoders.settings import setting_types
 from pearl.config.migration import MOVED, migrated_settings
 from pearl.config.reading import ConfigError, from_mapping, non_default_settings, read_yaml, to_mapping
 from pearl.config.run import MAMLConfig, PEARLConfig, RecurrentSACConfig, RL2Config, load_preset
-from pearl.model.migration import VERSION, migrated
+from pearl.model.document import VERSION, migrated
 from tests.support.processes import ROOT
 
 PUBLISHED = sorted((ROOT / "pretrained").iterdir())

@@ -1,0 +1,80 @@
+"""Detection of change: whether a transition comes from the task that a belief describes, or from another one."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from agents.base import initial_weights
+from agents.context.inputs import encoder_inputs
+from agents.context.pearl import PEARLAgent
+from agents.networks.features import ImageFeatures
+from agents.networks.moments import RunningMoments
+from encoders import Context
+from encoders.mlp import mlp
+
+HIDDEN_SIZES = (128, 128)
+LEAST_STDDEV = 1e-4
+"""Standard deviations of a posterior are read down to here; a deterministic encoder's are 0"""
+
+
+class Pairs(NamedTuple):
+    """Transitions, and posteriors of the tasks that they come from; the tasks are the rows."""
+
+    inputs: Tensor
+    """(task, transition, width), from ``ChangeDetector.inputs``"""
+    posterior: Normal
+    """(task, transition, latent_dim)"""
+
+
+class ChangeDetector(nn.Module):
+    """Log-likelihood ratio of a transition x under a belief, ln p(x | another task) - ln p(x | the belief's task).
+
+    A classifier learns to tell pairs of a transition and a posterior of the same task from pairs of two tasks. Its best
+    logit is the ratio (Gutmann and Hyvärinen 2010; Sugiyama et al. 2012). So noise of the environment, states in which
+    tasks look alike and a posterior that is too certain need no model of their own: in all of them the ratio is small.
+    It takes any encoder, because it reads posteriors only.
+
+    Args:
+        agent: the agent whose beliefs are read.
+        rng: draws the initial weights.
+    """
+
+    def __init__(self, agent: PEARLAgent, rng: torch.Generator) -> None:
+        super().__init__()
+        width = 2 * agent.features.dim + agent.actions.encoded_width + 1
+        self.moments = RunningMoments(width)
+        with initial_weights(rng):
+            self.network = mlp(width + 2 * agent.encoder.latent_dim, HIDDEN_SIZES, 1, activation=nn.SiLU)
+
+    def forward(self, inputs: Tensor, posterior: Normal) -> Tensor:
+        """Return the ratio in nats, (…,), for ``inputs`` (…, width) and a posterior (…, latent_dim).
+
+        Above 0, another task explains the transition better.
+        """
+        spread = posterior.stddev.clamp(min=LEAST_STDDEV).log()
+        joined = torch.cat([self.moments.standardise(inputs), posterior.mean, spread], dim=-1)
+        ratio: Tensor = self.network(joined).squeeze(-1)
+        return ratio
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Return the classifier's cross-entropy; a roll by one task gives each transition another task's posterior."""
+        mean, stddev = pairs.posterior.mean.roll(1, dims=0), pairs.posterior.stddev.roll(1, dims=0)
+        other = Normal(mean, stddev, validate_args=False)
+        softplus = nn.functional.softplus
+        return (softplus(self(*pairs)) + softplus(-self(pairs.inputs, other))).mean()
+
+
+@torch.no_grad()
+def encoded(agent: PEARLAgent, context: Context) -> Context:
+    """Return transitions in the spaces' units as the encoder and the detector read them."""
+    return encoder_inputs(context, agent.features, agent.actions, agent.units, reads_next=True)
+
+
+def detector_inputs(agent: PEARLAgent, encoded: Context) -> Tensor:
+    """Join the fields of encoded transitions, (task, step, width): what is observed, done, earned, and what changes."""
+    change = encoded.next_observation
+    if agent.units is None or isinstance(agent.features, ImageFeatures):
+        change = change - encoded.observation
+    return torch.cat([encoded.observation, encoded.action, encoded.reward.unsqueeze(-1), change], dim=-1)

@@ -1,0 +1,96 @@
+"""A session that notices when the task changes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.distributions import Normal
+
+from agents import PEARLAgent, Transitions
+from agents.context.changes import ChangeDetector, detector_inputs, encoded
+from agents.context.memory import as_context
+from encoders import Context
+from pearl.adaptation.session import Change, Session
+
+FALSE_ALARM_STEPS = 5_000
+"""Least mean number of steps between two false alarms if the ratios are true"""
+THRESHOLD = math.log(FALSE_ALARM_STEPS)
+"""Sum of ratios, in nats, at which a change counts as noticed"""
+ALLOWANCE = 0.2
+"""Nats by which each ratio is lowered: where tasks look alike the true ratio is 0, and a learnt one errs by less"""
+MOST_OF_ONE = 0.75 * THRESHOLD
+"""Largest ratio that one transition counts: no single one is enough"""
+SETTLED = 20
+"""Transitions from which on a belief may be right enough to contradict it"""
+MOST_RECENT = 256
+"""Most transitions that a belief begins with after a change"""
+
+
+class WatchfulSession(Session):
+    """A session that notices when the task changes.
+
+    It sums the log-likelihood ratios of transitions, less ``ALLOWANCE``, and begins anew where the sum falls below 0
+    (CUSUM, Page 1954). The belief of that moment, the reference, is what all transitions of the sum are compared with:
+    the session's own belief soon takes in what contradicts it. If the sum passes ``THRESHOLD``, the belief begins again
+    from the prior with the transitions of the sum alone. Where ratios are true, false alarms are at least
+    ``FALSE_ALARM_STEPS`` apart on average (Lorden 1971).
+
+    Args:
+        agent: the meta-trained agent, whose z follows the posterior.
+        rng: draws z and actions.
+        detector: learnt for this agent.
+    """
+
+    agent: PEARLAgent
+
+    def __init__(self, agent: PEARLAgent, rng: torch.Generator, detector: ChangeDetector) -> None:
+        super().__init__(agent, rng)
+        self._detector = detector
+        self._changes: tuple[Change, ...] = ()
+        self._steps = 0
+        self._held = 0
+        """Transitions in the belief"""
+        self._sum = 0.0
+        self._recent: list[Transitions] = []
+        """The transitions of the sum"""
+        self._reference: Normal | None = None
+        self._settled = False
+        """Whether the reference stays until the sum ends"""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes of the task noticed so far."""
+        return self._changes
+
+    def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
+        total = max(0.0, self._sum + min(self._ratio(transition), MOST_OF_ONE) - ALLOWANCE)
+        recent = [*self._recent, transition][-MOST_RECENT:] if total > 0 else []
+        noticed, held = total > THRESHOLD, self._held + 1
+        with self._draws_kept():
+            if noticed:
+                memory, held, total = self._anew(recent), len(recent), 0.0
+            settled = held >= SETTLED if total == 0 else self._settled
+            moves = total == 0 or not settled
+            reference = self.agent.posterior(memory) if moves else self._reference
+            super()._keep(memory, transition, over=over)
+        if noticed:
+            self._changes += (Change(self._steps, self._steps + 1 - len(recent)),)
+            recent = []
+        self._steps, self._held, self._sum, self._recent = self._steps + 1, held, total, recent
+        self._reference, self._settled = reference, settled
+
+    @torch.no_grad()
+    def _ratio(self, transition: Transitions) -> float:
+        """Return the transition's log-likelihood ratio given the reference; the prior describes all tasks alike."""
+        if self._reference is None:
+            return 0.0
+        step = as_context((Context(*transition[:4], torch.ones(1, dtype=torch.bool)),))
+        return float(self._detector(detector_inputs(self.agent, encoded(self.agent, step))[:, 0], self._reference))
+
+    def _anew(self, recent: Sequence[Transitions]) -> Any:
+        """Return the memory after ``recent`` transitions alone."""
+        memory, everyone = self.agent.begin(1, self._rng), torch.ones(1, dtype=torch.bool)
+        for transition in recent:
+            memory = self.agent.observe(memory, transition, everyone)
+        return memory
