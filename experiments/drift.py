@@ -159,7 +159,7 @@ def _number(value: float) -> str:
 
 @errors_in_one_line
 def main(
-    runs: Annotated[Positional[tuple[Path, ...]], path_argument("RUN")],
+    runs: Positional[tuple[Annotated[Path, path_argument("RUN")], ...]],
     /,
     steps: int = 100,
     switches: int = 3,
