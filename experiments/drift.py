@@ -26,6 +26,7 @@ import pearl
 from pearl.adaptation.session import Session
 from pearl.config.reading import ConfigError
 from pearl.evaluation.drift import TOLD, DriftEvaluation, evaluate_drift
+from pearl.evaluation.statistics import mean_over_tasks
 from pearl.files.access import read_text, write_text
 from pearl.process.output import protect_output
 from pearl.runs.run import write_json
@@ -96,9 +97,15 @@ def _forgetting(share: float, seed: int) -> Any:
 
 
 def _figures(evaluation: DriftEvaluation) -> dict[str, Any]:
-    segments = np.nanmean(evaluation.segment_returns, axis=0)
+    segments = mean_over_tasks(evaluation.segment_returns)
     figures = {name.removeprefix("drift/"): value for name, value in evaluation.figures().items()}
-    return {"segment_returns": segments.tolist(), "later_segments": float(segments[1:].mean())} | figures
+    figures["later_segments"] = float(mean_over_tasks(segments[1:]))
+    return {name: _known(value) for name, value in figures.items()} | {"segment_returns": [*map(_known, segments)]}
+
+
+def _known(value: float) -> float | None:
+    """Return a figure for JSON, None if it is not known."""
+    return None if np.isnan(value) else float(value)
 
 
 def _alarms(sessions: Sequence[Session], evaluation: DriftEvaluation) -> dict[str, float]:
@@ -153,8 +160,8 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
 @errors_in_one_line

@@ -1,0 +1,57 @@
+"""The drift script: figures of every kind of session, and a table in a page."""
+
+import json
+
+import drift
+import pytest
+
+from pearl.adaptation import fitting
+from tests.support.runs.script_runs import script_of
+from tests.support.small import small_model
+
+
+@pytest.fixture
+def agent(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "STEPS", 100)
+    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 3)
+    model = small_model("point-robot")
+    model.fit_change_detector(seed=0)
+    model.save(tmp_path / "agent", training_state=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "agent"
+
+
+def test_each_kind_of_session_has_figures_and_a_column(agent, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- drift -->\n\n<!-- / -->\nAfter\n")
+    code, printed = script_of(drift.main, capsys)(
+        agent, "--steps", "8", "--switches", "2", "--tasks", "3", "--page", page
+    )
+    assert code == 0
+    found = json.loads((tmp_path / "results" / "point-robot" / "drift.json").read_text())
+    assert (found["steps"], found["switches"], found["tasks"]) == (8, 2, 3)
+    drifting = found["drifting"]
+    assert list(drifting) == [
+        "follows",
+        "as trained",
+        *(f"forgetting {x}" for x in (0.99, 0.97, 0.95, 0.9)),
+        "detects",
+        "told",
+    ]
+    assert all(len(figures["segment_returns"]) == 3 for figures in drifting.values())
+    assert drifting["told"]["regret"] == 0
+    assert drifting["told"]["segment_returns"][0] == pytest.approx(drifting["follows"]["segment_returns"][0])
+    assert 0 <= drifting["detects"]["noticed_soon"] <= drifting["detects"]["noticed"] <= 1
+    assert found["still"]["returns"].keys() == {"follows", "detects"}
+    header, rule, row = printed.strip().splitlines()
+    assert page.read_text() == f"Before\n<!-- drift -->\n\n{header}\n{rule}\n{row}\n\n<!-- / -->\nAfter\n"
+    assert header.count("|") == rule.count("|") == row.count("|")
+
+
+def test_an_agent_without_a_belief_is_refused(agent, tmp_path, capsys):
+    import pearl
+
+    pearl.MetaLearner("point-robot", pearl.RL2Config()).save(tmp_path / "rl2", training_state=False)
+    code, printed = script_of(drift.main, capsys)(tmp_path / "rl2")
+    assert code == 2
+    assert "holds a rl2 agent; only PEARL follows a posterior" in printed
