@@ -35,7 +35,7 @@ def main(
     out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
     modules: Modules = (),
-    z_follows_posterior: bool = False,
+    follow: bool = True,
 ) -> int:
     """Adapt a trained agent to one task, and print and draw the result.
 
@@ -48,13 +48,13 @@ def main(
         out: folder of the picture; the run folder if None.
         distribution: module:Class of the task distribution; needed if the family is not registered.
         modules: module that registers your own encoder or algorithm of the agent.
-        z_follows_posterior: update z within an episode, even if training did not.
+        follow: whether z follows the posterior after each step; --no-follow keeps it for an episode, as in the paper.
     """
     console = make_console()
     whole_number(seed, "--seed")
     if gif is not None and gif.suffix.lower() != ".gif":
         raise ValueError(f"--gif must name a file that ends in .gif, got {gif}.")
-    model = load_to_act(run, distribution, modules, z_follows_posterior=z_follows_posterior)
+    model = load_to_act(run, distribution, modules)
     chosen = model.test_tasks[0] if task is None else parse_task(task, like=model.test_tasks[0])
     settings = model.config.evaluation
     episodes = settings.episodes if episodes is None else episodes
@@ -62,7 +62,7 @@ def main(
     if gif:
         env = gym.wrappers.RenderCollection(env, pop_frames=False, reset_clean=False)
     exploring = min(settings.exploration_episodes, max(1, episodes - 1))
-    policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed)
+    policy = model.adapt(env, episodes, exploration_episodes=exploring, seed=seed, follow=follow)
     folder = output_folder(run, out)
     pictures = folder_in(folder, "plots")
     for made in (pictures, *([gif.parent] if gif else [])):

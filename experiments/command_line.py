@@ -84,7 +84,7 @@ def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
 
 
 def load_to_act(
-    run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool
+    run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool = False
 ) -> pearl.MetaLearner:
     """Load a trained agent on the CPU, for acting.
 

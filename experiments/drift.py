@@ -80,8 +80,8 @@ def measure(model: pearl.PEARL, steps: int, switches: int, n_tasks: int, seed: i
         return watching[-1]
 
     kinds = {
-        FOLLOWS: lambda each: each.session(seed=seed, forgetting=1.0),
-        "as trained": lambda each: each.session(seed=seed),
+        FOLLOWS: lambda each: each.session(seed=seed),
+        "as trained": lambda each: each.session(seed=seed, follow=False),
         **{f"forgetting {share}": _forgetting(share, seed) for share in (0.99, 0.97, 0.95, 0.9)},
         DETECTS: detecting,
     }
@@ -186,7 +186,7 @@ def main(
     """
     found = {}
     for run in runs:
-        model = load_to_act(run, None, z_follows_posterior=False)
+        model = load_to_act(run, None)
         if not isinstance(model, pearl.PEARL):
             raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL follows a posterior.")
         env = model.task_distribution.make_env(model.test_tasks[0])

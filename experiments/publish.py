@@ -42,7 +42,7 @@ policy = model.adapt(env, episodes={exploration_episodes})
 | test tasks | {n_tasks}, {kinship} |
 | protocol | {exploration_episodes} episodes of exploration, then episode {episodes} on the posterior mean |
 | return of episode 1 to {episodes} | {returns} |
-| worst 5 % of tasks (CVaR), return of episode 1 to {episodes} | {worst} |
+{following}| worst 5 % of tasks (CVaR), return of episode 1 to {episodes} | {worst} |
 {score_rows}| commit | {commit} |
 | versions | {versions} |
 
@@ -96,6 +96,7 @@ def main(
         episodes=episodes,
         exploration_episodes=test["exploration_episodes"],
         returns=_by_episode(test["return_per_episode"]),
+        following=_following(test),
         worst=_worst(test),
         score_rows=score_rows,
         n_tasks=test["n_tasks"],
@@ -107,6 +108,12 @@ def main(
     )
     write_text(folder / "README.md", card)
     make_console().print(f"  {folder}", highlight=False, soft_wrap=True)
+
+
+def _following(test: Mapping[str, Any]) -> str:
+    """Return the row of the first episode if z follows the posterior; nothing for runs whose result lacks it."""
+    value = test.get("following")
+    return "" if value is None else f"| return of episode 1, z follows the posterior as in sessions | {value:.2f} |\n"
 
 
 def _worst(test: Mapping[str, Any]) -> str:

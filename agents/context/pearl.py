@@ -69,7 +69,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         self.latent_dim = encoder.latent_dim
         # Looked up once, because every step uses them.
         self._sweep = exploration.sweep
-        self._z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
+        self.z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         self._kept = 1.0
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
@@ -103,7 +103,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         everyone = torch.ones(n_tasks, dtype=torch.bool, device=self.device)
         return self._draw(PEARLMemory(belief, (), nothing, nothing, draws, steps), everyone)
 
-    def following(self, kept: float) -> Self:
+    def following(self, kept: float = 1.0) -> Self:
         """Return an agent with the same weights whose z follows the posterior and whose evidence fades.
 
         Args:
@@ -113,7 +113,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             TypeError: ``kept`` is below 1, and the encoder cannot forget.
         """
         agent = copy(self)
-        agent._z_moves, agent._kept = True, kept
+        agent.z_moves, agent._kept = True, kept
         if kept < 1:
             self.encoder.forget(self.encoder.prior(1), torch.ones(1))
         return agent
@@ -149,8 +149,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
-        if self._z_moves:
-            return self._draw(self._fold(memory, as_context(memory.unread)), active)
+        if self.z_moves:
+            context = as_context(memory.unread)
+            return self._draw(self._fold(memory, context), active, seen=context)
         return self.fold(memory) if len(memory.unread) == MAX_UNREAD else memory
 
     @torch.no_grad()
@@ -336,10 +337,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return memory._replace(belief=self.infer(context, belief), unread=(), steps=memory.steps + n_new)
 
     @torch.no_grad()
-    def _draw(self, memory: PEARLMemory, chosen: Tensor) -> PEARLMemory:
-        """Draw z from the posterior for the tasks where ``chosen`` (task,) is True."""
+    def _draw(self, memory: PEARLMemory, chosen: Tensor, *, seen: Context | tuple[()] = ()) -> PEARLMemory:
+        """Draw z from the posterior for the tasks where ``chosen`` (task,) is True; errors name values ``seen``."""
         posterior = self.encoder.posterior(memory.belief)
         z = posterior.mean + posterior.stddev * memory.draws.noise(self._sweep * memory.steps.float())
-        check_memory("The posterior", (z,))  # If z is finite, so are the posterior's mean and stddev.
+        check_memory("The posterior", (z,), seen)  # If z is finite, so are the posterior's mean and stddev.
         row = chosen.unsqueeze(-1)
         return memory._replace(z=torch.where(row, z, memory.z), z_mean=torch.where(row, posterior.mean, memory.z_mean))

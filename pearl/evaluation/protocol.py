@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents import MetaAgent
+from agents import MetaAgent, PEARLAgent
 from pearl.collection.references import OracleAgent, RandomAgent
 from pearl.collection.rollout import Trajectories, observed, rollout
 from pearl.collection.workers import make_envs
@@ -62,6 +62,9 @@ class Evaluation:
     """Number of different tasks; fewer than rows of ``returns`` if a task is played several times"""
     same_tasks: bool = False
     """Whether the tasks are the training tasks"""
+    following: NDArray[np.float64] | None = None
+    """Return of the first episode if z follows the posterior, as in sessions, (task,); None for agents without z, or
+    whose z moves within an episode anyway"""
 
     @property
     def tasks_label(self) -> str:
@@ -117,9 +120,12 @@ class Evaluation:
     def figures(self) -> dict[str, float]:
         """Return the figures to log: means over tasks, for each episode by its number from 1.
 
-        ``test/score`` and ``test/cvar``, the mean return of the worst 5 % of tasks, are of the last episode.
+        ``test/score`` and ``test/cvar``, the mean return of the worst 5 % of tasks, are of the last episode, and
+        ``test/return_ep1_following`` is of the first one if z follows the posterior.
         """
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
+        if self.following is not None:
+            values["test/return_ep1_following"] = float(self.following.mean())
         if self.cvar_per_episode is not None:
             values["test/cvar"] = float(self.cvar_per_episode[-1])
         ends = self.score_ci95
@@ -145,8 +151,9 @@ def evaluate(
 ) -> Evaluation:
     """Play one trial of each task with a fresh memory, and report the return of episode 1 to ``episodes``.
 
-    In the first ``exploration_episodes`` the agent samples z and actions; afterwards it acts deterministically. The
-    agent's weights do not change. The same seed gives the same environment starts and the same draws.
+    In the first ``exploration_episodes`` the agent samples z and actions; afterwards it acts deterministically. If z
+    stays within an episode, the first episode is played once more with z that follows the posterior. The agent's
+    weights do not change. The same seed gives the same environment starts and the same draws.
 
     Args:
         agent: any meta-learner.
@@ -164,18 +171,25 @@ def evaluate(
             distribution, tasks, seed=seed, workers=workers, worker_timeout_s=worker_timeout_s
         )
     envs = make_envs(distribution, tasks, workers, worker_timeout_s)
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        trajectories, memory = rollout(
-            envs,
-            agent,
-            agent.begin(len(tasks), rng),
-            episodes=episodes,
-            seed=seed,
-            rng=rng,
-            deterministic_from=exploration_episodes,
-            labels=tasks,
-        )
+
+    def play(acting: MetaAgent[Any], episodes: int) -> tuple[Trajectories, Any]:
+        rng = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            return rollout(
+                envs,
+                acting,
+                acting.begin(len(tasks), rng),
+                episodes=episodes,
+                seed=seed,
+                rng=rng,
+                deterministic_from=exploration_episodes,
+                labels=tasks,
+            )
+
+    trajectories, memory = play(agent, episodes)
+    following = None
+    if isinstance(agent, PEARLAgent) and agent.encoder.infers and not agent.z_moves:
+        following = play(agent.following(), 1)[0].episode_returns(1)[:, 0]
     envs.close()
     return Evaluation(
         returns=trajectories.episode_returns(episodes),
@@ -185,6 +199,7 @@ def evaluate(
         exploration_episodes=exploration_episodes,
         distinct_tasks=len(set(tasks)),
         same_tasks=distribution.same_tasks,
+        following=following,
     )
 
 

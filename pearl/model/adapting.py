@@ -8,7 +8,7 @@ import torch
 from pearl.adaptation.fitting import fit_change_detector
 from pearl.adaptation.policy import AdaptedPolicy, adapt, infers_task, kind_of
 from pearl.adaptation.session import Session
-from pearl.adaptation.start import start_session
+from pearl.adaptation.start import as_deployed, start_session
 from pearl.model import arguments
 from pearl.model.saving import SavedModel
 
@@ -23,6 +23,7 @@ class AdaptingModel(SavedModel):
         *,
         exploration_episodes: int | None = None,
         seed: int | None = None,
+        follow: bool = True,
     ) -> AdaptedPolicy:
         """Play ``episodes`` episodes of a new task and return the adapted policy.
 
@@ -34,6 +35,8 @@ class AdaptingModel(SavedModel):
             exploration_episodes: episodes in which z and actions are sampled; later ones are deterministic. All
                 episodes if None.
             seed: seed of the draws; drawn from the model's generator if None.
+            follow: whether z follows the posterior after each step, so that evidence counts in the same episode; False
+                keeps z for an episode, as in the paper, if training did. Agents without z ignore it.
 
         Raises:
             TypeError: ``env`` is not the environment of one task.
@@ -45,7 +48,7 @@ class AdaptingModel(SavedModel):
         exploring = arguments.whole_number(exploration_episodes, "exploration_episodes", default=episodes)
         seed = arguments.acting_seed(seed, self._rng)
         return adapt(
-            self.agent,
+            as_deployed(self.agent, follow=follow),
             env,
             episodes=episodes,
             horizon=self.horizon,
@@ -54,16 +57,22 @@ class AdaptingModel(SavedModel):
         )
 
     def session(
-        self, *, seed: int | None = None, forgetting: float | None = None, detect_changes: bool = False
+        self,
+        *,
+        seed: int | None = None,
+        follow: bool = True,
+        forgetting: float | None = None,
+        detect_changes: bool = False,
     ) -> Session:
         """Start an adaptation that the caller drives one step at a time; raises as ``start_session`` does.
 
         Args:
             seed: seed of the draws; drawn from the model's generator if None.
+            follow: whether z follows the posterior after each step, so that evidence counts in the same episode; False
+                keeps z for an episode, as in the paper, if training did. Agents without z ignore it.
             forgetting: share of the evidence that is kept in each step, for tasks that change; see ``start_session``.
             detect_changes: whether to notice when the task changes, and then to infer the new one from new transitions
-                alone; see ``WatchfulSession``. z follows the posterior after each step. ``session.changes`` lists
-                the changes.
+                alone; see ``WatchfulSession``. ``session.changes`` lists the changes.
 
         Raises:
             ValueError: changes shall be noticed, and ``fit_change_detector`` was not called after training.
@@ -76,8 +85,13 @@ class AdaptingModel(SavedModel):
         if detect_changes and not infers_task(self.agent):
             raise TypeError(f"Only PEARL notices changes of the task; this agent is a {kind_of(self.agent)}.")
         seed = arguments.acting_seed(seed, self._rng)
-        detector = self.change_detector if detect_changes else None
-        return start_session(self.agent, torch.Generator().manual_seed(seed), forgetting, detector)
+        return start_session(
+            self.agent,
+            torch.Generator().manual_seed(seed),
+            follow=follow,
+            forgetting=forgetting,
+            detector=self.change_detector if detect_changes else None,
+        )
 
     def fit_change_detector(self, *, seed: int | None = None) -> None:
         """Learn to notice changes of the task, for ``session(detect_changes=True)``.

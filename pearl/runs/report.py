@@ -197,6 +197,8 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
             if scores is None
             else f"{scores.mean():.3f}",
         )
+    if evaluation.following is not None:
+        table.add_row("1", "z follows", f"{evaluation.following.mean():.2f}", *[""] * len(measures), style="dim")
     for name, value in evaluation.references.lines().items():
         table.add_row("", name, f"{value:.2f}", *[""] * len(measures), style="dim")
     return table
@@ -222,6 +224,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation's figures as JSON."""
     return {
         "return_per_episode": evaluation.return_per_episode.tolist(),
+        "following": None if evaluation.following is None else float(evaluation.following.mean()),
         "cvar_per_episode": None if evaluation.cvar_per_episode is None else evaluation.cvar_per_episode.tolist(),
         "success_per_episode": None
         if evaluation.success_per_episode is None
@@ -239,7 +242,10 @@ def headline(evaluation: Evaluation) -> str:
     """Return the effect of adaptation in one line."""
     first, last = evaluation.return_per_episode[0], evaluation.return_per_episode[-1]
     episodes = evaluation.returns.shape[1]
-    text = f"return {first:.2f} in episode 1, {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
+    text = f"return {first:.2f} in episode 1"
+    if evaluation.following is not None:
+        text += f" ({evaluation.following.mean():.2f} if z follows the posterior)"
+    text += f", {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
     if evaluation.cvar_per_episode is not None:
         text += "; worst 5 % of tasks {:.2f} and {:.2f}".format(*evaluation.cvar_per_episode[[0, -1]])
     if evaluation.score is not None and evaluation.score_ci95 is not None:

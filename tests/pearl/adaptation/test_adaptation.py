@@ -108,7 +108,7 @@ def test_the_posterior_shrinks_with_context(kind):
 
 
 def test_a_policy_does_not_read_the_trial_anew_at_each_prediction(model):
-    session = model.session(seed=0)
+    session = model.session(seed=0, follow=False)
     observe_at_random(session, 3, seed=0)
     policy = session.policy()
     assert session.memory.unread
@@ -124,8 +124,23 @@ def test_transitions_of_a_foreign_policy_can_be_observed(model):
     assert action.shape == (2,)
 
 
-def test_z_is_drawn_at_an_episodes_end_and_not_before(model):
+def test_z_follows_the_posterior_from_the_first_step_on(model):
     session = model.session(seed=0)
+    first = session.memory.z
+    observe_at_random(session, 1)
+    assert not torch.equal(session.memory.z, first)
+    assert torch.equal(session.memory.z_mean[0], session.posterior.mean)
+
+
+def test_a_trial_follows_the_posterior_unless_told_otherwise(model, env):
+    follows, stays = (model.adapt(env, episodes=1, seed=3, follow=follow) for follow in (True, False))
+    assert np.array_equal(follows.trial.action[:, 0], stays.trial.action[:, 0])
+    assert not np.array_equal(follows.trial.action[:, 1:], stays.trial.action[:, 1:])
+    assert np.array_equal(model.adapt(env, episodes=1, seed=3).trial.action, follows.trial.action)
+
+
+def test_as_in_the_paper_z_is_drawn_at_an_episodes_end_and_not_before(model):
+    session = model.session(seed=0, follow=False)
     first = session.memory.z
     observe_at_random(session, 5)
     assert torch.equal(session.memory.z, first)

@@ -108,13 +108,19 @@ def test_large_values_that_networks_take_are_read_at_once_and_as_others_are():
 
 def test_the_largest_numbers_that_a_belief_was_to_take_in_are_named():
     session = make("pearl-product_of_gaussians-scalar").session(seed=0)
-    with pytest.raises(NonFiniteError, match=r"The belief of task 0 .* after values up to .*, reward 3e\+38, next_obs"):
+    with pytest.raises(NonFiniteError, match=r"The posterior of task 0 .* values up to .*, reward 3e\+38, next_obs"):
         step(session, large=3e38)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "blind"])
 def test_an_encoder_without_finite_weights_gives_no_belief(kind):
-    session = broken(make(f"pearl-{kind}"), "encoder").session(seed=0)
+    model = broken(make(f"pearl-{kind}"), "encoder")
+    follows = model.session(seed=0)
+    first = follows.memory
+    with pytest.raises(NonFiniteError, match=r"The posterior of task 0 .* after values up to"):
+        step(follows)
+    assert follows.memory is first
+    session = model.session(seed=0, follow=False)
     step(session)
     before = session.memory
     with pytest.raises(NonFiniteError, match=r"belief|posterior"):

@@ -14,7 +14,9 @@ def observed(session, steps):
 
 
 def test_without_forgetting_z_follows_the_posterior_of_all_transitions(model):
-    session, plain = (observed(each, 7) for each in (model.session(seed=0, forgetting=1), model.session(seed=0)))
+    session, plain = (
+        observed(each, 7) for each in (model.session(seed=0, forgetting=1), model.session(seed=0, follow=False))
+    )
     torch.testing.assert_close(session.posterior.mean, plain.posterior.mean)
     torch.testing.assert_close(session.posterior.stddev, plain.posterior.stddev)
     assert torch.equal(session.memory.z_mean[0], session.posterior.mean)
@@ -59,3 +61,22 @@ def test_agents_without_a_belief_that_can_fade_are_refused():
     blind = pearl.MetaLearner("point-robot", pearl.preset(pearl.MultitaskSACConfig, "point-robot"))
     with pytest.raises(TypeError, match="this agent is a PEARLAgent with a blind encoder"):
         blind.session(forgetting=0.9)
+
+
+def test_by_default_z_follows_and_nothing_is_forgotten(model):
+    default, named = (observed(model.session(seed=0, **kind), 7) for kind in ({}, {"forgetting": 1}))
+    assert same(default.memory, named.memory)
+
+
+@pytest.mark.parametrize("kind", [{"forgetting": 0.9}, {"forgetting": 1}])
+def test_a_z_that_stays_can_not_forget(model, kind):
+    with pytest.raises(ValueError, match="need a z that follows the posterior; leave follow out"):
+        model.session(follow=False, **kind)
+
+
+@pytest.mark.parametrize("follow", ["yes", 1, None])
+def test_follow_is_a_truth_value(model, env, follow):
+    with pytest.raises(TypeError, match="follow must be True or False, got"):
+        model.session(follow=follow)
+    with pytest.raises(TypeError, match="follow must be True or False, got"):
+        model.adapt(env, follow=follow)

@@ -101,7 +101,7 @@ def test_one_truth_value_of_any_type_ends_an_episode(model, flag, yes):
 
 @pytest.mark.parametrize("reward", [1, np.float32(1), np.float64(1), np.int8(1), np.array(1.0), torch.tensor(1.0)])
 def test_one_real_number_of_any_type_is_a_reward(model, reward):
-    session = model.session(seed=0)
+    session = model.session(seed=0, follow=False)
     session.observe(**TRANSITION | {"reward": reward, "truncated": False})
     assert session.memory.unread[0].reward.tolist() == [1.0]
 
