@@ -42,6 +42,20 @@ class StratifiedDraws(NamedTuple):
         return self._replace(episode=self.episode + ended)
 
 
+class LatestNoise:
+    """Noise of the draws asked about last: within an episode it stays."""
+
+    def __init__(self) -> None:
+        self._draws: StratifiedDraws | None = None
+        self._noise: Tensor | None = None
+
+    def of(self, draws: StratifiedDraws) -> Tensor:
+        """Return each trial's noise, (task, latent_dim), none of the way to the next draw."""
+        if draws is not self._draws or self._noise is None:
+            self._draws, self._noise = draws, draws.noise(torch.zeros_like(draws.shift[:, 0]))
+        return self._noise
+
+
 @cache
 def generalised_golden_ratio(dim: int) -> float:
     """Return the positive root of x^(dim + 1) = x + 1; the golden ratio for ``dim`` 1."""

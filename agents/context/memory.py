@@ -32,3 +32,9 @@ class PEARLMemory(NamedTuple):
 def as_context(steps: tuple[Context, ...]) -> Context:
     """Stack contexts without a step dimension into one context, (task, step, …)."""
     return Context(*(torch.stack(field, dim=1) for field in zip(*steps, strict=True)))
+
+
+def halves(context: Context) -> tuple[Context, Context]:
+    """Return a context (task, step, …) with the even steps alone, and one with the odd steps alone."""
+    even = torch.arange(context.mask.shape[1], device=context.mask.device) % 2 == 0
+    return context._replace(mask=context.mask & even), context._replace(mask=context.mask & ~even)

@@ -12,8 +12,9 @@ from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
+from agents.context.following import FollowingInNumPy
 from agents.context.inputs import NetworkInputs, RunningUnits, encoder_inputs
-from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
+from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context, halves
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -67,7 +68,6 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
                 "Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
             )
         self.latent_dim = encoder.latent_dim
-        # Looked up once, because every step uses them.
         self._sweep = exploration.sweep
         self.z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         self._kept = 1.0
@@ -80,6 +80,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             self.decoder = TransitionDecoder(observation_space, *widths, config)
         self.units = RunningUnits(self.features) if config.reward_scale is None else None
         self._in_numpy = ActorInNumPy(self.features, self.actor.network)
+        self._following = FollowingInNumPy(self.features, self.actions, self.units, self.encoder)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
 
@@ -147,6 +148,10 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         if active.dtype != torch.bool:
             raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
+        if self.z_moves and self._sweep == 0 and self._following.reads(memory, transition):
+            followed = self._following(memory, transition, active, self._kept)
+            if followed is not None:  # Otherwise PyTorch's form raises the error.
+                return followed
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))
         if self.z_moves:
@@ -323,8 +328,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if self.config.auxiliary.contrastive_weight == 0:
             return {}
-        even = torch.arange(context.mask.shape[1], device=self.device) % 2 == 0
-        views = [context._replace(mask=context.mask & half) for half in (even, ~even)]
+        views = halves(context)
         first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
         present = views[0].mask.any(1) & views[1].mask.any(1)
         return {"contrastive_loss": (self.config.auxiliary.contrastive_weight, info_nce(first, second, present))}

@@ -69,6 +69,10 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
         """Convert actions (…, width) in the space's units to inputs of the networks, (…, encoded_width)."""
 
     @abstractmethod
+    def encode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute ``encode`` in NumPy."""
+
+    @abstractmethod
     def choose(self, policy: PolicyT, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return an action for each task, (task, width): the likeliest one where ``greedy`` (task,), else a sample.
 
@@ -151,6 +155,13 @@ class ContinuousActions(Actions[SquashedGaussian]):
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
 
+    def encode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: D102
+        if not self._scaled:
+            return action
+        low, high = self.low.numpy(), self.high.numpy()
+        scaled: NDArray[np.float32] = 2.0 * (action - low) / (high - low) - 1.0
+        return scaled
+
     def decode(self, action: Tensor) -> Tensor:
         """Convert actions in [-1, 1] to the space's units."""
         if not self._scaled:
@@ -219,6 +230,10 @@ class DiscreteActions(Actions[Categorical]):
     def encode(self, action: Tensor) -> Tensor:
         """Return actions one-hot over the whole set; a row that is not an action of the space gives zeros."""
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
+
+    def encode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: D102
+        one_hot: NDArray[np.float32] = (action[..., np.newaxis, :] == self.table.numpy()).all(-1).astype(action.dtype)
+        return one_hot
 
     def choose(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
         check_log_probs(policy.log_probs.numpy(force=True))
