@@ -8,6 +8,7 @@ import gymnasium as gym
 import pytest
 
 import pearl
+from pearl.adaptation import fitting
 from tests.support.processes import ROOT
 from tests.support.small import small_model
 
@@ -57,12 +58,24 @@ def test_the_examples_of_the_environments_page_run(capsys):
 
 
 def test_the_loop_of_the_deployment_page_plays_an_episode(capsys):
-    loop, _ = examples("docs/deployment.md")
+    loop, *_ = examples("docs/deployment.md")
     env = gym.make("pearl/PointRobot-v0", goal=(0.3, -0.7))
     namespace: dict[str, Any] = {"pearl": pearl, "env": env}
     exec(loop, namespace)
     assert namespace["truncated"]
     assert "tensor" in capsys.readouterr().out
+
+
+def test_the_deployment_pages_model_notices_changes_and_is_saved(tmp_path, monkeypatch):
+    _, watching, fitting_and_saving, _ = examples("docs/deployment.md")
+    monkeypatch.setattr(fitting, "STEPS", 2_000)
+    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 20)
+    namespace: dict[str, Any] = {"model": pearl.load(ROOT / "pretrained" / "point-robot")}
+    exec(watching, namespace)
+    assert namespace["session"].changes == ()
+    monkeypatch.chdir(tmp_path)
+    exec(fitting_and_saving, namespace)
+    assert pearl.load("my-agent").session(detect_changes=True).changes == ()
 
 
 def test_every_link_and_picture_exists():

@@ -1,4 +1,4 @@
-"""How a model adapts to a task: as a policy, or step by step."""
+"""Adaptation of a model to a task: as a policy, or step by step."""
 
 from typing import Any
 
