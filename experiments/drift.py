@@ -26,13 +26,14 @@ import pearl
 from pearl.adaptation.session import Session
 from pearl.config.reading import ConfigError
 from pearl.evaluation.drift import TOLD, DriftEvaluation, evaluate_drift
-from pearl.evaluation.statistics import mean_over_tasks
 from pearl.files.access import read_text, write_text
 from pearl.process.output import protect_output
 from pearl.runs.run import write_json
 from pearl.tasks import Drifting, Task, TaskDistribution, time_limit
 
 FOLLOWS, DETECTS = "follows", "detects"
+SHARES = (0.99, 0.97, 0.95, 0.9)
+"""Shares of the evidence that sessions keep in each step"""
 SOON = 5
 """Steps after a change within which an alarm counts as prompt"""
 
@@ -82,7 +83,7 @@ def measure(model: pearl.PEARL, steps: int, switches: int, n_tasks: int, seed: i
     kinds = {
         FOLLOWS: lambda each: each.session(seed=seed),
         "as trained": lambda each: each.session(seed=seed, follow=False),
-        **{f"forgetting {share}": _forgetting(share, seed) for share in (0.99, 0.97, 0.95, 0.9)},
+        **{f"forgetting {share}": _forgetting(share, seed) for share in (SHARES if _forgets(model) else ())},
         DETECTS: detecting,
     }
     found = evaluate_drift(model, family, tasks, kinds, deterministic=True, seed=seed)
@@ -92,15 +93,25 @@ def measure(model: pearl.PEARL, steps: int, switches: int, n_tasks: int, seed: i
     return {"drifting": figures, "still": _still(model, longer, still, n_tasks, seed)}
 
 
+def _forgets(model: pearl.PEARL) -> bool:
+    """Whether the encoder's beliefs are sums over transitions."""
+    try:
+        model.agent.following(SHARES[0])
+    except TypeError:
+        return False
+    return True
+
+
 def _forgetting(share: float, seed: int) -> Any:
     return lambda each: each.session(seed=seed, forgetting=share)
 
 
 def _figures(evaluation: DriftEvaluation) -> dict[str, Any]:
-    segments = mean_over_tasks(evaluation.segment_returns)
+    # A segment that a terminated episode did not reach counts as 0: its mean over the others would favour early ends.
+    segments = np.nan_to_num(evaluation.segment_returns).mean(0)
     figures = {name.removeprefix("drift/"): value for name, value in evaluation.figures().items()}
-    figures["later_segments"] = float(mean_over_tasks(segments[1:]))
-    return {name: _known(value) for name, value in figures.items()} | {"segment_returns": [*map(_known, segments)]}
+    figures["later_segments"] = float(segments[1:].mean())
+    return {name: _known(value) for name, value in figures.items()} | {"segment_returns": segments.tolist()}
 
 
 def _known(value: float) -> float | None:
@@ -108,8 +119,11 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _alarms(sessions: Sequence[Session], evaluation: DriftEvaluation) -> dict[str, float]:
-    """Return the share of changes noticed, and noticed soon, of those at which the episode still went on."""
+def _alarms(sessions: Sequence[Session], evaluation: DriftEvaluation) -> dict[str, float | None]:
+    """Return the share of changes noticed, and noticed soon, of those at which the episode still went on.
+
+    None if all episodes ended before.
+    """
     delays = []
     for session, steps, rewards in zip(sessions, evaluation.switch_steps, evaluation.rewards, strict=True):
         noticed = [change.step for change in session.changes]
@@ -117,6 +131,8 @@ def _alarms(sessions: Sequence[Session], evaluation: DriftEvaluation) -> dict[st
         for begin, end in zip(steps, [*steps[1:], length], strict=True):
             if begin < length:
                 delays.append(min((step - begin for step in noticed if begin <= step < end), default=np.inf))
+    if not delays:
+        return {"noticed": None, "noticed_soon": None}
     return {"noticed": float(np.mean(np.isfinite(delays))), "noticed_soon": float(np.mean(np.array(delays) < SOON))}
 
 
@@ -146,18 +162,22 @@ def _still(
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the table of all families."""
-    names = [name for name in next(iter(found.values()))["drifting"] if name != TOLD]
+    names = list(dict.fromkeys(name for measured in found.values() for name in measured["drifting"] if name != TOLD))
     lines = [
         "| return after a change | " + " | ".join([*names, TOLD]) + " | noticed, soon | alarms without a change |",
         "|" + "---|" * (len(names) + 4),
     ]
     for family, measured in found.items():
         drifting, still = measured["drifting"], measured["still"]
-        later = [_number(drifting[name]["later_segments"]) for name in [*names, TOLD]]
-        seen = f"{drifting[DETECTS]['noticed']:.0%}, {drifting[DETECTS]['noticed_soon']:.0%}"
+        later = [_number(drifting.get(name, {}).get("later_segments")) for name in [*names, TOLD]]
+        seen = ", ".join(_share(drifting[DETECTS][name]) for name in ("noticed", "noticed_soon"))
         alarms = f"{_number(still['alarms_per_5000_steps'])} in 5 000 steps"
         lines.append(f"| `{family}` | {' | '.join(later)} | {seen} | {alarms} |")
     return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None) -> str:
@@ -189,6 +209,8 @@ def main(
         model = load_to_act(run, None)
         if not isinstance(model, pearl.PEARL):
             raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL follows a posterior.")
+        if model.family in found:
+            raise ConfigError(f"{run} is a second agent of {model.family}; measure one of each family.")
         env = model.task_distribution.make_env(model.test_tasks[0])
         limit = time_limit(env, "The environments have")
         env.close()

@@ -23,7 +23,7 @@ class Pairs(NamedTuple):
     """Transitions, and posteriors of the tasks that they come from; the tasks are the rows."""
 
     inputs: Tensor
-    """(task, transition, width), from ``ChangeDetector.inputs``"""
+    """(task, transition, width), from ``detector_inputs``"""
     posterior: Normal
     """(task, transition, latent_dim)"""
 

@@ -46,14 +46,14 @@ class LatestNoise:
     """Noise of the draws asked about last: within an episode it stays."""
 
     def __init__(self) -> None:
-        self._draws: StratifiedDraws | None = None
-        self._noise: Tensor | None = None
+        self._known: tuple[StratifiedDraws, Tensor] | None = None  # replaced as a whole: threads may share it
 
     def of(self, draws: StratifiedDraws) -> Tensor:
         """Return each trial's noise, (task, latent_dim), none of the way to the next draw."""
-        if draws is not self._draws or self._noise is None:
-            self._draws, self._noise = draws, draws.noise(torch.zeros_like(draws.shift[:, 0]))
-        return self._noise
+        known = self._known
+        if known is None or known[0] is not draws:
+            known = self._known = draws, draws.noise(torch.zeros_like(draws.shift[:, 0]))
+        return known[1]
 
 
 @cache

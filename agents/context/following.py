@@ -56,6 +56,7 @@ class FollowingInNumPy:
         """Whether the encoder can be computed here, and no other transitions are unread."""
         return self._possible and transition.reward.is_cpu and not memory.unread
 
+    @np.errstate(over="ignore", invalid="ignore")  # The caller checks what is returned, as it does after PyTorch.
     def __call__(self, memory: PEARLMemory, transition: Transitions, active: Tensor, kept: float) -> PEARLMemory | None:
         """Return the memory after one transition of each active task, with z drawn anew; None if z is not finite.
 
@@ -135,17 +136,17 @@ class _Unit:
     """Offset and scales of running moments, computed anew when the moments change."""
 
     def __init__(self) -> None:
-        self._known: tuple[bytes, bytes] | None = None
-        self._values: tuple[Array, Array, Array] = (np.empty(0), np.empty(0), np.empty(0))
+        # Replaced as a whole: threads may share it.
+        self._known: tuple[tuple[bytes, bytes], tuple[Array, Array, Array]] | None = None
 
     def of(self, moments: RunningMoments) -> tuple[Array, Array, Array]:
         """Return the mean, one over the deviation and one over the root mean square, (dim,) each."""
-        known = moments.mean.numpy().tobytes(), moments.variance.numpy().tobytes()
-        if known != self._known:
+        key, known = (moments.mean.numpy().tobytes(), moments.variance.numpy().tobytes()), self._known
+        if known is None or known[0] != key:
             tensors = moments.mean.float(), moments.inverse_deviation(), moments.inverse_rms()
-            first, second, third = (tensor.numpy() for tensor in tensors)
-            self._values, self._known = (first, second, third), known
-        return self._values
+            mean, deviation, rms = (tensor.numpy() for tensor in tensors)
+            known = self._known = key, (mean, deviation, rms)
+        return known[1]
 
 
 def _posterior(

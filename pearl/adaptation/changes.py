@@ -32,9 +32,10 @@ class WatchfulSession(Session):
 
     It sums the log-likelihood ratios of transitions, less ``ALLOWANCE``, and begins anew where the sum falls below 0
     (CUSUM, Page 1954). The belief of that moment, the reference, is what all transitions of the sum are compared with:
-    the session's own belief soon takes in what contradicts it. If the sum passes ``THRESHOLD``, the belief begins again
-    from the prior with the transitions of the sum alone. Where ratios are true, false alarms are at least
-    ``FALSE_ALARM_STEPS`` apart on average (Lorden 1971).
+    the session's own belief soon takes in what contradicts it. A belief of fewer than ``SETTLED`` transitions may be
+    wrong and correct itself; until then the reference is the belief itself. If the sum passes ``THRESHOLD``, the
+    belief begins again from the prior with the transitions of the sum alone. Where ratios are true, false alarms are
+    at least ``FALSE_ALARM_STEPS`` apart on average (Lorden 1971).
 
     Args:
         agent: the meta-trained agent, whose z follows the posterior.
@@ -55,13 +56,16 @@ class WatchfulSession(Session):
         self._recent: list[Transitions] = []
         """The transitions of the sum"""
         self._reference: Normal | None = None
-        self._settled = False
-        """Whether the reference stays until the sum ends"""
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """The changes of the task noticed so far."""
         return self._changes
+
+    def start_anew(self) -> None:
+        """Return the belief to the prior: the task is a new one. ``changes`` stays."""
+        super().start_anew()
+        self._held, self._sum, self._recent, self._reference = 0, 0.0, [], None
 
     def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
         total = max(0.0, self._sum + min(self._ratio(transition), MOST_OF_ONE) - ALLOWANCE)
@@ -70,15 +74,14 @@ class WatchfulSession(Session):
         with self._draws_kept():
             if noticed:
                 memory, held, total = self._anew(recent), len(recent), 0.0
-            settled = held >= SETTLED if total == 0 else self._settled
-            moves = total == 0 or not settled
+            moves = total == 0 or held < SETTLED
             reference = self.agent.posterior(memory) if moves else self._reference
             super()._keep(memory, transition, over=over)
         if noticed:
             self._changes += (Change(self._steps, self._steps + 1 - len(recent)),)
             recent = []
         self._steps, self._held, self._sum, self._recent = self._steps + 1, held, total, recent
-        self._reference, self._settled = reference, settled
+        self._reference = reference
 
     @torch.no_grad()
     def _ratio(self, transition: Transitions) -> float:

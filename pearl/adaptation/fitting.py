@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from torch import nn
 from torch.distributions import Normal
 
 from agents import PEARLAgent
@@ -62,7 +63,7 @@ def fit_change_detector(
     tasks = trials * [tasks[row] for row in torch.randperm(len(tasks), generator=rng)[:n_tasks].tolist()]
     envs = make_envs(distribution, tasks, workers, worker_timeout_s)
     try:
-        played = _play(agent, envs, seed, rng)
+        played = _play(agent, envs, tasks, seed, rng)
     finally:
         envs.close()
     of_task = [range(task, len(tasks), n_tasks) for task in range(n_tasks)]
@@ -75,7 +76,7 @@ def fit_change_detector(
     return detector.requires_grad_(False)
 
 
-def _play(agent: PEARLAgent, envs: Any, seed: int, rng: torch.Generator) -> list[Trajectories]:
+def _play(agent: PEARLAgent, envs: Any, tasks: Sequence[Task], seed: int, rng: torch.Generator) -> list[Trajectories]:
     """Play each task with a belief of its own, then with those of other tasks, which its transitions then change."""
     follower = agent.following(1.0)
     own, memory = rollout(
@@ -86,6 +87,7 @@ def _play(agent: PEARLAgent, envs: Any, seed: int, rng: torch.Generator) -> list
         seed=seed,
         rng=rng,
         deterministic_from=1,
+        labels=tasks,
     )
     played, memory = [own], agent.fold(memory)
     for episode in range(FOREIGN_EPISODES):
@@ -99,6 +101,7 @@ def _play(agent: PEARLAgent, envs: Any, seed: int, rng: torch.Generator) -> list
             seed=seed + 1 + episode,
             rng=rng,
             deterministic_from=deterministic_from,
+            labels=tasks,
         )
         played.append(foreign)
     return played
@@ -130,21 +133,30 @@ def _posteriors(
 
     Half of the parts begin with a trial, because many beliefs are wrong there; the others begin anywhere.
     """
-    longest = min([agent.encoder.evidence_limit, *(each.mask.shape[1] for each in transitions)])
+    longest = min(agent.encoder.evidence_limit, max(each.mask.shape[1] for each in transitions))
     found: list[Normal] = []
     for number in range(POSTERIORS):
         steps = int(longest ** float(torch.rand((), generator=rng)))
         parts = []
         for each, begins in zip(transitions, starts, strict=True):
-            last = each.mask.shape[1] - steps
+            last = max(0, each.mask.shape[1] - steps)
             first = int(torch.randint(last + 1, (), generator=rng))
             if number % 2:
                 first = min(last, begins[int(torch.randint(len(begins), (), generator=rng))])
             parts.append(Context(*(field[:, first : first + steps] for field in each)))
-        context = Context(*(torch.cat(field) for field in zip(*parts, strict=True)))
+        context = _padded(parts, steps)
         found.append(agent.encoder.posterior(agent.encoder.encode(context)))
     mean, stddev = (torch.stack(each, dim=1) for each in zip(*((one.mean, one.stddev) for one in found), strict=True))
     return Normal(mean, stddev, validate_args=False)
+
+
+def _padded(parts: Sequence[Context], steps: int) -> Context:
+    """Join contexts of one task each, of up to ``steps`` steps, into one with a row per task."""
+    rows = [
+        [nn.functional.pad(field, [0, 0] * (field.dim() - 2) + [0, steps - field.shape[1]]) for field in part]
+        for part in parts
+    ]
+    return Context(*(torch.cat(field) for field in zip(*rows, strict=True)))
 
 
 def _learn(detector: ChangeDetector, inputs: Sequence[torch.Tensor], posteriors: Normal, rng: torch.Generator) -> None:

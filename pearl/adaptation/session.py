@@ -106,6 +106,10 @@ class Session:
             self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
         self._keep(memory, transition, over=terminal or cut)
 
+    def start_anew(self) -> None:
+        """Return the belief to the prior: the task is a new one."""
+        self.memory = self.agent.begin(1, self._rng)
+
     def policy(self) -> AdaptedPolicy:
         """Return the policy given the transitions so far; later ones do not change it."""
         return AdaptedPolicy(self.agent, self.memory, self._rng)

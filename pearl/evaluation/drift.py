@@ -127,8 +127,7 @@ def evaluate_drift(
     The reference ``"told"`` is the first kind of session, whose memory a new ``agent.begin`` replaces before the first
     step of each new task. All kinds have the same starts. Give sessions a fixed seed,
     ``{"plain": lambda model: model.session(seed=0)}``: the first kind and the reference then agree until the first
-    change. PEARL adapts within an episode only if z follows the posterior there, as in
-    ``model.session(forgetting=0.95)``; otherwise it adapts between episodes.
+    change. With ``follow=False`` PEARL adapts between episodes only.
 
     Args:
         model: the argument of the functions in ``sessions``.
@@ -218,6 +217,9 @@ class _Told:
 
     def forget(self) -> None:
         """Replace the belief by the prior."""
+        if hasattr(self._session, "start_anew"):
+            self._session.start_anew()
+            return
         self._session.memory = self._session.agent.begin(1, self._rng)
 
 

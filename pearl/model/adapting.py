@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 
 from pearl.adaptation.fitting import fit_change_detector
@@ -11,6 +12,7 @@ from pearl.adaptation.session import Session
 from pearl.adaptation.start import as_deployed, start_session
 from pearl.model import arguments
 from pearl.model.saving import SavedModel
+from pearl.tasks.arguments import description
 
 
 class AdaptingModel(SavedModel):
@@ -77,6 +79,8 @@ class AdaptingModel(SavedModel):
         Raises:
             ValueError: changes shall be noticed, and ``fit_change_detector`` was not called after training.
         """
+        if not isinstance(detect_changes, bool | np.bool_):
+            raise TypeError(f"detect_changes must be True or False, got {description(detect_changes)}.")
         if detect_changes and infers_task(self.agent) and self.change_detector is None:
             raise ValueError(
                 "This model has not learnt to notice changes. Call model.fit_change_detector() once after training; "
@@ -96,8 +100,9 @@ class AdaptingModel(SavedModel):
     def fit_change_detector(self, *, seed: int | None = None) -> None:
         """Learn to notice changes of the task, for ``session(detect_changes=True)``.
 
-        The agent plays about 40 000 environment steps of training tasks, or 150 episodes if these are longer, and a
-        classifier learns from them. The agent does not change. Training the agent further discards the classifier.
+        The agent plays training tasks, up to 200 of them and five episodes of each trial: about 40 000 environment
+        steps or fewer, but 30 trials at least. A classifier learns from them. The agent does not change. Training the
+        agent further discards the classifier.
 
         Args:
             seed: seed of the draws; drawn from the model's generator if None.

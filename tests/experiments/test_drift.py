@@ -55,3 +55,17 @@ def test_an_agent_without_a_belief_is_refused(agent, tmp_path, capsys):
     code, printed = script_of(drift.main, capsys)(tmp_path / "rl2")
     assert code == 2
     assert "holds a rl2 agent; only PEARL follows a posterior" in printed
+
+
+def test_an_encoder_that_cannot_forget_is_measured_without(agent, tmp_path, capsys):
+    model = small_model("point-robot", encoder={"kind": "gru"})
+    model.fit_change_detector(seed=0)
+    model.save(tmp_path / "gru", training_state=False)
+    run = script_of(drift.main, capsys)
+    code, _ = run(tmp_path / "gru", "--steps", "5", "--switches", "1", "--tasks", "2")
+    assert code == 0
+    drifting = json.loads((tmp_path / "results" / "point-robot" / "drift.json").read_text())["drifting"]
+    assert list(drifting) == ["follows", "as trained", "detects", "told"]
+    code, printed = run(agent, tmp_path / "gru", "--steps", "5", "--switches", "1", "--tasks", "2")
+    assert code == 2
+    assert "is a second agent of point-robot" in printed

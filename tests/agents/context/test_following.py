@@ -124,3 +124,18 @@ def test_memories_that_were_left_stay_as_they_were() -> None:
     before = [tensor.clone() for tensor in (*first.belief, first.z, first.z_mean)]
     agent.observe(first, at_step(transitions, 1), all_of(N_TASKS, True))
     assert all(map(torch.equal, before, (*first.belief, first.z, first.z_mean)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_give_no_warning() -> None:
+    agent = agent_of().following()
+    transitions = random_transitions(N_TASKS, 2)
+    memory = agent.begin(N_TASKS, generator(0))
+    largest = transitions._replace(
+        reward=torch.full_like(transitions.reward, 3e38),
+        observation=torch.full_like(transitions.observation, -3e38),
+        next_observation=torch.full_like(transitions.observation, 3e38),
+    )
+    for step in range(2):
+        memory = agent.observe(memory, at_step(largest, step), all_of(N_TASKS, True))
+    assert memory.z.isfinite().all()

@@ -136,3 +136,23 @@ def test_an_error_leaves_evidence_belief_and_draws_as_they_were(model, monkeypat
 def test_a_session_that_does_not_look_for_changes_says_so(model):
     with pytest.raises(ValueError, match=r"start it by model\.session\(detect_changes=True\)"):
         model.session().changes  # noqa: B018
+
+
+def test_a_belief_settles_also_while_a_sum_lasts(model):
+    ratios = [*((SETTLED - 4) * [OWN]), *(8 * [0.4])]
+    session, script = watching(model, ratios)
+    observe_at_random(session, len(ratios) + 1)
+    means = [posterior.mean for posterior in script.asked]
+    assert torch.equal(means[-1], means[-2])
+    assert not torch.equal(means[SETTLED - 4], means[SETTLED - 3])
+
+
+def test_a_session_that_is_told_starts_anew(model):
+    session = watched(model, [*(30 * [OWN]), OTHER])
+    session.start_anew()
+    assert float(session.memory.belief.n_seen) == 0
+    session._detector.ratios = iter(100 * [OTHER])
+    observe_at_random(session, 2)
+    assert session.changes == ()
+    observe_at_random(session, 1)
+    assert [change.began for change in session.changes] == [33]

@@ -9,6 +9,7 @@ import torch
 
 import pearl
 from agents.context.changes import detector_inputs, encoded
+from encoders import Context
 from pearl import PEARL
 from pearl.adaptation import fitting
 from pearl.checkpoint.store import CheckpointError
@@ -133,3 +134,29 @@ def test_every_encoder_has_beliefs_that_a_detector_reads(kind):
         observation = following
     env.close()
     assert session.changes == ()
+
+
+def test_one_task_of_short_episodes_does_not_shorten_the_contexts_of_the_others():
+    lengths = (40, 3)
+    parts = [transitions_of(length) for length in lengths]
+    agent = small_model().agent
+    rng = torch.Generator().manual_seed(0)
+    found = fitting._posteriors(agent, parts, [[0], [0]], rng)
+    with torch.no_grad():
+        longest, short = (agent.encoder.posterior(agent.encoder.encode(part)).stddev[0] for part in parts)
+    # The largest of many contexts of the first task holds most of its steps, of the second task all three.
+    assert float(found.stddev[0].min(0).values.sum()) < float(longest.sum()) * 1.2
+    torch.testing.assert_close(found.stddev[1].min(0).values, short)
+
+
+def transitions_of(length: int) -> Context:
+    """A context of one small task, as the encoder reads it."""
+    values = torch.randn(1, length, 3 + 2 + 1 + 3, generator=torch.Generator().manual_seed(length))
+    observation, action, reward, following = values.split([3, 2, 1, 3], dim=-1)
+    return Context(observation, action, reward[..., 0], following, torch.ones(1, length, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("wanted", ["no", None, 1])
+def test_detect_changes_is_a_truth_value(wanted):
+    with pytest.raises(TypeError, match="detect_changes must be True or False, got"):
+        small_model().session(detect_changes=wanted)
