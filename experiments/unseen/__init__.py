@@ -1,10 +1,11 @@
 """Ten problems of users' kinds, on which no setting was chosen: they measure the defaults.
 
-    cd experiments
-    python compare.py room-heating --import unseen --algorithms pearl multitask_sac oracle_sac --total-steps 60000
+    python experiments/compare.py room-heating --import unseen --algorithms pearl multitask_sac oracle_sac \
+        --seeds 0 --total-steps 60000 --out results/unseen
 
 ``pearl`` infers the task, ``multitask_sac`` plays one policy for all tasks, ``oracle_sac`` observes the task. z is
-worth (pearl − multitask_sac) / (oracle_sac − multitask_sac) of what being told the task is worth.
+worth (pearl − multitask_sac) / (oracle_sac − multitask_sac) of what being told the task is worth; ``unseen.worth``
+prints it.
 """
 
 import numpy as np

@@ -1,14 +1,21 @@
 """The problems on which the defaults are measured: every one passes the check, and none is the same in two tasks."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import unseen
 from numpy.typing import NDArray
+from pages import with_table
+from unseen import worth
+from unseen.worth import NAMES
 
 import pearl
+from pearl.algorithms import find_algorithm
+from pearl.studies.results import RunRecord, Setting, store_run
 from pearl.tasks import TaskDistribution, make
-
-NAMES = (*unseen.PROBLEMS, "mirrored-cartpole", "mirrored-acrobot")
+from tests.support.processes import ROOT
 
 
 @pytest.fixture(params=NAMES)
@@ -44,3 +51,24 @@ def played(tasks: TaskDistribution, task: pearl.Task) -> NDArray[np.float64]:
         if terminated or truncated:
             env.reset()
     return np.array(rows, np.float64)
+
+
+def test_z_is_worth_its_share_of_what_observing_the_task_is_worth(tmp_path: Path) -> None:
+    assert len(unseen.PROBLEMS) == 8
+    returns = {"multitask_sac": -50.0, "pearl": -20.0, "oracle_sac": -10.0}
+    for algorithm, last in returns.items():
+        record = RunRecord(
+            commit="0" * 40,
+            config={},
+            curve={"env_steps": np.array([0.0])},
+            measured={"returns": [[-60.0, last - 1.0], [-60.0, last + 1.0]]},
+        )
+        setting = Setting("comparison", "plain", algorithm)
+        config: Any = find_algorithm(algorithm).config
+        store_run(tmp_path / "inventory", setting, config(), 0, record)
+    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | −20 | −10 | 0.75 |"]
+
+
+def test_the_page_shows_the_table_of_the_stored_runs() -> None:
+    page = (ROOT / "docs" / "one-setting.md").read_text()
+    assert with_table(page, "unseen", worth.table(ROOT / "results" / "unseen")) == page
