@@ -121,11 +121,11 @@ class Evaluation:
         """Return the figures to log: means over tasks, for each episode by its number from 1.
 
         ``test/score`` and ``test/cvar``, the mean return of the worst 5 % of tasks, are of the last episode, and
-        ``test/return_ep1_following`` is of the first one if z follows the posterior.
+        ``test/following`` is of the first one if z follows the posterior.
         """
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
         if self.following is not None:
-            values["test/return_ep1_following"] = float(self.following.mean())
+            values["test/following"] = float(self.following.mean())
         if self.cvar_per_episode is not None:
             values["test/cvar"] = float(self.cvar_per_episode[-1])
         ends = self.score_ci95

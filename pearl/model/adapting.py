@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from agents import PEARLAgent
 from pearl.adaptation.fitting import fit_change_detector
 from pearl.adaptation.policy import AdaptedPolicy, adapt, infers_task, kind_of
 from pearl.adaptation.session import Session
@@ -81,13 +82,13 @@ class AdaptingModel(SavedModel):
         """
         if not isinstance(detect_changes, bool | np.bool_):
             raise TypeError(f"detect_changes must be True or False, got {description(detect_changes)}.")
-        if detect_changes and infers_task(self.agent) and self.change_detector is None:
+        if detect_changes:
+            self._check_belief()
+        if detect_changes and self.change_detector is None:
             raise ValueError(
                 "This model has not learnt to notice changes. Call model.fit_change_detector() once after training; "
                 "model.save keeps what it learns."
             )
-        if detect_changes and not infers_task(self.agent):
-            raise TypeError(f"Only PEARL notices changes of the task; this agent is a {kind_of(self.agent)}.")
         seed = arguments.acting_seed(seed, self._rng)
         return start_session(
             self.agent,
@@ -111,11 +112,10 @@ class AdaptingModel(SavedModel):
             TypeError: the agent infers no task.
             ValueError: there is one training task only.
         """
-        if not infers_task(self.agent):
-            raise TypeError(f"Only PEARL notices changes of the task; this agent is a {kind_of(self.agent)}.")
+        agent = self._check_belief()
         settings = self.config.training
         self.change_detector = fit_change_detector(
-            self.agent,
+            agent,
             self.task_distribution,
             self.train_tasks,
             horizon=self.horizon,
@@ -123,3 +123,9 @@ class AdaptingModel(SavedModel):
             workers=settings.workers,
             worker_timeout_s=settings.worker_timeout_s,
         )
+
+    def _check_belief(self) -> PEARLAgent:
+        """Return the agent if it infers the task; a TypeError otherwise."""
+        if not infers_task(self.agent):
+            raise TypeError(f"Only PEARL notices changes of the task; this agent is a {kind_of(self.agent)}.")
+        return self.agent

@@ -343,3 +343,9 @@ def test_an_adaptation_is_drawn_with_and_without_a_plane(family, tmp_path):
     assert path == tmp_path / "story.png"
     with Image.open(path) as image:
         assert min(image.size) > 300
+
+
+def test_the_first_episode_with_a_z_that_follows_is_no_further_episode():
+    figures = small_model("point-robot").evaluate().figures()
+    assert "test/following" in figures
+    assert [name for name in figures if name.startswith("test/return_ep")] == ["test/return_ep1", "test/return_ep2"]
