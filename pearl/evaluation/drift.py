@@ -125,9 +125,9 @@ def evaluate_drift(
     """Play one episode of each drifting task in a new session of each kind, from the prior on.
 
     The reference ``"told"`` is the first kind of session. Before the first step of each new task its ``start_anew`` is
-    called; without one, a new ``agent.begin`` replaces its memory. All kinds have the same starts. Give sessions a fixed seed,
-    ``{"plain": lambda model: model.session(seed=0)}``: the first kind and the reference then agree until the first
-    change. With ``follow=False`` PEARL adapts between episodes only.
+    called; without one, a new ``agent.begin`` replaces its memory. All kinds have the same starts. Give sessions a
+    fixed seed, ``{"plain": lambda model: model.session(seed=0)}``: the first kind and the reference then agree until
+    the first change. With ``follow=False`` PEARL adapts between episodes only.
 
     Args:
         model: the argument of the functions in ``sessions``.
