@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pearl.evaluation import protocol as evaluation
 from tests.support.runs.trackers import clean_environment
 
 
@@ -30,3 +31,11 @@ def fresh_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     wandb.teardown()
+
+
+@pytest.fixture(scope="module")
+def few_reference_episodes() -> Iterator[None]:
+    """Evaluations that play each reference policy for two episodes only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
+        yield
