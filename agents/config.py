@@ -89,12 +89,13 @@ class SACConfig(FeaturesConfig):
     the mean of recent returns, over their standard deviation, by categorical critics; the encoder then reads
     standardised rewards, and changes of observations in the place of next observations."""
     temperature: float | None = None
-    """Fixed entropy temperature; None learns it."""
+    """Fixed entropy temperature. None learns it, except for a finite set of actions in running units without a target
+    entropy: then it is 0.03."""
     initial_temperature: float = 0.01
     """Initial value of a learned temperature."""
     target_entropy: float | None = None
-    """Target entropy of a learned temperature, in nats. None stands for minus half the action width, or 0.3 of the
-    largest entropy for a finite set of actions."""
+    """Target entropy of a learned temperature, in nats. None stands for minus half the action width, or, with
+    agent.reward_scale, for 0.3 of the largest entropy of a finite set of actions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,10 +39,13 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         self.target_entropy = (
             self.actions.default_target_entropy if config.target_entropy is None else config.target_entropy
         )
-        temperature = config.initial_temperature if config.temperature is None else config.temperature
+        fixed = config.temperature
+        if fixed is None and config.target_entropy is None and config.reward_scale is None:
+            fixed = self.actions.default_temperature
+        temperature = config.initial_temperature if fixed is None else fixed
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf, dtype=torch.float32),
-            requires_grad=config.temperature is None,
+            requires_grad=fixed is None,
         )
 
     def see(self, trials: Trials) -> None:
@@ -92,7 +95,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         self.optimizer.zero_grad(set_to_none=True)
         critic.backward(inputs=[parameter for part in critic_parts for parameter in part.parameters()])
         actor.backward(inputs=[parameter for part in actor_parts for parameter in part.parameters()])
-        if self.config.temperature is None:
+        if self.log_temperature.requires_grad:
             temperature_loss(self.log_temperature, entropy, self.target_entropy).backward()
         self.optimizer.step()
         for part in critic_parts:

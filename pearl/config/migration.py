@@ -67,6 +67,21 @@ def with_rewards_as_they_are(settings: Mapping[str, Any]) -> dict[str, Any]:
     return _under(settings, {"agent": {"reward_scale": 1.0}})
 
 
+def with_learnt_temperature(settings: Mapping[str, Any], largest_entropy: float | None) -> dict[str, Any]:
+    """Return a run's settings with the target entropy of a temperature that was learnt for a finite set of actions.
+
+    Args:
+        settings: nested plain data under today's names.
+        largest_entropy: of random actions, in nats; None for continuous actions, whose temperature is learnt as before.
+    """
+    filled, agent = dict(settings), settings.get("agent")
+    if largest_entropy is None or not isinstance(agent, Mapping) or "target_entropy" not in agent:
+        return filled
+    if agent.get("temperature") is None and agent["target_entropy"] is None and agent.get("reward_scale") is None:
+        filled["agent"] = {**agent, "target_entropy": 0.3 * largest_entropy}
+    return filled
+
+
 def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:
     """Return a run's settings, of any former version, with what they leave out at its former default.
 

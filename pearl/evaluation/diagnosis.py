@@ -132,11 +132,13 @@ def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[F
         target = float(getattr(agent, "target_entropy", 0.0))
         least = 3.0 * min(target, -1.0) if continuous else LEAST_ENTROPY * float(np.log(actions.encoded_width))
         if entropy < least:
+            learnt = "agent.initial_temperature or agent.target_entropy"
+            setting = learnt if continuous else "agent.temperature or agent.target_entropy"
             found.append(
                 Finding(
                     "entropy gone",
                     f"The policy's entropy is {entropy:.3g} nats, under {least:.3g}: it no longer explores. Raise "
-                    "agent.initial_temperature or agent.target_entropy.",
+                    f"{setting}.",
                 )
             )
     return found

@@ -7,12 +7,18 @@ from typing import Any, NamedTuple
 
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.fields import FieldError, finite_number, mapping, sequence, text, whole_number
-from pearl.config.migration import OF_TRIALS, migrated_settings, with_former_defaults, with_rewards_as_they_are
+from pearl.config.migration import (
+    OF_TRIALS,
+    migrated_settings,
+    with_former_defaults,
+    with_learnt_temperature,
+    with_rewards_as_they_are,
+)
 from pearl.config.reading import from_mapping
 from pearl.config.run import Config
 from pearl.tasks import Task
 
-VERSION = 4
+VERSION = 5
 """Version of the documents that this library writes"""
 
 
@@ -103,10 +109,10 @@ def _tasks(document: Mapping[str, Any], name: str) -> list[Task]:
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's document in the current version.
 
-    Up to version 3, algorithms that learn from whole trials scaled rewards by 1. Up to version 2, settings had other
-    defaults, and a learned temperature aimed at minus the action width. Version 1 has no field ``version``. Its field
-    ``system`` is now ``algorithm``; PEARL's first documents lack it. Its settings have no nested sections
-    (``pearl.config.migration``).
+    Up to version 4, a temperature for a finite set of actions was always learnt. Up to version 3, algorithms that learn
+    from whole trials scaled rewards by 1. Up to version 2, settings had other defaults, and a learned temperature aimed
+    at minus the action width. Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's
+    first documents lack it. Its settings have no nested sections (``pearl.config.migration``).
 
     Args:
         document: a document of any version.
@@ -126,14 +132,28 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
         migrated["config"] = with_former_defaults(migrated["config"], _action_width(document))
     if version <= 3 and migrated.get("algorithm") in OF_TRIALS and isinstance(migrated.get("config"), Mapping):
         migrated["config"] = with_rewards_as_they_are(migrated["config"])
+    if version <= 4 and isinstance(migrated.get("config"), Mapping):
+        migrated["config"] = with_learnt_temperature(migrated["config"], _largest_entropy(document))
     return migrated
+
+
+def _action_space(document: Mapping[str, Any]) -> str:
+    """Return the action space as Gymnasium prints it; nothing where it cannot be read."""
+    spaces = document.get("spaces")
+    space = spaces.get("action") if isinstance(spaces, Mapping) else None
+    return space if isinstance(space, str) else ""
+
+
+def _largest_entropy(document: Mapping[str, Any]) -> float | None:
+    """Return the entropy of random actions from a finite set, in nats; None for others, or where it cannot be read."""
+    given = re.search(r"^(Discrete|MultiDiscrete|MultiBinary)\(([\d\[\],\s(]+)", _action_space(document))
+    count = math.prod(int(number) for number in re.findall(r"\d+", given[2])) if given else 0
+    if given is None or count < 1:
+        return None
+    return count * math.log(2) if given[1] == "MultiBinary" else math.log(count)
 
 
 def _action_width(document: Mapping[str, Any]) -> int | None:
     """Return how many numbers a continuous action has; None for a finite set of actions, or where it cannot be read."""
-    spaces = document.get("spaces")
-    space = spaces.get("action") if isinstance(spaces, Mapping) else None
-    shape = (
-        re.search(r"^Box\(.*\((\d+(?:, \d+)*),?\), float\d+\)$", space, re.DOTALL) if isinstance(space, str) else None
-    )
+    shape = re.search(r"^Box\(.*\((\d+(?:, \d+)*),?\), float\d+\)$", _action_space(document), re.DOTALL)
     return math.prod(int(side) for side in shape[1].split(", ")) if shape else None

@@ -265,6 +265,20 @@ def test_the_temperature_rises_while_the_entropy_is_under_its_target_and_falls_o
     assert all(direction * step > 0 for step in np.diff([float(report["temperature"]) for report in reports]))
 
 
+def test_in_running_units_the_temperature_is_fixed_unless_a_target_entropy_is_given() -> None:
+    def moves(agent: PEARLAgent) -> bool:
+        temperatures = [float(report["temperature"]) for report in learn(agent, 3)]
+        return len(set(temperatures)) > 1
+
+    agent = pearl_agent(action_space=DISCRETE)
+    assert not moves(agent)
+    assert float(agent.log_temperature.exp()) == pytest.approx(0.03)
+    assert not moves(pearl_agent(action_space=DISCRETE, temperature=0.2))
+    assert moves(pearl_agent(action_space=DISCRETE, target_entropy=0.5))
+    assert moves(scalar_agent(action_space=DISCRETE))
+    assert moves(pearl_agent())
+
+
 def bandit_batch(number: int) -> MetaBatch:
     """One-step episodes of 8 tasks: in the even ones action 0 is the one that pays, in the odd ones action 1."""
     context, data = (

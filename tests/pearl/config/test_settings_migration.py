@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -146,6 +147,30 @@ def test_the_action_width_of_an_array_is_the_product_of_its_sides(actions):
 def test_a_document_of_version_2_without_its_actions_has_no_target_entropy_of_its_own():
     assert read_version_2({}).agent.target_entropy is None
     assert read_version_2(None).agent.target_entropy is None
+
+
+@pytest.mark.parametrize(
+    ("actions", "n"),
+    [
+        ("Discrete(5)", 5),
+        ("Discrete(5, start=-2)", 5),
+        ("MultiDiscrete([3 4])", 12),
+        ("MultiDiscrete([[3 4]\n [2 2]])", 48),
+        ("MultiBinary(3)", 8),
+        ("MultiBinary((2, 3))", 64),
+    ],
+)
+def test_a_temperature_that_was_learnt_for_a_finite_set_of_actions_is_learnt_on(actions, n):
+    def target(version, spaces, **agent):
+        settings = {"temperature": None, "target_entropy": None, "reward_scale": None, **agent}
+        document = {"version": version, "spaces": spaces, "config": {"agent": settings}}
+        return migrated(document)["config"]["agent"]["target_entropy"]
+
+    spaces = BOX | {"action": actions}
+    assert target(4, spaces) == pytest.approx(0.3 * math.log(n))
+    assert target(4, spaces, target_entropy=0.1) == 0.1
+    assert target(4, spaces, temperature=0.2) is target(4, spaces, reward_scale=1.0) is None
+    assert target(5, spaces) is target(4, BOX) is target(4, {}) is None
 
 
 @pytest.mark.parametrize("family", ["sparse-point-robot", "ml1-reach-v3", "varying-pendulum"])
