@@ -56,10 +56,19 @@ class Lengthened(TaskDistribution):
         return self.family.sample(n, rng)
 
     def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Build the environment of one task."""
+        """Build the environment of one task.
+
+        Raises:
+            ValueError: its episodes end otherwise than by a ``TimeLimit``.
+        """
         env = self.family.make_env(task, render_mode=render_mode)
         layer: Any = env
         while not isinstance(layer, gym.wrappers.TimeLimit):
+            if not isinstance(layer, gym.Wrapper):
+                raise ValueError(
+                    f"The environments of {self.name!r} end their episodes themselves, so that none can go on after a "
+                    "change. Let make_env wrap them in gymnasium.wrappers.TimeLimit."
+                )
             layer = layer.env
         layer._max_episode_steps = self.steps
         return env

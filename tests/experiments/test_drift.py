@@ -3,11 +3,13 @@
 import json
 
 import drift
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from pearl.adaptation import fitting
 from tests.support.runs.script_runs import script_of
-from tests.support.small import small_model
+from tests.support.small import Counting, small_model
 
 
 @pytest.fixture
@@ -55,6 +57,23 @@ def test_an_agent_without_a_belief_is_refused(agent, tmp_path, capsys):
     code, printed = script_of(drift.main, capsys)(tmp_path / "rl2")
     assert code == 2
     assert "holds a rl2 agent; only PEARL follows a posterior" in printed
+
+
+class Ending(gym.Wrapper):
+    """Has a time limit of its own, without a ``TimeLimit``."""
+
+    max_episode_steps = 4
+
+
+class Endings(Counting):
+    def make_env(self, task, *, render_mode=None):
+        return Ending(super().make_env(task, render_mode=render_mode).unwrapped)
+
+
+def test_environments_without_a_time_limit_to_lengthen_are_named():
+    longer = drift.Lengthened(Endings(), 30)
+    with pytest.raises(ValueError, match=r"The environments of '.*' end their episodes themselves.*TimeLimit"):
+        longer.make_env(longer.sample(1, np.random.default_rng(0))[0])
 
 
 def test_an_encoder_that_cannot_forget_is_measured_without(agent, tmp_path, capsys):
