@@ -11,6 +11,7 @@ from agents import PEARLAgent, Transitions
 from agents.context.changes import ChangeDetector, detector_inputs, encoded
 from agents.context.memory import as_context
 from encoders import Context
+from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.session import Change, Session
 
 FALSE_ALARM_STEPS = 5_000
@@ -41,12 +42,22 @@ class WatchfulSession(Session):
         agent: the meta-trained agent, whose z follows the posterior.
         rng: draws z and actions.
         detector: learnt for this agent.
+        familiarity: as in ``Session``.
+        kept: as in ``Session``.
     """
 
     agent: PEARLAgent
 
-    def __init__(self, agent: PEARLAgent, rng: torch.Generator, detector: ChangeDetector) -> None:
-        super().__init__(agent, rng)
+    def __init__(
+        self,
+        agent: PEARLAgent,
+        rng: torch.Generator,
+        detector: ChangeDetector,
+        *,
+        familiarity: Familiarity | None = None,
+        kept: float = 1.0,
+    ) -> None:
+        super().__init__(agent, rng, familiarity=familiarity, kept=kept)
         self._detector = detector
         self._changes: tuple[Change, ...] = ()
         self._steps = 0
@@ -79,7 +90,7 @@ class WatchfulSession(Session):
             super()._keep(memory, transition, over=over)
         if noticed:
             self._changes += (Change(self._steps, self._steps + 1 - len(recent)),)
-            recent = []
+            self._evidence, recent = float(len(recent)), []
         self._steps, self._held, self._sum, self._recent = self._steps + 1, held, total, recent
         self._reference = reference
 

@@ -1,4 +1,4 @@
-"""Learning to detect changes of the task, after meta-training."""
+"""Learning to detect changes of the task and unfamiliar tasks, after meta-training."""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from agents import PEARLAgent
 from agents.context.changes import ChangeDetector, Pairs, detector_inputs, encoded
 from agents.memories import shifted
 from encoders import Context
+from pearl.adaptation.familiarity import Familiarity, counts_up_to
 from pearl.collection.rollout import Trajectories, rollout
 from pearl.collection.workers import make_envs
 from pearl.tasks import Task, TaskDistribution
@@ -30,7 +31,7 @@ TASKS_PER_STEP, TRANSITIONS_PER_TASK = 16, 64
 STEP_SIZE = 1e-3
 
 
-def fit_change_detector(
+def fit_detectors(
     agent: PEARLAgent,
     distribution: TaskDistribution,
     tasks: Sequence[Task],
@@ -39,8 +40,10 @@ def fit_change_detector(
     seed: int,
     workers: int = 0,
     worker_timeout_s: float | None = None,
-) -> ChangeDetector:
+) -> tuple[ChangeDetector, Familiarity]:
     """Let an agent play tasks, with their own beliefs and with other tasks', and learn to tell these apart.
+
+    The beliefs of the trials with their own beliefs are what new tasks are compared with.
 
     Args:
         agent: the meta-trained agent; it does not change.
@@ -73,7 +76,7 @@ def fit_change_detector(
     inputs = [detector_inputs(agent, each)[0] for each in transitions]
     detector.moments.see(torch.cat(inputs))
     _learn(detector, inputs, _posteriors(agent, transitions, starts, rng), rng)
-    return detector.requires_grad_(False)
+    return detector.requires_grad_(False), _familiarity(agent, played[0])
 
 
 def _play(agent: PEARLAgent, envs: Any, tasks: Sequence[Task], seed: int, rng: torch.Generator) -> list[Trajectories]:
@@ -105,6 +108,19 @@ def _play(agent: PEARLAgent, envs: Any, tasks: Sequence[Task], seed: int, rng: t
         )
         played.append(foreign)
     return played
+
+
+@torch.no_grad()
+def _familiarity(agent: PEARLAgent, own: Trajectories) -> Familiarity:
+    """Return the beliefs along trials; a trial that is over keeps its last one."""
+    fields = (own.observation, own.action, own.reward, own.next_observation, own.mask)
+    transitions = encoded(agent, Context(*(torch.from_numpy(field) for field in fields)))
+    counts = counts_up_to(own.mask.shape[1])
+    beliefs = [
+        agent.encoder.posterior(agent.encoder.encode(Context(*(field[:, :count] for field in transitions)))).mean
+        for count in counts.tolist()
+    ]
+    return Familiarity(counts, torch.stack(beliefs))
 
 
 def _of_task(played: Sequence[Trajectories], rows: range) -> Context:

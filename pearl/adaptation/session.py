@@ -10,6 +10,7 @@ from torch.distributions import Normal
 
 from agents import Deployable, Transitions
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
+from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.policy import AdaptedPolicy, single_posterior
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
@@ -31,10 +32,20 @@ class Session:
     Args:
         agent: the meta-trained agent.
         rng: draws z and actions.
+        familiarity: beliefs of the training tasks, learnt for this agent; None without ``unfamiliarity``.
+        kept: share of the evidence that the agent keeps in each step.
     """
 
-    def __init__(self, agent: Deployable[Any], rng: torch.Generator) -> None:
+    def __init__(
+        self,
+        agent: Deployable[Any],
+        rng: torch.Generator,
+        *,
+        familiarity: Familiarity | None = None,
+        kept: float = 1.0,
+    ) -> None:
         self.agent = agent
+        self._familiarity, self._kept, self._evidence = familiarity, kept, 0.0
         self._rng = rng
         self._rows = TransitionReader(agent.observation_space, agent.action_space)
         self.memory = agent.begin(1, rng)
@@ -52,6 +63,23 @@ class Session:
             ValueError: the session does not look for changes.
         """
         raise ValueError("This session does not look for changes: start it by model.session(detect_changes=True).")
+
+    @property
+    def unfamiliarity(self) -> float:
+        """How unlike the training tasks this one is, from 0 to 1: it exceeds 0.95 in 5 % of tasks like those.
+
+        It is the share of training trials whose belief, after as many transitions, lies nearer to that of another
+        training trial than this one's lies to any (``Familiarity``). It tells of differences that move the belief.
+
+        Raises:
+            ValueError: the model has not learnt which tasks are familiar.
+        """
+        if self._familiarity is None:
+            raise ValueError(
+                "This model has not learnt which tasks are familiar. Call model.fit_change_detector() once after "
+                "training, before the session; model.save keeps what it learns."
+            )
+        return self._familiarity.unfamiliarity(self.posterior.mean, self._evidence)
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
         """Choose an action of the action space given the episode's z.
@@ -108,7 +136,7 @@ class Session:
 
     def start_anew(self) -> None:
         """Return the belief to the prior: the task is a new one."""
-        self.memory = self.agent.begin(1, self._rng)
+        self.memory, self._evidence = self.agent.begin(1, self._rng), 0.0
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy given the transitions so far; later ones do not change it."""
@@ -117,6 +145,7 @@ class Session:
     def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
         """Replace the memory by the one after ``transition``, which may end the episode."""
         self.memory = self._after_episode(memory) if over else memory
+        self._evidence = self._kept * self._evidence + 1.0
 
     def _after_episode(self, memory: Any) -> Any:
         """Return the memory at the start of the next episode."""

@@ -8,6 +8,7 @@ import torch
 from agents import Deployable, PEARLAgent
 from agents.context.changes import ChangeDetector
 from pearl.adaptation.changes import WatchfulSession
+from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.policy import infers_task, kind_of
 from pearl.adaptation.session import Session
 from pearl.tasks.arguments import description
@@ -33,6 +34,7 @@ def start_session(
     follow: bool = True,
     forgetting: float | None = None,
     detector: ChangeDetector | None = None,
+    familiarity: Familiarity | None = None,
 ) -> Session:
     """Start a session.
 
@@ -46,6 +48,7 @@ def start_session(
         follow: whether z follows the posterior after each step; False moves z as in training.
         forgetting: share of the evidence that is kept in each step, above 0 and at most 1. None and 1 forget nothing.
         detector: notices changes of the task. None if none shall be noticed.
+        familiarity: what a new task is compared with, for ``Session.unfamiliarity``; None without.
 
     Raises:
         TypeError: an argument has the wrong type, or the agent has no belief that is a sum over transitions.
@@ -54,13 +57,16 @@ def start_session(
     deployed = as_deployed(agent, follow=follow)
     kept = None if forgetting is None else _share(forgetting)
     if kept is None and detector is None:
-        return Session(deployed, rng)
+        return Session(deployed, rng, familiarity=familiarity)
     if not follow:
         raise ValueError("Forgetting and detection of changes need a z that follows the posterior; leave follow out.")
     if not infers_task(agent):
         raise TypeError(f"Only PEARL has a belief that can fade; this agent is a {kind_of(agent)}.")
-    follower = agent.following(1.0 if kept is None else kept)
-    return Session(follower, rng) if detector is None else WatchfulSession(follower, rng, detector)
+    share = 1.0 if kept is None else kept
+    follower = agent.following(share)
+    if detector is None:
+        return Session(follower, rng, familiarity=familiarity, kept=share)
+    return WatchfulSession(follower, rng, detector, familiarity=familiarity, kept=share)
 
 
 def _share(forgetting: object) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from agents import PEARLAgent
-from pearl.adaptation.fitting import fit_change_detector
+from pearl.adaptation.fitting import fit_detectors
 from pearl.adaptation.policy import AdaptedPolicy, adapt, infers_task, kind_of
 from pearl.adaptation.session import Session
 from pearl.adaptation.start import as_deployed, start_session
@@ -96,14 +96,15 @@ class AdaptingModel(SavedModel):
             follow=follow,
             forgetting=forgetting,
             detector=self.change_detector if detect_changes else None,
+            familiarity=self.familiarity,
         )
 
     def fit_change_detector(self, *, seed: int | None = None) -> None:
-        """Learn to notice changes of the task, for ``session(detect_changes=True)``.
+        """Learn to notice changes of the task, for ``session(detect_changes=True)``, and unfamiliar tasks.
 
         The agent plays training tasks, up to 200 of them and five episodes of each trial: about 40 000 environment
-        steps or fewer, but 30 trials at least. A classifier learns from them. The agent does not change. Training the
-        agent further discards the classifier.
+        steps or fewer, but 30 trials at least. A classifier learns from them, and the beliefs of the trials are kept,
+        for ``session().unfamiliarity``. The agent does not change. Training it further discards both.
 
         Args:
             seed: seed of the draws; drawn from the model's generator if None.
@@ -114,7 +115,7 @@ class AdaptingModel(SavedModel):
         """
         agent = self._check_belief()
         settings = self.config.training
-        self.change_detector = fit_change_detector(
+        self.change_detector, self.familiarity = fit_detectors(
             agent,
             self.task_distribution,
             self.train_tasks,

@@ -11,6 +11,7 @@ from agents import PEARLAgent
 from agents.context.changes import ChangeDetector
 from encoders.abbreviation import abbreviated, shortened
 from encoders.settings import UnregisteredError, converted
+from pearl.adaptation.familiarity import Familiarity
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.manifest import STATE
@@ -22,8 +23,8 @@ from pearl.config.run import Config, PEARLConfig
 from pearl.config.training import TrainingConfig
 from pearl.model.arguments import folder_path
 from pearl.model.document import ModelDocument, read_document
-from pearl.model.saving import CHANGES, CHECKPOINT, SavedModel, is_without_temperature
-from pearl.model.shapes import check_change_detector, check_weights
+from pearl.model.saving import CHANGES, CHECKPOINT, FAMILIARITY, SavedModel, is_without_temperature
+from pearl.model.shapes import check_change_detector, check_familiarity, check_weights
 from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
@@ -158,7 +159,8 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         )
     if "weights" not in outline.forms:
         raise CheckpointError(f"{folder} holds no weights. {REMEDY}")
-    for group, check in (("weights", check_weights), (CHANGES, check_change_detector)):
+    checks = {"weights": check_weights, CHANGES: check_change_detector, FAMILIARITY: check_familiarity}
+    for group, check in checks.items():
         try:
             if group in outline.forms:
                 check(outline.forms[group], config, env.observation_space, env.action_space)
@@ -179,8 +181,10 @@ def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument
         detector = ChangeDetector(model.agent, torch.Generator())
         detector.load_state_dict(groups[CHANGES])
         model.change_detector = detector.requires_grad_(False)
+    if FAMILIARITY in groups:
+        model.familiarity = Familiarity(**groups[FAMILIARITY])
     try:
-        if groups.keys() - {CHANGES} != {"weights"}:
+        if groups.keys() - {CHANGES, FAMILIARITY} != {"weights"}:
             model.training.load_tensors(groups)
     except KeyError as error:
         raise CheckpointError(f"{paths[STATE].parent} does not match its config: it lacks {error}. {REMEDY}") from error

@@ -80,7 +80,7 @@ class MetaLearner(SB3Interface):
         self.next_evaluation = 0
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
-        self.change_detector = None
+        self.change_detector = self.familiarity = None
 
     @staticmethod
     def class_of(config: Config) -> "type[MetaLearner]":
@@ -155,7 +155,7 @@ class MetaLearner(SB3Interface):
             if ending or (should_stop is not None and should_stop()):
                 break
             callbacks.start_rollout()
-            self.change_detector = None  # It reads beliefs of the agent as it was.
+            self.change_detector = self.familiarity = None  # They read beliefs of the agent as it was.
             metrics = self.training.iterate(callbacks.step) or metrics
             callbacks.end_rollout()
         self.wall_s = wall_before + time.perf_counter() - begun

@@ -13,6 +13,7 @@ import torch
 from agents import LearningAgent
 from agents.context.changes import ChangeDetector
 from agents.finite import NonFiniteError
+from pearl.adaptation.familiarity import Familiarity
 from pearl.checkpoint.finite_tensors import first_fault
 from pearl.checkpoint.random_state import random_state_to_json
 from pearl.checkpoint.store import write_checkpoint
@@ -25,8 +26,8 @@ from pearl.version import __version__
 
 CHECKPOINT = "checkpoint"
 """Name of the checkpoint folder inside a run folder."""
-CHANGES = "changes"
-"""Group of a checkpoint's tensors that holds the change detector's weights"""
+CHANGES, FAMILIARITY = "changes", "familiarity"
+"""Groups of a checkpoint's tensors that hold the change detector's weights and the beliefs of training tasks"""
 
 
 class SavedModel(ABC):
@@ -46,6 +47,8 @@ class SavedModel(ABC):
     training: MetaTraining[Any, Any]
     change_detector: ChangeDetector | None
     """Notices changes of the task; None until ``fit_change_detector``"""
+    familiarity: Familiarity | None
+    """Beliefs of training tasks; None until ``fit_change_detector``"""
     wall_s: float
     """Seconds of training so far"""
     next_evaluation: int
@@ -73,6 +76,8 @@ def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
     groups = {"weights": dict(model.agent.state_dict())}
     if model.change_detector is not None:
         groups[CHANGES] = dict(model.change_detector.state_dict())
+    if model.familiarity is not None:
+        groups[FAMILIARITY] = dict(model.familiarity.state_dict())
     if training_state:
         groups |= model.training.tensors()
     fault = first_fault(groups, without_temperature=is_without_temperature(model.config))

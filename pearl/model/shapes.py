@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from agents import LearningAgent, PEARLAgent
 from agents.context.changes import ChangeDetector
 from encoders.abbreviation import abbreviated
+from pearl.adaptation.familiarity import MOST_COUNTS, MOST_TRIALS, Familiarity
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
@@ -56,11 +57,31 @@ def check_change_detector(
     _compare(found, detector)
 
 
+def check_familiarity(
+    found: Mapping[str, Form], config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]
+) -> None:
+    """Compare the beliefs of training tasks with those that the agent has, as ``check_weights`` does.
+
+    Raises:
+        ValueError: tensors differ, or the agent infers no task.
+    """
+    with torch.device("meta"):
+        agent = _agent(config, observation_space, action_space)
+        if not isinstance(agent, PEARLAgent):
+            raise ValueError(f"{config.algorithm} has no beliefs")
+        # Their number is free, within limits.
+        shape = found["beliefs"].shape if "beliefs" in found else ()
+        counts, trials = shape[:2] if len(shape) == 3 else (1, 2)
+        sizes = min(max(counts, 1), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS), agent.encoder.latent_dim
+        beliefs = torch.zeros(sizes, dtype=torch.float32)
+        _compare(found, Familiarity(torch.zeros(sizes[0], dtype=torch.int64), beliefs))
+
+
 def _agent(config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> LearningAgent[Any]:
     return find_algorithm(config.algorithm).make_agent(observation_space, action_space, config, torch.Generator())
 
 
-def _compare(found: Mapping[str, Form], module: LearningAgent[Any] | ChangeDetector) -> None:
+def _compare(found: Mapping[str, Form], module: LearningAgent[Any] | ChangeDetector | Familiarity) -> None:
     expected = {name: Form.of(tensor) for name, tensor in module.state_dict().items()}
     differing = [
         f"{abbreviated(name)} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"

@@ -1,0 +1,142 @@
+"""Unfamiliarity: uniform for tasks like those of training, near 1 for others, saved with the model."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pearl
+from pearl import PEARL
+from pearl.adaptation import fitting
+from pearl.adaptation.familiarity import Familiarity, counts_up_to
+from pearl.checkpoint.store import CheckpointError
+from tests.support.small import load, small_model
+
+PRETRAINED = Path(__file__).parents[3] / "pretrained"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, one_thread):
+    """Learn from few steps; the classifier is not read here."""
+    monkeypatch.setattr(fitting, "STEPS", 4_000)
+    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 3)
+
+
+def fitted(model: PEARL) -> PEARL:
+    model.fit_change_detector(seed=0)
+    return model
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    # Dimensions of very different spread count alike.
+    scale = torch.tensor([1.0, 100.0, 0.01])
+    return torch.randn(*shape, 3, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def test_a_familiar_task_is_as_unfamiliar_as_any_number_from_0_to_1():
+    known = Familiarity(torch.tensor([1]), normal(1, 100))
+    found = np.array([known.unfamiliarity(mean, 1) for mean in normal(2_000, seed=1)])
+    for level in (0.25, 0.5, 0.75, 0.95):
+        assert (found > level).mean() == pytest.approx(1 - level, abs=0.06)
+
+
+@pytest.mark.parametrize("dimension", range(3))
+def test_a_belief_far_from_all_others_in_one_dimension_is_as_unfamiliar_as_can_be(dimension):
+    beliefs = normal(1, 50)
+    known = Familiarity(torch.tensor([1]), beliefs)
+    far = beliefs[0, 0].clone()
+    assert known.unfamiliarity(far, 1) == 0.0
+    far[dimension] += 10 * beliefs[0, :, dimension].std()
+    assert known.unfamiliarity(far, 1) == 50 / 51
+
+
+def test_a_belief_is_compared_with_those_of_as_many_transitions():
+    known = Familiarity(torch.tensor([2, 5]), torch.stack([normal(20), normal(20) + 1_000.0]))
+    assert known.unfamiliarity(torch.zeros(3), 1.9) == 0.0
+    assert known.unfamiliarity(torch.zeros(3), 2) == known.unfamiliarity(torch.zeros(3), 4.9) < 1
+    assert known.unfamiliarity(torch.zeros(3), 5) == known.unfamiliarity(torch.zeros(3), 500) == 20 / 21
+
+
+def test_beliefs_that_are_all_alike_are_no_error():
+    known = Familiarity(torch.tensor([1]), torch.zeros(1, 5, 3))
+    assert known.unfamiliarity(torch.zeros(3), 1) == 0.0
+    assert known.unfamiliarity(torch.ones(3), 1) == 5 / 6
+
+
+@pytest.mark.parametrize("longest", [1, 2, 7, 100, 4_000])
+def test_counts_ascend_from_1_to_the_longest(longest):
+    counts = counts_up_to(longest).tolist()
+    assert (counts[0], counts[-1]) == (1, longest)
+    assert counts == sorted(set(counts))
+    assert all(one <= 1.4 * before or one == before + 1 for before, one in pairwise(counts))
+
+
+def steps_of(session, env, n=40, seed=0):
+    observation, _ = env.reset(seed=seed)
+    for _ in range(n):
+        action = session.act(observation)
+        following, reward, terminated, truncated, _ = env.step(action)
+        session.observe(observation, action, float(reward), following, terminated, truncated)
+        observation = env.reset()[0] if terminated or truncated else following
+    env.close()
+    return session.unfamiliarity
+
+
+def test_goals_outside_those_of_training_are_unfamiliar():
+    model = fitted(pearl.load(PRETRAINED / "point-robot"))
+
+    def unfamiliarity(goal, **kind):
+        env = model.task_distribution.make_env(pearl.Task({"goal": goal}))
+        return steps_of(model.session(seed=1, **kind), env)
+
+    inside = [unfamiliarity([x, y]) for x in (-0.6, 0.1, 0.7) for y in (-0.5, 0.4)]
+    assert np.median(inside) < 0.9
+    assert sum(each > 0.95 for each in inside) <= 1
+    assert min(unfamiliarity([x, 0.3]) for x in (-2.0, 2.0)) > 0.95
+    assert unfamiliarity([2.0, 0.3], detect_changes=True) > 0.95
+    assert unfamiliarity([2.0, 0.3], forgetting=0.9) > 0.9
+
+
+def test_nothing_is_known_before_the_first_transition_or_when_a_task_begins_anew():
+    model = fitted(small_model())
+    session = model.session(seed=0)
+    assert session.unfamiliarity == 0.0
+    steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=3)
+    session.start_anew()
+    assert session.unfamiliarity == 0.0
+
+
+def test_a_checkpoint_keeps_what_is_familiar_and_training_discards_it(tmp_path):
+    model = fitted(small_model())
+    model.save(tmp_path, training_state=False)
+    loaded = load(tmp_path)
+    found = [
+        steps_of(each.session(seed=2), each.task_distribution.make_env(each.test_tasks[0])) for each in (model, loaded)
+    ]
+    assert found[0] == found[1]
+    model.learn(100)
+    with pytest.raises(ValueError, match=r"not learnt which tasks are familiar\. Call model\.fit_change_detector\(\)"):
+        _ = model.session().unfamiliarity
+
+
+@pytest.mark.parametrize(
+    ("counts", "beliefs"),
+    [((3,), (4, 9, 2)), ((4,), (4, 9, 3)), ((4,), (4, 9)), ((4,), (4, 1, 2)), ((4,), (4, 401, 2))],
+)
+def test_beliefs_of_another_shape_are_refused(tmp_path, counts, beliefs):
+    model = fitted(small_model())
+    assert model.agent.encoder.latent_dim == 2
+    model.familiarity.counts = torch.zeros(counts, dtype=torch.int64)
+    model.familiarity.beliefs = torch.zeros(beliefs)
+    model.save(tmp_path, training_state=False)
+    with pytest.raises(CheckpointError, match=r"familiarity.*does not match its config"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["gru", "attention", "mean", "product_of_gaussians", "pooled_features"])
+def test_every_encoders_beliefs_are_compared(kind):
+    model = fitted(small_model(encoder={"kind": kind}))
+    session = model.session(seed=0)
+    assert 0 <= steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=7) < 1
