@@ -15,7 +15,7 @@ from agents.memories import shifted
 from agents.networks.actions import Actions, ContinuousActions
 from agents.networks.features import NormalisedFeatures
 from pearl.collection.references import RandomAgent
-from pearl.collection.rollout import rollout
+from pearl.collection.rollout import Trajectories, rollout
 from pearl.collection.workers import make_envs
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
@@ -27,6 +27,9 @@ FAR_VALUES = 15.0
 """Mean value, in standard deviations of recent returns, from which on critics count as diverging"""
 LEAST_ENTROPY = 0.02
 """Share of the largest entropy of a finite set of actions under which a policy counts as deterministic"""
+
+RARE = 0.05
+"""Share of a random policy's rewards that differ from the commonest one, under which rewards are rare"""
 
 
 class Finding(NamedTuple):
@@ -81,7 +84,7 @@ def diagnose(
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
-            found += _inference(agent, envs, tasks, evaluation, metrics, seed)
+            found += _inference(agent, distribution, envs, tasks, evaluation, metrics, seed)
         finally:
             envs.close()
     return found
@@ -173,6 +176,7 @@ def _returns(evaluation: Evaluation) -> list[Finding]:
 
 def _inference(
     agent: PEARLAgent,
+    distribution: TaskDistribution,
     envs: VectorEnv[Any, Any, Any],
     tasks: Sequence[Task],
     evaluation: Evaluation,
@@ -198,7 +202,8 @@ def _inference(
                 )
             )
     if evaluation.exploration_episodes > 0:
-        memory = _explored_at_random(agent, envs, tasks, evaluation.exploration_episodes, seed)
+        random, memory = _explored_at_random(agent, envs, tasks, evaluation.exploration_episodes, seed)
+        found += _rare_rewards(agent, distribution, random)
         informed = _one_episode(agent, envs, tasks, memory, seed)
         low, high = mean_interval(informed - own)
         if low > 0:
@@ -211,6 +216,29 @@ def _inference(
                 )
             )
     return found
+
+
+def _rare_rewards(agent: PEARLAgent, distribution: TaskDistribution, random: Trajectories) -> list[Finding]:
+    """Return a finding if random actions hardly meet a reward, and training did not use what helps then."""
+    rewards = random.training_reward[random.mask]
+    rare = float(np.mean(rewards != np.median(rewards)))
+    # Where episodes terminate, their length may tell what constant rewards do not.
+    if rare >= RARE or random.terminated[random.mask].any() or agent.config.exploration.sweep > 0:
+        return []
+    horizon = int(np.bincount(random.episode[0][random.mask[0]]).max())
+    settings = (
+        f"training.relabelling.candidates 512, agent.exploration.sweep {1 / horizon:.2g}, "
+        "agent.auxiliary.early_kl_weight 0.003 and, for continuous actions, training.initial_policy steady"
+    )
+    known = type(distribution).relabel is not TaskDistribution.relabel
+    first = "" if known else "If a task's reward follows from a transition, write TaskDistribution.relabel. Then "
+    return [
+        Finding(
+            "rare rewards",
+            f"Of a random policy's steps {rare:.2%} have another reward than the others: goals must be searched for. "
+            f"{first}{'Set' if known else 'set'} {settings}.",
+        )
+    ]
 
 
 class _RandomExplorer:
@@ -228,12 +256,12 @@ class _RandomExplorer:
 
 def _explored_at_random(
     agent: PEARLAgent, envs: VectorEnv[Any, Any, Any], tasks: Sequence[Task], episodes: int, seed: int
-) -> Any:
-    """Return the agent's memory after ``episodes`` episodes of a random policy."""
+) -> tuple[Trajectories, Any]:
+    """Return ``episodes`` episodes of a random policy, and the agent's memory after them."""
     rng = torch.Generator().manual_seed(seed)
     explorer = _RandomExplorer(agent)
     memory = agent.begin(len(tasks), rng)
-    return rollout(envs, explorer, memory, episodes=episodes, seed=seed, rng=rng, labels=tasks)[1]
+    return rollout(envs, explorer, memory, episodes=episodes, seed=seed, rng=rng, labels=tasks)
 
 
 def _one_episode(

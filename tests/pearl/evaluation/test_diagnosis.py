@@ -9,6 +9,7 @@ import pytest
 from gymnasium.spaces import Box
 
 import pearl
+from pearl.evaluation import diagnosis
 from pearl.evaluation.diagnosis import diagnosis_lines
 from pearl.tasks import Task, TaskDistribution
 from tests.support.small import small_model
@@ -111,6 +112,69 @@ def test_exploration_that_shows_less_than_a_random_policys_is_found(monkeypatch)
     unseen = replace(evaluation, memory=model.agent.begin(len(model.test_tasks), model._rng))
     found = {finding.name for finding in model.diagnose(unseen)}
     assert {"exploration worse than random", "z unused"} <= found
+
+
+class Hidden(gym.Env[np.ndarray, np.ndarray]):
+    """Pays only far out on one side."""
+
+    observation_space = Box(-99, 99, (1,), np.float32)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.place = 0.0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.place += float(action[0])
+        reached = self.place * self.side > 3.5
+        return np.array([self.place], np.float32), float(reached), False, False, {}
+
+
+class HiddenSides(TaskDistribution):
+    name, same_tasks = "hidden-sides", True
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Task]:
+        return [Task({"side": side}) for side in rng.choice([-1, 1], size=n).tolist()]
+
+    def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[np.ndarray, np.ndarray]:
+        return gym.wrappers.TimeLimit(Hidden(task.params["side"]), 20)
+
+
+class KnownSides(HiddenSides):
+    def relabel(self, tasks: Any, observation: Any, action: Any, next_observation: Any) -> Any:
+        side = np.array([task.params["side"] for task in tasks])[:, None]
+        reward = (next_observation[..., 0] * side > 3.5).astype(np.float32)
+        return reward, reward
+
+
+def rare_rewards(distribution: TaskDistribution, **settings: Any) -> list[str]:
+    model = small_model(distribution, training={"total_steps": 2_000}, **settings)
+    model.learn(2_000)
+    return [message for name, message in model.diagnose() if name == "rare rewards"]
+
+
+def test_goals_that_random_actions_hardly_meet_are_found_with_the_settings_for_them():
+    (message,) = rare_rewards(HiddenSides())
+    assert "write TaskDistribution.relabel. Then set training.relabelling.candidates 512" in message
+    assert "agent.exploration.sweep 0.05" in message
+    (message,) = rare_rewards(KnownSides())
+    assert "searched for. Set training.relabelling.candidates 512" in message
+
+
+def test_rewards_are_not_rare_where_episodes_terminate_or_the_settings_are_set(monkeypatch):
+    assert rare_rewards(HiddenSides(), agent={"exploration": {"sweep": 0.05}}) == []
+    explored = diagnosis._explored_at_random
+
+    def terminating(*arguments):
+        played, memory = explored(*arguments)
+        return played._replace(terminated=played.mask), memory
+
+    monkeypatch.setattr(diagnosis, "_explored_at_random", terminating)
+    assert rare_rewards(HiddenSides()) == []
 
 
 def test_each_finding_is_one_line_and_none_says_so(indifferent):
