@@ -116,11 +116,12 @@ def _familiarity(agent: PEARLAgent, own: Trajectories) -> Familiarity:
     fields = (own.observation, own.action, own.reward, own.next_observation, own.mask)
     transitions = encoded(agent, Context(*(torch.from_numpy(field) for field in fields)))
     counts = counts_up_to(own.mask.shape[1])
-    beliefs = [
-        agent.encoder.posterior(agent.encoder.encode(Context(*(field[:, :count] for field in transitions)))).mean
+    posteriors = [
+        agent.encoder.posterior(agent.encoder.encode(Context(*(field[:, :count] for field in transitions))))
         for count in counts.tolist()
     ]
-    return Familiarity(counts, torch.stack(beliefs))
+    mean, stddev = (torch.stack([getattr(one, name) for one in posteriors]) for name in ("mean", "stddev"))
+    return Familiarity(counts, mean, stddev)
 
 
 def _of_task(played: Sequence[Trajectories], rows: range) -> Context:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
@@ -12,6 +13,7 @@ from agents import Deployable, Transitions
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
 from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.policy import AdaptedPolicy, single_posterior
+from pearl.tasks.arguments import description
 
 _ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
 _ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
@@ -74,12 +76,34 @@ class Session:
         Raises:
             ValueError: the model has not learnt which tasks are familiar.
         """
+        return self._known().unfamiliarity(self.posterior.mean, self._evidence)
+
+    def interval(self, coverage: float = 0.9) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return bounds for where the posterior mean ends, (latent_dim,) each: what the agent does not know yet.
+
+        The posterior's own spread is no such bound; it is often several times too small. In tasks like those of
+        training, each dimension of the mean after a trial of two episodes lies within the bounds in ``coverage`` of
+        cases (``Familiarity``).
+
+        Args:
+            coverage: share of tasks, above 0 and below 1.
+
+        Raises:
+            ValueError: ``coverage`` is out of range, the model has not learnt which tasks are familiar, or its encoder
+                is deterministic.
+        """
+        if not isinstance(coverage, int | float | np.number) or not 0 < coverage < 1:
+            raise ValueError(f"coverage must be a number above 0 and below 1, got {description(coverage)}.")
+        low, high = self._known().interval(self.posterior, self._evidence, float(coverage))
+        return low.float().numpy(), high.float().numpy()
+
+    def _known(self) -> Familiarity:
         if self._familiarity is None:
             raise ValueError(
                 "This model has not learnt which tasks are familiar. Call model.fit_change_detector() once after "
                 "training, before the session; model.save keeps what it learns."
             )
-        return self._familiarity.unfamiliarity(self.posterior.mean, self._evidence)
+        return self._familiarity
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
         """Choose an action of the action space given the episode's z.

@@ -70,11 +70,11 @@ def check_familiarity(
         if not isinstance(agent, PEARLAgent):
             raise ValueError(f"{config.algorithm} has no beliefs")
         # Their number is free, within limits.
-        shape = found["beliefs"].shape if "beliefs" in found else ()
+        shape = found["mean"].shape if "mean" in found else ()
         counts, trials = shape[:2] if len(shape) == 3 else (1, 2)
         sizes = min(max(counts, 1), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS), agent.encoder.latent_dim
-        beliefs = torch.zeros(sizes, dtype=torch.float32)
-        _compare(found, Familiarity(torch.zeros(sizes[0], dtype=torch.int64), beliefs))
+        mean, stddev = torch.zeros(2, *sizes, dtype=torch.float32)
+        _compare(found, Familiarity(torch.zeros(sizes[0], dtype=torch.int64), mean, stddev))
 
 
 def _agent(config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> LearningAgent[Any]:

@@ -35,8 +35,12 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, 3, generator=torch.Generator().manual_seed(seed)) * scale
 
 
+def known_of(counts: list[int], mean: torch.Tensor) -> Familiarity:
+    return Familiarity(torch.tensor(counts), mean, torch.ones_like(mean))
+
+
 def test_a_familiar_task_is_as_unfamiliar_as_any_number_from_0_to_1():
-    known = Familiarity(torch.tensor([1]), normal(1, 100))
+    known = known_of([1], normal(1, 100))
     found = np.array([known.unfamiliarity(mean, 1) for mean in normal(2_000, seed=1)])
     for level in (0.25, 0.5, 0.75, 0.95):
         assert (found > level).mean() == pytest.approx(1 - level, abs=0.06)
@@ -45,7 +49,7 @@ def test_a_familiar_task_is_as_unfamiliar_as_any_number_from_0_to_1():
 @pytest.mark.parametrize("dimension", range(3))
 def test_a_belief_far_from_all_others_in_one_dimension_is_as_unfamiliar_as_can_be(dimension):
     beliefs = normal(1, 50)
-    known = Familiarity(torch.tensor([1]), beliefs)
+    known = known_of([1], beliefs)
     far = beliefs[0, 0].clone()
     assert known.unfamiliarity(far, 1) == 0.0
     far[dimension] += 10 * beliefs[0, :, dimension].std()
@@ -53,22 +57,64 @@ def test_a_belief_far_from_all_others_in_one_dimension_is_as_unfamiliar_as_can_b
 
 
 def test_a_belief_is_compared_with_those_of_as_many_transitions():
-    known = Familiarity(torch.tensor([2, 5]), torch.stack([normal(20), normal(20) + 1_000.0]))
-    assert known.unfamiliarity(torch.zeros(3), 1.9) == 0.0
-    assert known.unfamiliarity(torch.zeros(3), 2) == known.unfamiliarity(torch.zeros(3), 4.9) < 1
-    assert known.unfamiliarity(torch.zeros(3), 5) == known.unfamiliarity(torch.zeros(3), 500) == 20 / 21
+    known = known_of([2, 5], torch.stack([normal(20), normal(20) + 1_000.0]))
+    found = {n_seen: known.unfamiliarity(torch.zeros(3), n_seen) for n_seen in (0, 1.9, 2, 4.9, 5, 500)}
+    assert found[0] == found[1.9] == found[2] == found[4.9] < 1
+    assert found[5] == found[500] == 20 / 21
+
+
+@pytest.mark.parametrize("overconfident", [1.0, 30.0])
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_an_interval_holds_as_many_final_means_as_it_says_however_wrong_the_spread(coverage, overconfident):
+    # The mean moves by a normal step of deviation 1 until the trial ends, by 0.1 from half of it on.
+    def trials(n, seed):
+        start, half, end = normal(n, seed=seed), normal(n, seed=seed + 1), normal(n, seed=seed + 2)
+        return torch.stack([start, start + half, start + half + 0.1 * end])
+
+    mean = trials(200, seed=0)
+    stddev = torch.ones_like(mean) * torch.tensor([1.0, 100.0, 0.01]) / overconfident
+    known = Familiarity(torch.tensor([0, 4, 8]), mean, stddev)
+    new = trials(500, seed=10)
+    for row, n_seen in ((0, 2), (1, 4), (1, 7)):
+        posterior = torch.distributions.Normal(new[row], stddev[0, :1].expand(500, 3))
+        low, high = known.interval(posterior, n_seen, coverage)
+        held = ((low <= new[-1]) & (new[-1] <= high)).float().mean()
+        assert float(held) == pytest.approx(coverage, abs=0.05)
+
+
+def test_an_interval_narrows_as_the_task_becomes_known():
+    model = fitted(pearl.load(PRETRAINED / "point-robot"))
+    session = model.session(seed=0)
+    before = np.subtract(*session.interval()[::-1])
+    steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=20)
+    after, narrower = np.subtract(*session.interval()[::-1]), np.subtract(*session.interval(0.5)[::-1])
+    assert before.shape == (model.agent.latent_dim,)
+    assert (after < 0.5 * before).all()
+    assert (narrower < after).all()
+
+
+@pytest.mark.parametrize("coverage", [0, 1, -0.1, "0.9", None, float("nan")])
+def test_a_coverage_out_of_range_is_refused(coverage):
+    with pytest.raises(ValueError, match="coverage must be a number above 0 and below 1, got"):
+        small_model().session().interval(coverage)
+
+
+def test_a_deterministic_encoder_has_no_interval():
+    model = fitted(small_model(encoder={"kind": "mean"}))
+    with pytest.raises(ValueError, match="encoder is deterministic"):
+        model.session().interval()
 
 
 def test_beliefs_that_are_all_alike_are_no_error():
-    known = Familiarity(torch.tensor([1]), torch.zeros(1, 5, 3))
+    known = known_of([1], torch.zeros(1, 5, 3))
     assert known.unfamiliarity(torch.zeros(3), 1) == 0.0
     assert known.unfamiliarity(torch.ones(3), 1) == 5 / 6
 
 
 @pytest.mark.parametrize("longest", [1, 2, 7, 100, 4_000])
-def test_counts_ascend_from_1_to_the_longest(longest):
+def test_counts_ascend_from_0_to_the_longest(longest):
     counts = counts_up_to(longest).tolist()
-    assert (counts[0], counts[-1]) == (1, longest)
+    assert (counts[0], counts[-1]) == (0, longest)
     assert counts == sorted(set(counts))
     assert all(one <= 1.4 * before or one == before + 1 for before, one in pairwise(counts))
 
@@ -129,7 +175,7 @@ def test_beliefs_of_another_shape_are_refused(tmp_path, counts, beliefs):
     model = fitted(small_model())
     assert model.agent.encoder.latent_dim == 2
     model.familiarity.counts = torch.zeros(counts, dtype=torch.int64)
-    model.familiarity.beliefs = torch.zeros(beliefs)
+    model.familiarity.mean = model.familiarity.stddev = torch.zeros(beliefs)
     model.save(tmp_path, training_state=False)
     with pytest.raises(CheckpointError, match=r"familiarity.*does not match its config"):
         load(tmp_path)
