@@ -67,7 +67,7 @@ def test_the_loop_of_the_deployment_page_plays_an_episode(capsys):
 
 
 def test_the_deployment_pages_model_notices_changes_and_is_saved(tmp_path, monkeypatch):
-    _, watching, fitting_and_saving, unfamiliar, _ = examples("docs/deployment.md")
+    _, watching, fitting_and_saving, unfamiliar, interval, _ = examples("docs/deployment.md")
     monkeypatch.setattr(fitting, "STEPS", 2_000)
     monkeypatch.setattr(fitting, "GRADIENT_STEPS", 20)
     namespace: dict[str, Any] = {"model": pearl.load(ROOT / "pretrained" / "point-robot")}
@@ -77,6 +77,8 @@ def test_the_deployment_pages_model_notices_changes_and_is_saved(tmp_path, monke
     exec(fitting_and_saving, namespace)
     namespace["session"] = pearl.load("my-agent").session(detect_changes=True)
     exec(unfamiliar, namespace)
+    exec(interval, namespace)
+    assert (namespace["low"] < namespace["high"]).all()
     assert namespace["session"].changes == ()
 
 

@@ -34,8 +34,8 @@ def test_a_familys_folder_holds_a_handful_of_files():
     for family in FAMILIES:
         names = {path.name for path in (RESULTS / family).rglob("*")}
         assert {CURVES, RUNS, reproduction.PICTURE} <= names
-        assert len(names) <= 11
-        further = {"drift.json", "unfamiliarity.json"}
+        assert len(names) <= 12
+        further = {"drift.json", "unfamiliarity.json", "coverage.json"}
         assert {name for name in names if not name.endswith(".png")} - further == {CURVES, RUNS}
 
 

@@ -1,4 +1,4 @@
-"""The example that measures unfamiliarity: familiar tasks, others, and an area under the ROC curve."""
+"""The examples that measure what an agent knows: unfamiliarity of tasks, and coverage of intervals."""
 
 import importlib
 import json
@@ -17,11 +17,17 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained"
 
 
 @pytest.fixture
-def unfamiliar(monkeypatch, tmp_path, one_thread):
+def example(monkeypatch, tmp_path, one_thread):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
-    yield importlib.import_module("unfamiliar")
-    sys.modules.pop("unfamiliar")
+    yield importlib.import_module
+    for name in ("unfamiliar", "coverage"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def unfamiliar(example):
+    return example("unfamiliar")
 
 
 def test_masses_that_were_not_trained_are_told_from_those_that_were(unfamiliar, tmp_path, capsys):
@@ -57,3 +63,19 @@ def test_agents_without_a_belief_or_without_familiar_tasks_are_refused(unfamilia
 def test_separation_is_a_half_for_equal_and_1_for_apart(unfamiliar):
     assert unfamiliar.separation(np.array([0.1, 0.3]), np.array([0.1, 0.3])) == 0.5
     assert unfamiliar.separation(np.array([0.1, 0.3]), np.array([0.4, 0.5])) == 1.0
+
+
+def test_intervals_hold_about_as_often_as_they_say(example, tmp_path, capsys):
+    code, printed = script_of(example("coverage").main, capsys)(PRETRAINED / "point-robot", "--tasks", "30")
+    assert code == 0
+    found = json.loads((tmp_path / "results" / "point-robot" / "coverage.json").read_text())["coverage"]
+    assert found["calibrated"]["0.5"] == pytest.approx(0.5, abs=0.15)
+    assert found["calibrated"]["0.9"] == pytest.approx(0.9, abs=0.08)
+    assert f"point-robot, own spread: {found['own spread']['0.5']:.0%} of 0.5" in printed
+
+
+def test_intervals_of_agents_without_a_belief_are_refused(example, tmp_path, capsys):
+    pearl.MetaLearner("varying-pendulum", pearl.RL2Config()).save(tmp_path / "rl2", training_state=False)
+    code, printed = script_of(example("coverage").main, capsys)(tmp_path / "rl2")
+    assert code == 2
+    assert "only PEARL has a belief" in printed
