@@ -70,7 +70,7 @@ def main(
     model = pearl.load(run, device="cpu")
     result = read_json(run / "result.json")
     folder = out / model.family
-    if infers_task(model.agent) and model.change_detector is None and len(model.train_tasks) > 1:
+    if infers_task(model.agent) and model.familiarity is None and len(model.train_tasks) > 1:
         model.fit_change_detector(seed=model.seed)
     model.save(folder, training_state=False)
     test = result["test"]

@@ -90,7 +90,7 @@ class WatchfulSession(Session):
             super()._keep(memory, transition, over=over)
         if noticed:
             self._changes += (Change(self._steps, self._steps + 1 - len(recent)),)
-            self._evidence, recent = float(len(recent)), []
+            self._evidence, recent = sum(self._kept**age for age in range(len(recent))), []
         self._steps, self._held, self._sum, self._recent = self._steps + 1, held, total, recent
         self._reference = reference
 

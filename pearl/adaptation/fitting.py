@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -76,7 +76,9 @@ def fit_detectors(
     inputs = [detector_inputs(agent, each)[0] for each in transitions]
     detector.moments.see(torch.cat(inputs))
     _learn(detector, inputs, _posteriors(agent, transitions, starts, rng), rng)
-    return detector.requires_grad_(False), _familiarity(agent, played[0])
+    # Where new tasks are those of training, another trial of the same task is what a new one is compared with.
+    task = torch.arange(len(tasks)) if distribution.same_tasks else torch.arange(len(tasks)) % n_tasks
+    return detector.requires_grad_(False), _familiarity(agent, played[0], task)
 
 
 def _play(agent: PEARLAgent, envs: Any, tasks: Sequence[Task], seed: int, rng: torch.Generator) -> list[Trajectories]:
@@ -111,17 +113,17 @@ def _play(agent: PEARLAgent, envs: Any, tasks: Sequence[Task], seed: int, rng: t
 
 
 @torch.no_grad()
-def _familiarity(agent: PEARLAgent, own: Trajectories) -> Familiarity:
-    """Return the beliefs along trials; a trial that is over keeps its last one."""
-    fields = (own.observation, own.action, own.reward, own.next_observation, own.mask)
-    transitions = encoded(agent, Context(*(torch.from_numpy(field) for field in fields)))
+def _familiarity(agent: PEARLAgent, own: Trajectories, task: torch.Tensor) -> Familiarity:
+    """Return the beliefs along trials of the tasks numbered ``task``; a trial that is over keeps its last one."""
     counts = counts_up_to(own.mask.shape[1])
-    posteriors = [
-        agent.encoder.posterior(agent.encoder.encode(Context(*(field[:, :count] for field in transitions))))
-        for count in counts.tolist()
-    ]
+    belief = agent.encoder.prior(len(own.mask))
+    posteriors = [agent.encoder.posterior(belief)]
+    fields = (own.observation, own.action, own.reward, own.next_observation, own.mask)
+    for first, last in pairwise(counts.tolist()):
+        belief = agent.infer(Context(*(torch.from_numpy(field[:, first:last]) for field in fields)), belief)
+        posteriors.append(agent.encoder.posterior(belief))
     mean, stddev = (torch.stack([getattr(one, name) for one in posteriors]) for name in ("mean", "stddev"))
-    return Familiarity(counts, mean, stddev)
+    return Familiarity(counts, mean, stddev, task)
 
 
 def _of_task(played: Sequence[Trajectories], rows: range) -> Context:

@@ -70,13 +70,17 @@ class Session:
     def unfamiliarity(self) -> float:
         """How unlike the training tasks this one is, from 0 to 1: it exceeds 0.95 in 5 % of tasks like those.
 
-        It is the share of training trials whose belief, after as many transitions, lies nearer to that of another
-        training trial than this one's lies to any (``Familiarity``). It tells of differences that move the belief.
+        It is the share of training tasks whose belief, after as many transitions, lies nearer to that of another
+        training task than this one's lies to any (``Familiarity``). It tells of differences that move the belief. With
+        forgetting, the share is rougher: evidence that has faded is not quite the evidence of a trial's beginning.
 
         Raises:
+            TypeError: the agent infers no task.
             ValueError: the model has not learnt which tasks are familiar.
+            NonFiniteError: the posterior would not be finite.
         """
-        return self._known().unfamiliarity(self.posterior.mean, self._evidence)
+        posterior = self.posterior
+        return self._known().unfamiliarity(posterior.mean, self._evidence)
 
     def interval(self, coverage: float = 0.9) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return bounds for where the posterior mean ends, (latent_dim,) each: what the agent does not know yet.
@@ -89,12 +93,18 @@ class Session:
             coverage: share of tasks, above 0 and below 1.
 
         Raises:
-            ValueError: ``coverage`` is out of range, the model has not learnt which tasks are familiar, or its encoder
-                is deterministic.
+            TypeError: the agent infers no task.
+            ValueError: ``coverage`` is out of range, or too much for the number of training tasks; the session forgets,
+                so that its belief never ends; the model has not learnt which tasks are familiar, or its encoder is
+                deterministic.
+            NonFiniteError: the posterior would not be finite.
         """
         if not isinstance(coverage, int | float | np.number) or not 0 < coverage < 1:
             raise ValueError(f"coverage must be a number above 0 and below 1, got {description(coverage)}.")
-        low, high = self._known().interval(self.posterior, self._evidence, float(coverage))
+        if self._kept < 1:
+            raise ValueError("A belief that forgets never ends: intervals need a session without forgetting.")
+        posterior = self.posterior
+        low, high = self._known().interval(posterior, self._evidence, float(coverage))
         return low.float().numpy(), high.float().numpy()
 
     def _known(self) -> Familiarity:

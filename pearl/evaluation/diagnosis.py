@@ -17,6 +17,7 @@ from agents.networks.features import NormalisedFeatures
 from pearl.collection.references import RandomAgent
 from pearl.collection.rollout import Trajectories, rollout
 from pearl.collection.workers import make_envs
+from pearl.config.training import CollectionConfig, TrainingConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
@@ -47,6 +48,7 @@ def diagnose(
     tasks: Sequence[Task],
     evaluation: Evaluation,
     *,
+    training: CollectionConfig,
     gradient_steps: int,
     metrics: Mapping[str, float],
     seed: int,
@@ -64,6 +66,7 @@ def diagnose(
         distribution: builds the tasks' environments.
         tasks: the evaluation's tasks.
         evaluation: a few-shot evaluation of the agent.
+        training: the settings of its meta-training.
         gradient_steps: number of them that the agent has taken.
         metrics: the agent's scalars of the newest gradient steps; empty if there are none.
         seed: seed of every draw.
@@ -73,18 +76,21 @@ def diagnose(
     if gradient_steps == 0:
         return [Finding("not trained", "The agent has taken no gradient step. Call learn.")]
     if _reward_never_varied(agent):
+        remedy = _for_rare_rewards(agent, distribution, training)
         return [
             Finding(
                 "rewards that never vary",
                 "Every reward of training was the same, so that there is nothing to learn. Check make_env's rewards "
-                "with pearl.check_task_distribution; rare rewards need longer trials or training.initial_episodes.",
+                "with pearl.check_task_distribution; rare rewards need longer trials or training.initial_episodes."
+                + (f" {remedy}" if remedy else ""),
             )
         ]
     found = [*_constant_entries(agent), *_learning(agent, metrics), *_returns(evaluation)]
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
-            found += _inference(agent, distribution, envs, tasks, evaluation, metrics, seed)
+            for_rare = _for_rare_rewards(agent, distribution, training)
+            found += _inference(agent, envs, tasks, evaluation, metrics, seed, for_rare)
         finally:
             envs.close()
     return found
@@ -176,12 +182,12 @@ def _returns(evaluation: Evaluation) -> list[Finding]:
 
 def _inference(
     agent: PEARLAgent,
-    distribution: TaskDistribution,
     envs: VectorEnv[Any, Any, Any],
     tasks: Sequence[Task],
     evaluation: Evaluation,
     metrics: Mapping[str, float],
     seed: int,
+    for_rare: str,
 ) -> list[Finding]:
     found = []
     own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
@@ -203,7 +209,7 @@ def _inference(
             )
     if evaluation.exploration_episodes > 0:
         random, memory = _explored_at_random(agent, envs, tasks, evaluation.exploration_episodes, seed)
-        found += _rare_rewards(agent, distribution, random)
+        found += _rare_rewards(random, for_rare)
         informed = _one_episode(agent, envs, tasks, memory, seed)
         low, high = mean_interval(informed - own)
         if low > 0:
@@ -218,27 +224,34 @@ def _inference(
     return found
 
 
-def _rare_rewards(agent: PEARLAgent, distribution: TaskDistribution, random: Trajectories) -> list[Finding]:
+def _rare_rewards(random: Trajectories, remedy: str) -> list[Finding]:
     """Return a finding if random actions hardly meet a reward, and training did not use what helps then."""
     rewards = random.training_reward[random.mask]
     rare = float(np.mean(rewards != np.median(rewards)))
     # Where episodes terminate, their length may tell what constant rewards do not.
-    if rare >= RARE or random.terminated[random.mask].any() or agent.config.exploration.sweep > 0:
+    if rare >= RARE or random.terminated[random.mask].any() or not remedy:
         return []
-    horizon = int(np.bincount(random.episode[0][random.mask[0]]).max())
-    settings = (
-        f"training.relabelling.candidates 512, agent.exploration.sweep {1 / horizon:.2g}, "
-        "agent.auxiliary.early_kl_weight 0.003 and, for continuous actions, training.initial_policy steady"
-    )
+    found = f"Of a random policy's steps {rare:.2%} have another reward than the others: goals must be searched for."
+    return [Finding("rare rewards", f"{found} {remedy}")]
+
+
+def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution, training: CollectionConfig) -> str:
+    """Return which settings help to find rare rewards and are not set, in a sentence; nothing if all are set."""
+    if not isinstance(agent, PEARLAgent) or not isinstance(training, TrainingConfig):
+        return ""
+    own, continuous = agent.config, isinstance(agent.actions, ContinuousActions)
+    missing = {
+        "training.relabelling.candidates to 512 (on the CPU)": training.relabelling.candidates == 0,
+        "agent.exploration.sweep to 1 / steps of an episode": own.exploration.sweep == 0,
+        "agent.auxiliary.early_kl_weight to 0.003": own.auxiliary.early_kl_weight == 0,
+        "training.initial_policy to steady": continuous and training.initial_policy != "steady",
+    }
+    names = [name for name, lacking in missing.items() if lacking]
+    if not names:
+        return ""
     known = type(distribution).relabel is not TaskDistribution.relabel
-    first = "" if known else "If a task's reward follows from a transition, write TaskDistribution.relabel. Then "
-    return [
-        Finding(
-            "rare rewards",
-            f"Of a random policy's steps {rare:.2%} have another reward than the others: goals must be searched for. "
-            f"{first}{'Set' if known else 'set'} {settings}.",
-        )
-    ]
+    first = "Set" if known else "If a task's reward follows from a transition, write TaskDistribution.relabel, and set"
+    return f"{first} {', '.join(names)}."
 
 
 class _RandomExplorer:

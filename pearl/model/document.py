@@ -20,6 +20,8 @@ from pearl.tasks import Task
 
 VERSION = 5
 """Version of the documents that this library writes"""
+LARGEST = 10**9
+"""Largest number of actions or width of an action that is read from a space's text; no agent has so many"""
 
 
 class ModelDocument(NamedTuple):
@@ -147,8 +149,8 @@ def _action_space(document: Mapping[str, Any]) -> str:
 def _largest_entropy(document: Mapping[str, Any]) -> float | None:
     """Return the entropy of random actions from a finite set, in nats; None for others, or where it cannot be read."""
     given = re.search(r"^(Discrete|MultiDiscrete|MultiBinary)\(([\d\[\],\s(]+)", _action_space(document))
-    count = math.prod(int(number) for number in re.findall(r"\d+", given[2])) if given else 0
-    if given is None or count < 1:
+    count = math.prod(int(number[:10]) for number in re.findall(r"\d+", given[2])) if given else 0
+    if given is None or not 1 <= count <= LARGEST:
         return None
     return count * math.log(2) if given[1] == "MultiBinary" else math.log(count)
 
@@ -156,4 +158,5 @@ def _largest_entropy(document: Mapping[str, Any]) -> float | None:
 def _action_width(document: Mapping[str, Any]) -> int | None:
     """Return how many numbers a continuous action has; None for a finite set of actions, or where it cannot be read."""
     shape = re.search(r"^Box\(.*\((\d+(?:, \d+)*),?\), float\d+\)$", _action_space(document), re.DOTALL)
-    return math.prod(int(side) for side in shape[1].split(", ")) if shape else None
+    width = math.prod(int(side[:10]) for side in shape[1].split(", ")) if shape else 0
+    return width if 1 <= width <= LARGEST else None

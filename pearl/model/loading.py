@@ -182,7 +182,10 @@ def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument
         detector.load_state_dict(groups[CHANGES])
         model.change_detector = detector.requires_grad_(False)
     if FAMILIARITY in groups:
-        model.familiarity = Familiarity(**groups[FAMILIARITY])
+        try:
+            model.familiarity = Familiarity(**groups[FAMILIARITY])
+        except ValueError as error:
+            raise CheckpointError(f"{paths[FAMILIARITY]} holds no beliefs: {error}. {REMEDY}") from error
     try:
         if groups.keys() - {CHANGES, FAMILIARITY} != {"weights"}:
             model.training.load_tensors(groups)

@@ -221,6 +221,7 @@ class MetaLearner(SB3Interface):
             self.task_distribution,
             self.test_tasks,
             self.evaluate() if evaluation is None else evaluation,
+            training=training,
             gradient_steps=self.training.gradient_steps,
             metrics=self.training.metrics,
             seed=self._evaluation_seed,

@@ -77,7 +77,7 @@ def save(model: SavedModel, path: Path, *, training_state: bool = True) -> None:
     if model.change_detector is not None:
         groups[CHANGES] = dict(model.change_detector.state_dict())
     if model.familiarity is not None:
-        groups[FAMILIARITY] = dict(model.familiarity.state_dict())
+        groups[FAMILIARITY] = model.familiarity.tensors()
     if training_state:
         groups |= model.training.tensors()
     fault = first_fault(groups, without_temperature=is_without_temperature(model.config))

@@ -7,12 +7,13 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from agents import LearningAgent, PEARLAgent
 from agents.context.changes import ChangeDetector
 from encoders.abbreviation import abbreviated
-from pearl.adaptation.familiarity import MOST_COUNTS, MOST_TRIALS, Familiarity
+from pearl.adaptation.familiarity import MOST_COUNTS, MOST_TRIALS
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
@@ -38,7 +39,7 @@ def check_weights(
     """
     with torch.device("meta"), _at_most(len(found) + _SURPLUS):
         agent = _agent(config, observation_space, action_space)
-    _compare(found, agent)
+    _compare(found, agent.state_dict())
 
 
 def check_change_detector(
@@ -54,7 +55,7 @@ def check_change_detector(
         if not isinstance(agent, PEARLAgent):
             raise ValueError(f"{config.algorithm} notices no changes of the task")
         detector = ChangeDetector(agent, torch.Generator())
-    _compare(found, detector)
+    _compare(found, detector.state_dict())
 
 
 def check_familiarity(
@@ -71,18 +72,19 @@ def check_familiarity(
             raise ValueError(f"{config.algorithm} has no beliefs")
         # Their number is free, within limits.
         shape = found["mean"].shape if "mean" in found else ()
-        counts, trials = shape[:2] if len(shape) == 3 else (1, 2)
-        sizes = min(max(counts, 1), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS), agent.encoder.latent_dim
-        mean, stddev = torch.zeros(2, *sizes, dtype=torch.float32)
-        _compare(found, Familiarity(torch.zeros(sizes[0], dtype=torch.int64), mean, stddev))
+        counts, trials = shape[:2] if len(shape) == 3 else (2, 2)
+        n_counts, n_trials = min(max(counts, 2), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS)
+        beliefs = torch.zeros(n_counts, n_trials, agent.encoder.latent_dim, dtype=torch.float32)
+        numbers = {"counts": torch.zeros(n_counts, dtype=torch.int64), "task": torch.zeros(n_trials, dtype=torch.int64)}
+        _compare(found, {"mean": beliefs, "stddev": beliefs, **numbers})
 
 
 def _agent(config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> LearningAgent[Any]:
     return find_algorithm(config.algorithm).make_agent(observation_space, action_space, config, torch.Generator())
 
 
-def _compare(found: Mapping[str, Form], module: LearningAgent[Any] | ChangeDetector | Familiarity) -> None:
-    expected = {name: Form.of(tensor) for name, tensor in module.state_dict().items()}
+def _compare(found: Mapping[str, Form], tensors: Mapping[str, Tensor]) -> None:
+    expected = {name: Form.of(tensor) for name, tensor in tensors.items()}
     differing = [
         f"{abbreviated(name)} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
         for name in sorted(expected.keys() | found.keys())

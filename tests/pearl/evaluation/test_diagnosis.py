@@ -151,22 +151,35 @@ class KnownSides(HiddenSides):
         return reward, reward
 
 
-def rare_rewards(distribution: TaskDistribution, **settings: Any) -> list[str]:
-    model = small_model(distribution, training={"total_steps": 2_000}, **settings)
-    model.learn(2_000)
+FOR_RARE = {
+    "training": {"relabelling": {"candidates": 64}, "initial_policy": "steady"},
+    "agent": {"exploration": {"sweep": 0.05}, "auxiliary": {"early_kl_weight": 0.003}},
+}
+
+
+def rare_rewards(distribution: TaskDistribution, settings: dict[str, Any] | None = None) -> list[str]:
+    model = small_model(distribution, training={"total_steps": 2_000}).learn(2_000)
+    if settings is not None:  # The agent as it is, as if it had been trained with these.
+        other = small_model(distribution, **settings)
+        model.config, model.agent.config = other.config, other.agent.config
     return [message for name, message in model.diagnose() if name == "rare rewards"]
 
 
 def test_goals_that_random_actions_hardly_meet_are_found_with_the_settings_for_them():
     (message,) = rare_rewards(HiddenSides())
-    assert "write TaskDistribution.relabel. Then set training.relabelling.candidates 512" in message
-    assert "agent.exploration.sweep 0.05" in message
+    assert "write TaskDistribution.relabel, and set training.relabelling.candidates to 512" in message
     (message,) = rare_rewards(KnownSides())
-    assert "searched for. Set training.relabelling.candidates 512" in message
+    assert "searched for. Set training.relabelling.candidates to 512" in message
+    assert "training.initial_policy to steady." in message
 
 
-def test_rewards_are_not_rare_where_episodes_terminate_or_the_settings_are_set(monkeypatch):
-    assert rare_rewards(HiddenSides(), agent={"exploration": {"sweep": 0.05}}) == []
+def test_settings_that_are_set_are_not_asked_for():
+    (message,) = rare_rewards(KnownSides(), FOR_RARE | {"agent": {"exploration": {"sweep": 0.05}}})
+    assert message.endswith("searched for. Set agent.auxiliary.early_kl_weight to 0.003.")
+    assert rare_rewards(KnownSides(), FOR_RARE) == []
+
+
+def test_rewards_are_not_rare_where_episodes_terminate(monkeypatch):
     explored = diagnosis._explored_at_random
 
     def terminating(*arguments):
