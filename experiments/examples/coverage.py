@@ -1,4 +1,4 @@
-"""Measure how often a session's intervals hold where its belief ends, on held-out tasks.
+"""Measure how often a session's intervals hold where its belief ends, on tasks drawn anew.
 
     python experiments/examples/coverage.py pretrained/point-robot pretrained/cheetah-vel
 
@@ -68,7 +68,7 @@ def main(
     tasks: int = 50,
     seed: int = 0,
 ) -> int:
-    """Measure agents on held-out tasks, and return the process's exit code.
+    """Measure agents on tasks drawn anew, and return the process's exit code.
 
     Args:
         runs: run folders or checkpoint folders of PEARL agents that know which tasks are familiar.
@@ -79,18 +79,22 @@ def main(
         model = load_to_act(run, None)
         if not isinstance(model, pearl.PEARL):
             raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL has a belief.")
-        held_out = model.task_distribution.sample(tasks, np.random.default_rng(seed))
-        played = [play(model, task, seed + row) for row, task in enumerate(held_out)]
-        found = {
+        drawn = model.task_distribution.sample(tasks, np.random.default_rng(seed))
+        played = [play(model, task, seed + row) for row, task in enumerate(drawn)]
+        found: dict[str, dict[str, list[float]]] = {
             kind: {
-                str(coverage): float(np.mean([each[kind][:, index].mean() for each in played]))
+                str(coverage): np.mean([each[kind][:, index].mean(0) for each in played], axis=0).tolist()
                 for index, coverage in enumerate(COVERAGES)
             }
             for kind in played[0]
         }
         for kind, shares in found.items():
-            print(f"{model.family}, {kind}: " + ", ".join(f"{share:.0%} of {name}" for name, share in shares.items()))
-        measured = {"commit": commit(), "agent_seed": model.seed, "tasks": tasks, "seed": seed, "coverage": found}
+            said = (
+                f"{np.mean(each):.0%} ({min(each):.0%} to {max(each):.0%}) of {name}" for name, each in shares.items()
+            )
+            print(f"{model.family}, {kind}: {', '.join(said)}")
+        protocol = {"tasks": tasks, "seed": seed, "tasks_are_those_of_training": model.task_distribution.same_tasks}
+        measured = {"commit": commit(), "agent_seed": model.seed, **protocol, "coverage_by_dimension": found}
         write_json(Path("results") / model.family / "coverage.json", measured)
     return 0
 

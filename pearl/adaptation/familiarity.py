@@ -1,4 +1,4 @@
-"""What beliefs were like along trials of training tasks: how unlike them one is, and how far it still moves."""
+"""Beliefs along trials of training tasks: they show how unlike them a task is, and how far its belief still moves."""
 
 import math
 
@@ -83,13 +83,14 @@ class Familiarity:
         moved, stddev = (self.mean[-1] - self.mean[row]).abs().double(), self.stddev[row].double()
         if not bool((stddev > 0).all()):
             raise ValueError("This agent's encoder is deterministic: its beliefs have no spread, and so no interval.")
-        level = math.ceil((self.n_tasks + 1) * coverage) / self.n_tasks
-        if level > 1:
+        covered = math.ceil((self.n_tasks + 1) * coverage)  # of the training tasks and the new one
+        if covered > self.n_tasks:
             raise ValueError(
                 f"coverage must be at most {self.n_tasks / (self.n_tasks + 1):.3g} with {self.n_tasks} training tasks "
                 f"to compare with, got {coverage:.6g}."
             )
-        reach = torch.quantile(moved / stddev, level, dim=0, interpolation="higher") * posterior.stddev
+        smallest = math.ceil(covered / self.n_tasks * len(self.task))
+        reach = (moved / stddev).kthvalue(smallest, dim=0).values * posterior.stddev
         return posterior.mean - reach, posterior.mean + reach
 
     def _row(self, n_seen: float) -> int:

@@ -68,7 +68,7 @@ class Session:
 
     @property
     def unfamiliarity(self) -> float:
-        """How unlike the training tasks this one is, from 0 to 1: it exceeds 0.95 in 5 % of tasks like those.
+        """Unlikeness of this task to the training tasks, from 0 to 1: it exceeds 0.95 in 5 % of tasks like those.
 
         It is the share of training tasks whose belief, after as many transitions, lies nearer to that of another
         training task than this one's lies to any (``Familiarity``). It tells of differences that move the belief. With

@@ -68,10 +68,12 @@ def test_separation_is_a_half_for_equal_and_1_for_apart(unfamiliar):
 def test_intervals_hold_about_as_often_as_they_say(example, tmp_path, capsys):
     code, printed = script_of(example("coverage").main, capsys)(PRETRAINED / "point-robot", "--tasks", "30")
     assert code == 0
-    found = json.loads((tmp_path / "results" / "point-robot" / "coverage.json").read_text())["coverage"]
-    assert found["calibrated"]["0.5"] == pytest.approx(0.5, abs=0.15)
-    assert found["calibrated"]["0.9"] == pytest.approx(0.9, abs=0.08)
-    assert f"point-robot, own spread: {found['own spread']['0.5']:.0%} of 0.5" in printed
+    found = json.loads((tmp_path / "results" / "point-robot" / "coverage.json").read_text())["coverage_by_dimension"]
+    for level in (0.5, 0.9):
+        shares = found["calibrated"][str(level)]
+        assert np.mean(shares) == pytest.approx(level, abs=0.12)
+        assert min(shares) > level - 0.2
+    assert f"point-robot, own spread: {np.mean(found['own spread']['0.5']):.0%} (" in printed
 
 
 def test_intervals_of_agents_without_a_belief_are_refused(example, tmp_path, capsys):
