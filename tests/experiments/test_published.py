@@ -16,6 +16,7 @@ from stable_baselines3 import PPO
 
 import pearl
 from pearl import ContextConfig, PEARLConfig, TrainingConfig
+from pearl.adaptation import fitting
 from pearl.config.reading import ConfigError, from_mapping
 from pearl.config.run import EvaluationConfig
 from pearl.runs.run import RunError
@@ -258,6 +259,22 @@ def test_a_published_agent_has_a_card_without_a_score_and_no_training_state(repr
     assert "| test tasks | 2, none of them a training task |" in card
     assert not any("replay" in path.name for path in folder.iterdir())
     assert pearl.load(folder).family == "varying-pendulum"
+
+
+def test_a_published_agent_notices_changes_and_knows_familiar_tasks_also_if_its_run_knew_changes_alone(
+    reproduced, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 1)
+    run = tmp_path / "run"
+    shutil.copytree(reproduced / "runs" / "varying-pendulum-seed0", run)
+    model = pearl.load(run)
+    model.fit_change_detector(seed=0)
+    model.familiarity = None
+    model.save(run / "checkpoint")
+    publish.main(run, out=tmp_path)
+    session = pearl.load(tmp_path / "varying-pendulum").session(detect_changes=True)
+    assert session.changes == ()
+    assert session.unfamiliarity == 0
 
 
 def test_a_card_has_the_return_of_the_worst_tasks_of_each_episode_or_a_dash_if_the_run_is_older(reproduced, tmp_path):

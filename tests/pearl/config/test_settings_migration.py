@@ -173,6 +173,26 @@ def test_a_temperature_that_was_learnt_for_a_finite_set_of_actions_is_learnt_on(
     assert target(5, spaces) is target(4, BOX) is target(4, {}) is None
 
 
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize(
+    "actions",
+    [
+        f"MultiBinary({HUGE})",
+        f"Discrete({HUGE})",
+        "Discrete(0)",
+        f"MultiDiscrete([{HUGE}])",
+        f"Box(-1.0, 1.0, ({HUGE},), float32)",
+    ],
+)
+def test_spaces_of_sizes_that_no_agent_has_give_no_target_entropy(version, actions):
+    settings = {"temperature": None, "target_entropy": None, "reward_scale": None}
+    document = {"version": version, "spaces": BOX | {"action": actions}, "config": {"agent": settings}}
+    assert migrated(document)["config"]["agent"]["target_entropy"] is None
+
+
 @pytest.mark.parametrize("family", ["sparse-point-robot", "ml1-reach-v3", "varying-pendulum"])
 def test_settings_of_any_time_migrate_to_the_same_and_once_is_enough(family):
     settings = to_mapping(load_preset(family))
