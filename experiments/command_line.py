@@ -14,6 +14,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 import agents
 import encoders
 import pearl
+from pearl.config.reading import ConfigError
 from pearl.model.arguments import folder_path
 from pearl.process.output import make_console
 from pearl.runs.run import RunError
@@ -105,6 +106,19 @@ def load_to_act(
         device="cpu",
         z_follows_posterior=z_follows_posterior or None,
     )
+
+
+def load_with_belief(run: Path) -> pearl.PEARL:
+    """Load a trained agent of a registered family that infers the task, on the CPU.
+
+    Raises:
+        CheckpointError, UnknownFamilyError: as from ``load_to_act``.
+        ConfigError: the agent is of another algorithm.
+    """
+    model = load_to_act(run, None)
+    if not isinstance(model, pearl.PEARL):
+        raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL has a belief.")
+    return model
 
 
 def errors_in_one_line(main: Callable[Arguments, int | None]) -> Callable[Arguments, int]:

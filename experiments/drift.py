@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from command_line import errors_in_one_line, load_to_act, path_argument
+from command_line import errors_in_one_line, load_with_belief, path_argument
 from pages import with_table
 from reproduce import commit
 from tyro.conf import Positional
@@ -215,9 +215,7 @@ def main(
     """
     found = {}
     for run in runs:
-        model = load_to_act(run, None)
-        if not isinstance(model, pearl.PEARL):
-            raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL follows a posterior.")
+        model = load_with_belief(run)
         if model.family in found:
             raise ConfigError(f"{run} is a second agent of {model.family}; measure one of each family.")
         env = model.task_distribution.make_env(model.test_tasks[0])

@@ -18,13 +18,12 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # The scripts' folder: this file lies in a folder below it.
 
-from command_line import errors_in_one_line, load_to_act, path_argument
+from command_line import errors_in_one_line, load_with_belief, path_argument
 from reproduce import commit
 from tyro.conf import Positional
 
 import pearl
 from pearl.adaptation.familiarity import counts_up_to
-from pearl.config.reading import ConfigError
 from pearl.process.output import protect_output
 from pearl.runs.run import write_json
 from pearl.tasks import Task
@@ -76,9 +75,7 @@ def main(
         seed: seed of the tasks and of all draws.
     """
     for run in runs:
-        model = load_to_act(run, None)
-        if not isinstance(model, pearl.PEARL):
-            raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL has a belief.")
+        model = load_with_belief(run)
         drawn = model.task_distribution.sample(tasks, np.random.default_rng(seed))
         played = [play(model, task, seed + row) for row, task in enumerate(drawn)]
         found: dict[str, dict[str, list[float]]] = {

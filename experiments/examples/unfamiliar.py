@@ -16,12 +16,13 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # The scripts' folder: this file lies in a folder below it.
 
-from command_line import errors_in_one_line, load_to_act, path_argument
+from command_line import errors_in_one_line, load_with_belief, path_argument
 from reproduce import commit
 from tyro.conf import Positional
 
 import pearl
 from pearl.config.reading import ConfigError
+from pearl.evaluation.statistics import probability_of_improvement
 from pearl.process.output import protect_output
 from pearl.runs.run import write_json
 from pearl.tasks import Task
@@ -47,8 +48,7 @@ def play(model: pearl.PEARL, task: Task, steps: int, seed: int) -> tuple[float, 
 
 def separation(familiar: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     """Return the area under the ROC curve: how often one of ``other`` exceeds one of ``familiar``; a tie is half."""
-    above = (other[:, None] > familiar).mean()
-    return float(above + 0.5 * (other[:, None] == familiar).mean())
+    return probability_of_improvement(*np.broadcast_arrays(other[:, None], familiar))
 
 
 def with_parameter(tasks: list[Task], name: str, values: np.ndarray[Any, Any]) -> list[Task]:
@@ -85,9 +85,7 @@ def main(
         tasks: tasks of each kind.
         seed: seed of the tasks and of all draws.
     """
-    model = load_to_act(run, None)
-    if not isinstance(model, pearl.PEARL):
-        raise ConfigError(f"{run} holds a {model.config.algorithm} agent; only PEARL has a belief.")
+    model = load_with_belief(run)
     rng = np.random.default_rng(seed)
     held_out = model.task_distribution.sample(tasks, rng)
     kinds = {"familiar": held_out, "other": with_parameter(held_out, parameter, rng.uniform(low, high, tasks))}

@@ -21,6 +21,7 @@ from pearl.config.training import CollectionConfig, TrainingConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
+from pearl.tasks.distribution import relabels
 
 LEAST_NATS = 0.05
 """KL under which z is all but the prior"""
@@ -249,9 +250,8 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
     names = [name for name, lacking in missing.items() if lacking]
     if not names:
         return ""
-    known = type(distribution).relabel is not TaskDistribution.relabel
-    first = "Set" if known else "If a task's reward follows from a transition, write TaskDistribution.relabel, and set"
-    return f"{first} {', '.join(names)}."
+    unwritten = "If a task's reward follows from a transition, write TaskDistribution.relabel, and set"
+    return f"{'Set' if relabels(distribution) else unwritten} {', '.join(names)}."
 
 
 class _RandomExplorer:

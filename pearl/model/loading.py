@@ -24,7 +24,7 @@ from pearl.config.training import TrainingConfig
 from pearl.model.arguments import folder_path
 from pearl.model.document import ModelDocument, read_document
 from pearl.model.saving import CHANGES, CHECKPOINT, FAMILIARITY, SavedModel, is_without_temperature
-from pearl.model.shapes import check_change_detector, check_familiarity, check_weights
+from pearl.model.shapes import OF_BELIEFS, check_learnt_of_beliefs, check_weights
 from pearl.tasks import TaskDistribution, family_name, make, time_limit
 from pearl.tasks.arguments import check_distribution
 from pearl.tasks.registry import families
@@ -159,11 +159,13 @@ def _check_fit(folder: Path, described: ModelDocument, distribution: TaskDistrib
         )
     if "weights" not in outline.forms:
         raise CheckpointError(f"{folder} holds no weights. {REMEDY}")
-    checks = {"weights": check_weights, CHANGES: check_change_detector, FAMILIARITY: check_familiarity}
-    for group, check in checks.items():
+    for group in outline.forms.keys() & {"weights", *OF_BELIEFS}:
+        found, spaces_of_env = outline.forms[group], (env.observation_space, env.action_space)
         try:
-            if group in outline.forms:
-                check(outline.forms[group], config, env.observation_space, env.action_space)
+            if group == "weights":
+                check_weights(found, config, *spaces_of_env)
+            else:
+                check_learnt_of_beliefs(group, found, config, *spaces_of_env)
         except (RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{outline.paths[group]} does not match its config: {shortened(str(error), 500)}. {REMEDY}"
@@ -187,7 +189,7 @@ def _restore(model: SavedModel, checkpoint: Checkpoint, described: ModelDocument
         except ValueError as error:
             raise CheckpointError(f"{paths[FAMILIARITY]} holds no beliefs: {error}. {REMEDY}") from error
     try:
-        if groups.keys() - {CHANGES, FAMILIARITY} != {"weights"}:
+        if groups.keys() - OF_BELIEFS.keys() != {"weights"}:
             model.training.load_tensors(groups)
     except KeyError as error:
         raise CheckpointError(f"{paths[STATE].parent} does not match its config: it lacks {error}. {REMEDY}") from error

@@ -1,7 +1,7 @@
 """Comparison of a checkpoint's weights with its settings, before any memory is allocated for them."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from pearl.adaptation.familiarity import MOST_COUNTS, MOST_TRIALS
 from pearl.algorithms import find_algorithm
 from pearl.checkpoint.safetensors_header import Form
 from pearl.config.run import Config
+from pearl.model.saving import CHANGES, FAMILIARITY
 
 _SURPLUS = 100
 """Most tensors that the settings may describe in excess of those found"""
@@ -42,26 +43,14 @@ def check_weights(
     _compare(found, agent.state_dict())
 
 
-def check_change_detector(
-    found: Mapping[str, Form], config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]
+def check_learnt_of_beliefs(
+    group: str,
+    found: Mapping[str, Form],
+    config: Config,
+    observation_space: gym.Space[Any],
+    action_space: gym.Space[Any],
 ) -> None:
-    """Compare a change detector's weights with those that the agent needs, as ``check_weights`` does.
-
-    Raises:
-        ValueError: tensors differ, or the agent infers no task.
-    """
-    with torch.device("meta"):
-        agent = _agent(config, observation_space, action_space)
-        if not isinstance(agent, PEARLAgent):
-            raise ValueError(f"{config.algorithm} notices no changes of the task")
-        detector = ChangeDetector(agent, torch.Generator())
-    _compare(found, detector.state_dict())
-
-
-def check_familiarity(
-    found: Mapping[str, Form], config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]
-) -> None:
-    """Compare the beliefs of training tasks with those that the agent has, as ``check_weights`` does.
+    """Compare what was learnt of an agent's beliefs, a group of ``OF_BELIEFS``, as ``check_weights`` does.
 
     Raises:
         ValueError: tensors differ, or the agent infers no task.
@@ -70,13 +59,29 @@ def check_familiarity(
         agent = _agent(config, observation_space, action_space)
         if not isinstance(agent, PEARLAgent):
             raise ValueError(f"{config.algorithm} has no beliefs")
-        # Their number is free, within limits.
-        shape = found["mean"].shape if "mean" in found else ()
-        counts, trials = shape[:2] if len(shape) == 3 else (2, 2)
-        n_counts, n_trials = min(max(counts, 2), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS)
-        beliefs = torch.zeros(n_counts, n_trials, agent.encoder.latent_dim, dtype=torch.float32)
-        numbers = {"counts": torch.zeros(n_counts, dtype=torch.int64), "task": torch.zeros(n_trials, dtype=torch.int64)}
-        _compare(found, {"mean": beliefs, "stddev": beliefs, **numbers})
+        _compare(found, OF_BELIEFS[group](agent, found))
+
+
+def _of_change_detector(agent: PEARLAgent, found: Mapping[str, Form]) -> Mapping[str, Tensor]:
+    detector: Mapping[str, Tensor] = ChangeDetector(agent, torch.Generator()).state_dict()
+    return detector
+
+
+def _of_familiarity(agent: PEARLAgent, found: Mapping[str, Form]) -> Mapping[str, Tensor]:
+    # The number of beliefs is free, within limits.
+    shape = found["mean"].shape if "mean" in found else ()
+    counts, trials = shape[:2] if len(shape) == 3 else (2, 2)
+    n_counts, n_trials = min(max(counts, 2), MOST_COUNTS), min(max(trials, 2), MOST_TRIALS)
+    beliefs = torch.zeros(n_counts, n_trials, agent.encoder.latent_dim, dtype=torch.float32)
+    numbers = {"counts": torch.zeros(n_counts, dtype=torch.int64), "task": torch.zeros(n_trials, dtype=torch.int64)}
+    return {"mean": beliefs, "stddev": beliefs, **numbers}
+
+
+OF_BELIEFS: dict[str, Callable[[PEARLAgent, Mapping[str, Form]], Mapping[str, Tensor]]] = {
+    CHANGES: _of_change_detector,
+    FAMILIARITY: _of_familiarity,
+}
+"""Functions that return tensors of the form that a group of a checkpoint must have, by the group's name"""
 
 
 def _agent(config: Config, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> LearningAgent[Any]:

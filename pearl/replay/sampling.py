@@ -11,6 +11,7 @@ from pearl.config.reading import ConfigError
 from pearl.config.training import TrainingConfig
 from pearl.replay.transitions import TaskReplay
 from pearl.tasks import Task, TaskDistribution
+from pearl.tasks.distribution import relabels
 
 TASKS_TRIED = 4
 """Number of tasks for which relabelling looks for a rewarded context, per task of the meta-batch"""
@@ -47,7 +48,7 @@ class MetaSampler:
         self._training = training
         self._rng = rng
         self._has_early_context = early_context
-        if training.relabelling.candidates > 0 and type(distribution).relabel is TaskDistribution.relabel:
+        if training.relabelling.candidates > 0 and not relabels(distribution):
             raise ConfigError(
                 "training.relabelling.candidates needs a family that can compute its rewards "
                 "(TaskDistribution.relabel); this one cannot. Set it to 0."

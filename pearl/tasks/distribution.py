@@ -267,6 +267,11 @@ class TaskDistribution(ABC):
         return None
 
 
+def relabels(distribution: TaskDistribution) -> bool:
+    """Return whether a family can compute the rewards of transitions under other tasks."""
+    return type(distribution).relabel is not TaskDistribution.relabel
+
+
 def family_name(distribution: TaskDistribution) -> str:
     """Return the registered name of a family, or its class name if it is not registered."""
     return distribution.name or type(distribution).__name__

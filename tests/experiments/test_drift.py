@@ -56,7 +56,7 @@ def test_an_agent_without_a_belief_is_refused(agent, tmp_path, capsys):
     pearl.MetaLearner("point-robot", pearl.RL2Config()).save(tmp_path / "rl2", training_state=False)
     code, printed = script_of(drift.main, capsys)(tmp_path / "rl2")
     assert code == 2
-    assert "holds a rl2 agent; only PEARL follows a posterior" in printed
+    assert "holds a rl2 agent; only PEARL has a belief" in printed
 
 
 class Ending(gym.Wrapper):

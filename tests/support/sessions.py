@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from pearl import PEARL
 from pearl.adaptation.session import Session
 
 GOAL = (0.5, -0.25)
@@ -37,3 +38,9 @@ def tensors(memory: Any) -> list[torch.Tensor]:
 
 def same(one: Any, other: Any) -> bool:
     return all(torch.equal(mine, theirs) for mine, theirs in zip(tensors(one), tensors(other), strict=True))
+
+
+def fitted(model: PEARL) -> PEARL:
+    """The model, with what it learns from its training tasks after meta-training."""
+    model.fit_change_detector(seed=0)
+    return model

@@ -8,25 +8,18 @@ import pytest
 import torch
 
 import pearl
-from pearl import PEARL
-from pearl.adaptation import fitting
 from pearl.adaptation.familiarity import Familiarity, counts_up_to
 from pearl.checkpoint.store import CheckpointError
+from tests.support.sessions import fitted, play_by_hand
 from tests.support.small import load, small_model
 
 PRETRAINED = Path(__file__).parents[3] / "pretrained"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch, one_thread):
-    """Learn from few steps; the classifier is not read here."""
-    monkeypatch.setattr(fitting, "STEPS", 4_000)
-    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 3)
-
-
-def fitted(model: PEARL) -> PEARL:
-    model.fit_change_detector(seed=0)
-    return model
+def quick(fit_briefly):
+    # The classifier is not read here.
+    fit_briefly(3)
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -122,7 +115,7 @@ def test_an_interval_narrows_as_the_task_becomes_known():
     model = fitted(pearl.load(PRETRAINED / "point-robot"))
     session = model.session(seed=0)
     before = np.subtract(*session.interval()[::-1])
-    steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=20)
+    play_by_hand(session, env_of(model), episodes=1, seed=0)
     after, narrower = np.subtract(*session.interval()[::-1]), np.subtract(*session.interval(0.5)[::-1])
     assert before.shape == (model.agent.latent_dim,)
     assert after.mean() < 0.5 * before.mean()
@@ -155,14 +148,13 @@ def test_counts_ascend_from_0_to_the_longest(longest):
     assert all(one <= 1.4 * before or one == before + 1 for before, one in pairwise(counts))
 
 
-def steps_of(session, env, n=40, seed=0):
-    observation, _ = env.reset(seed=seed)
-    for _ in range(n):
-        action = session.act(observation)
-        following, reward, terminated, truncated, _ = env.step(action)
-        session.observe(observation, action, float(reward), following, terminated, truncated)
-        observation = env.reset()[0] if terminated or truncated else following
-    env.close()
+def env_of(model):
+    return model.task_distribution.make_env(model.test_tasks[0])
+
+
+def after(session, env, *, episodes=1):
+    """The unfamiliarity after some episodes, played by hand."""
+    play_by_hand(session, env, episodes=episodes, seed=0)
     return session.unfamiliarity
 
 
@@ -171,7 +163,7 @@ def test_goals_outside_those_of_training_are_unfamiliar():
 
     def unfamiliarity(goal, **kind):
         env = model.task_distribution.make_env(pearl.Task({"goal": goal}))
-        return steps_of(model.session(seed=1, **kind), env)
+        return after(model.session(seed=1, **kind), env, episodes=2)
 
     inside = [unfamiliarity([x, y]) for x in (-0.6, 0.1, 0.7) for y in (-0.5, 0.4)]
     assert np.median(inside) < 0.9
@@ -185,7 +177,7 @@ def test_nothing_is_known_before_the_first_transition_or_when_a_task_begins_anew
     model = fitted(small_model())
     session = model.session(seed=0)
     assert session.unfamiliarity == 0.0
-    steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=3)
+    play_by_hand(session, env_of(model), episodes=1, seed=0)
     session.start_anew()
     assert session.unfamiliarity == 0.0
 
@@ -194,9 +186,7 @@ def test_a_checkpoint_keeps_what_is_familiar_and_training_discards_it(tmp_path):
     model = fitted(small_model())
     model.save(tmp_path, training_state=False)
     loaded = load(tmp_path)
-    found = [
-        steps_of(each.session(seed=2), each.task_distribution.make_env(each.test_tasks[0])) for each in (model, loaded)
-    ]
+    found = [after(each.session(seed=2), env_of(each)) for each in (model, loaded)]
     assert found[0] == found[1]
     model.learn(100)
     with pytest.raises(ValueError, match=r"not learnt which tasks are familiar\. Call model\.fit_change_detector\(\)"):
@@ -235,7 +225,8 @@ def test_the_evidence_is_that_of_the_belief(kind):
     model = fitted(pearl.load(PRETRAINED / "point-robot"))
     session = model.session(seed=0, **kind)
     for x in (0.9, -0.9):  # The second goal is noticed as a change.
-        steps_of(session, model.task_distribution.make_env(pearl.Task({"goal": [x, 0.1]})), n=17)
+        env = model.task_distribution.make_env(pearl.Task({"goal": [x, 0.1]}))
+        play_by_hand(session, env, episodes=1, seed=0)
         assert session._evidence == pytest.approx(float(session.memory.belief.n_seen))
 
 
@@ -259,4 +250,4 @@ def test_agents_without_a_belief_say_so():
 def test_every_encoders_beliefs_are_compared(kind):
     model = fitted(small_model(encoder={"kind": kind}))
     session = model.session(seed=0)
-    assert 0 <= steps_of(session, model.task_distribution.make_env(model.test_tasks[0]), n=7) < 1
+    assert 0 <= after(session, env_of(model)) < 1

@@ -13,21 +13,15 @@ from encoders import Context
 from pearl import PEARL
 from pearl.adaptation import fitting
 from pearl.checkpoint.store import CheckpointError
+from tests.support.sessions import fitted
 from tests.support.small import Counting, load, small_model
 
 PRETRAINED = Path(__file__).parents[3] / "pretrained"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch, one_thread):
-    """Learn from a tenth of the steps."""
-    monkeypatch.setattr(fitting, "STEPS", 4_000)
-    monkeypatch.setattr(fitting, "GRADIENT_STEPS", 300)
-
-
-def fitted(model: PEARL) -> PEARL:
-    model.fit_change_detector(seed=0)
-    return model
+def quick(fit_briefly):
+    fit_briefly(300)
 
 
 def test_transitions_of_another_task_have_a_higher_ratio_even_for_tasks_never_seen():
