@@ -22,6 +22,7 @@ def is_image(space: gym.Space[Any]) -> TypeGuard[spaces.Box[np.uint8]]:
     """Whether observations are images: uint8 from 0 to 255, with a height and a width (``height_axis``)."""
     return (
         isinstance(space, spaces.Box)
+        and space.dtype.kind == "u"  # faster than the next line
         and space.dtype == np.uint8
         and height_axis(space.shape) is not None
         and _spans_bytes(space)
@@ -183,10 +184,7 @@ def check_action(space: gym.Space[Any], action: Any) -> None:
     """
     if np.shape(action) != (space.shape or ()):
         raise ValueError(f"action must have the shape {space.shape}, got {np.shape(action)}.")
-    if (
-        is_discrete(space)
-        and not (discrete_actions(space) == action_rows(space, np.asarray(action)[None])).all(1).any()
-    ):
+    if is_discrete(space) and not _is_action(space, np.asarray(action)):
         raise ValueError(f"action must be one of {space}, got {action!r}.")
 
 
@@ -207,6 +205,16 @@ def _choices(space: gym.Space[Any], values: bool = False) -> list[Any]:
     if not values:
         return counts
     return [np.arange(start, start + n, dtype=np.float32) for start, n in zip(starts, counts, strict=True)]
+
+
+def _is_action(space: gym.Space[Any], action: NDArray[Any]) -> bool:
+    """Whether an array with the shape of a finite space is one of its actions."""
+    if isinstance(space, spaces.Discrete):  # Python's numbers are faster than NumPy's.
+        number = action.item()
+        return bool(space.start <= number < space.start + space.n and number == int(number))
+    low = space.start if isinstance(space, spaces.MultiDiscrete) else 0
+    above = low + (space.nvec if isinstance(space, spaces.MultiDiscrete) else 2)
+    return bool(((action >= low) & (action < above) & (action == np.floor(action))).all())
 
 
 def _image_rows(space: spaces.Box[np.uint8], observations: Any) -> NDArray[np.uint8]:

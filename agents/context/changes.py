@@ -1,8 +1,11 @@
 """Detection of change: whether a transition comes from the task that a belief describes, or from another one."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -10,9 +13,12 @@ from agents.base import initial_weights
 from agents.context.inputs import encoder_inputs
 from agents.context.pearl import PEARLAgent
 from agents.networks.features import ImageFeatures
-from agents.networks.moments import RunningMoments
+from agents.networks.moments import CLIP, RunningMoments
 from encoders import Context
+from encoders.kernels.layers import LayersInNumPy
 from encoders.mlp import mlp
+
+Array = NDArray[Any]
 
 HIDDEN_SIZES = (128, 128)
 LEAST_STDDEV = 1e-4
@@ -58,12 +64,35 @@ class ChangeDetector(nn.Module):
         ratio: Tensor = self.network(joined).squeeze(-1)
         return ratio
 
+    def in_numpy(self) -> Callable[[Array, Array, Array], float]:
+        """Return a fast form for one task: see ``ChangeDetectorInNumPy``."""
+        return ChangeDetectorInNumPy(self)
+
     def loss(self, pairs: Pairs) -> Tensor:
         """Return the classifier's cross-entropy; a roll by one task gives each transition another task's posterior."""
         mean, stddev = pairs.posterior.mean.roll(1, dims=0), pairs.posterior.stddev.roll(1, dims=0)
         other = Normal(mean, stddev, validate_args=False)
         softplus = nn.functional.softplus
         return (softplus(self(*pairs)) + softplus(-self(pairs.inputs, other))).mean()
+
+
+class ChangeDetectorInNumPy:
+    """A ``ChangeDetector`` in NumPy; it equals PyTorch's up to rounding.
+
+    Args:
+        detector: a detector that has learnt all it will learn.
+    """
+
+    def __init__(self, detector: ChangeDetector) -> None:
+        moments = detector.moments
+        self._offset, self._scale = moments.mean.float().numpy(), moments.inverse_deviation().numpy()
+        self._network = LayersInNumPy(detector.network)
+
+    def __call__(self, inputs: Array, mean: Array, stddev: Array) -> float:
+        """Return the ratio in nats for ``inputs`` (1, width) and a posterior (1, latent_dim)."""
+        rows = ((inputs - self._offset) * self._scale).clip(-CLIP, CLIP)
+        spread = np.log(np.maximum(stddev, np.float32(LEAST_STDDEV)))
+        return float(self._network(np.concatenate([rows, mean, spread], axis=1))[0, 0])
 
 
 @torch.no_grad()

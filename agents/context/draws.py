@@ -3,7 +3,9 @@
 from functools import cache
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -29,13 +31,18 @@ class StratifiedDraws(NamedTuple):
 
     def noise(self, ahead: Tensor) -> Tensor:
         """Return each trial's noise, (task, latent_dim), at the share ``ahead`` (task,) of the way to the next draw."""
-        latent_dim = self.shift.shape[1]
-        exponents = torch.arange(1, latent_dim + 1, device=self.shift.device)
-        alpha = torch.pow(generalised_golden_ratio(latent_dim), -exponents.double())
-        position = self.shift + (self.episode + ahead).unsqueeze(-1) * alpha
+        position = self.shift + (self.episode + ahead).unsqueeze(-1) * _alpha(self.shift.shape[1]).to(self.shift.device)
         uniform = 1.0 - (1.0 - position.remainder(2.0)).abs()
         noise: Tensor = torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9))
         return noise.float()
+
+    def noise_in_numpy(self, ahead: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute ``noise`` in NumPy; it equals PyTorch's up to rounding."""
+        number = (self.episode.numpy() + ahead)[:, np.newaxis]
+        position = self.shift.numpy() + number * _alpha(self.shift.shape[1]).numpy()
+        uniform = np.minimum(np.maximum(1.0 - np.abs(1.0 - position % 2.0), 1e-9), 1 - 1e-9)
+        noise: NDArray[np.float32] = torch.special.ndtri(torch.from_numpy(uniform)).numpy().astype(np.float32)
+        return noise
 
     def advance(self, ended: Tensor) -> Self:
         """Advance to the next draw in each trial where ``ended`` (task,) is True."""
@@ -46,14 +53,22 @@ class LatestNoise:
     """Noise of the draws asked about last: within an episode it stays."""
 
     def __init__(self) -> None:
-        self._known: tuple[StratifiedDraws, Tensor] | None = None  # replaced as a whole: threads may share it
+        self._known: tuple[StratifiedDraws, NDArray[np.float32]] | None = (
+            None  # replaced as a whole: threads may share it
+        )
 
-    def of(self, draws: StratifiedDraws) -> Tensor:
+    def of(self, draws: StratifiedDraws) -> NDArray[np.float32]:
         """Return each trial's noise, (task, latent_dim), none of the way to the next draw."""
         known = self._known
         if known is None or known[0] is not draws:
-            known = self._known = draws, draws.noise(torch.zeros_like(draws.shift[:, 0]))
+            known = self._known = draws, draws.noise(torch.zeros_like(draws.shift[:, 0])).numpy()
         return known[1]
+
+
+@cache
+def _alpha(dim: int) -> Tensor:
+    """Return the steps of the recurrence, (dim,)."""
+    return torch.pow(generalised_golden_ratio(dim), -torch.arange(1, dim + 1).double())
 
 
 @cache

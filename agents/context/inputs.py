@@ -9,7 +9,7 @@ from agents.finite import FLOAT32_MAX
 from agents.networks.actions import Actions
 from agents.networks.features import ImageFeatures, VectorFeatures
 from agents.networks.moments import CLIP, RunningMoments
-from agents.types import Trials
+from agents.types import Transitions, Trials
 from encoders import Context
 from encoders.types import where_present
 
@@ -89,3 +89,18 @@ class NetworkInputs(NamedTuple):
     next_observation: Tensor
     """Features, without a gradient"""
     terminated: Tensor
+
+
+def network_inputs(
+    transitions: Transitions, features: VectorFeatures | ImageFeatures, actions: Actions[Any]
+) -> NetworkInputs:
+    """Return transitions, (task, step, …) in the spaces' units, as inputs of the networks."""
+    with torch.no_grad():
+        next_observation = features(transitions.next_observation)
+    return NetworkInputs(
+        features(transitions.observation),
+        actions.encode(transitions.action),
+        transitions.reward,
+        next_observation,
+        transitions.terminated,
+    )

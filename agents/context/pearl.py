@@ -13,12 +13,13 @@ from agents.config import PEARLAgentConfig
 from agents.context.decoder import TransitionDecoder
 from agents.context.draws import StratifiedDraws
 from agents.context.following import FollowingInNumPy
-from agents.context.inputs import NetworkInputs, RunningUnits, encoder_inputs
+from agents.context.inputs import NetworkInputs, RunningUnits, encoder_inputs, network_inputs
 from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context, halves
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
 from agents.losses import actor_loss
+from agents.networks.actions import agreed
 from agents.networks.features import make_features
 from agents.types import ActionChoice, MetaBatch, Transitions, Trials, check_transitions
 from encoders import (
@@ -70,7 +71,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         self.latent_dim = encoder.latent_dim
         self._sweep = exploration.sweep
         self.z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
-        self._kept = 1.0
+        self.kept = 1.0
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
             self.encoder: ContextEncoder[Any] = make_encoder(encoder, self.features.dim, self.actions.encoded_width)
@@ -79,8 +80,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
         self.units = RunningUnits(self.features) if config.reward_scale is None else None
-        self._in_numpy = ActorInNumPy(self.features, self.actor.network)
-        self._following = FollowingInNumPy(self.features, self.actions, self.units, self.encoder)
+        self.acting_in_numpy = ActorInNumPy(self.features, self.actor.network)
+        self.following_in_numpy = FollowingInNumPy(self.features, self.actions, self.units, self.encoder, self._sweep)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self.optimizer = self.make_optimizer(config.learning_rate)
 
@@ -93,6 +94,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def device(self) -> torch.device:
         """Device of the networks."""
         return self.log_temperature.device
+
+    @property
+    def follows_in_numpy(self) -> bool:
+        """Whether z follows the posterior, and acting and observing need no tensor."""
+        return self.z_moves and self.following_in_numpy.possible and self.device.type == "cpu"
 
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> PEARLMemory:
@@ -114,7 +120,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             TypeError: ``kept`` is below 1, and the encoder cannot forget.
         """
         agent = copy(self)
-        agent.z_moves, agent._kept = True, kept
+        agent.z_moves, agent.kept = True, kept
         if kept < 1:
             self.encoder.forget(self.encoder.prior(1), torch.ones(1))
         return agent
@@ -130,10 +136,14 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             deterministic: (task,) bool.
             rng: draws the actions.
         """
-        greedy = deterministic if any(deterministic.tolist()) else None
-        z = memory.z if greedy is None else torch.where(greedy.unsqueeze(-1), memory.z_mean, memory.z)
-        if self._in_numpy.reads(observation):
-            return ActionChoice(self.actions.choose_in_numpy(self._in_numpy(observation, z), greedy, rng))
+        greedy = agreed(deterministic)
+        if isinstance(greedy, bool):
+            z = memory.z_mean if greedy else memory.z
+        else:
+            z = torch.where(greedy.unsqueeze(-1), memory.z_mean, memory.z)
+        if self.acting_in_numpy.reads(observation):
+            output = self.acting_in_numpy(observation.numpy(), z.numpy())
+            return ActionChoice(torch.from_numpy(self.actions.choose_in_numpy(output, greedy, rng)))
         with torch.no_grad():
             policy = self.actor(self.features(observation), z)
             return ActionChoice(self.actions.choose(policy, greedy, rng))
@@ -148,8 +158,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         if active.dtype != torch.bool:
             raise ValueError(f"active must be a bool tensor of shape (task,), got {active.dtype}.")
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
-        if self.z_moves and self._sweep == 0 and self._following.reads(memory, transition):
-            followed = self._following(memory, transition, active, self._kept)
+        if self.z_moves:
+            followed = self.following_in_numpy.observe(memory, transition, active, self.kept)
             if followed is not None:  # Otherwise PyTorch's form raises the error.
                 return followed
         step = Context(*transition[:4], mask=active)
@@ -237,7 +247,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         lower = self.config.precision == "bfloat16"
         # Without the cache: autocast would cache weights that were cast under no_grad as constants.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
-            inputs = self._network_inputs(batch.transitions)
+            inputs = network_inputs(batch.transitions, self.features, self.actions)
             z = self._sample(posterior, inputs.reward.shape[1], rng)  # line 14
             critic, q_mean = self._critic_loss(inputs, z, rng)  # line 16
             auxiliary |= self._reconstruction(inputs, z)
@@ -260,18 +270,6 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             "posterior_stddev": posterior.stddev.detach().mean(),
             "posterior_mean_spread": posterior.mean.detach().std(0, correction=0).mean(),
         } | {name: loss.detach() for name, (_, loss) in auxiliary.items()}
-
-    def _network_inputs(self, transitions: Transitions) -> NetworkInputs:
-        """Return transitions as inputs of the networks."""
-        with torch.no_grad():
-            next_observation = self.features(transitions.next_observation)
-        return NetworkInputs(
-            self.features(transitions.observation),
-            self.actions.encode(transitions.action),
-            transitions.reward,
-            next_observation,
-            transitions.terminated,
-        )
 
     def _sample(self, posterior: Normal, n_steps: int, rng: torch.Generator) -> Tensor:
         """Return a sample of z for each transition, (task, step, latent_dim)."""
@@ -337,7 +335,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:
         """Return the memory with the unread transitions, ``context``, folded into the belief."""
         n_new = context.mask.sum(1)
-        belief = memory.belief if self._kept == 1 else self.encoder.forget(memory.belief, self._kept ** n_new.double())
+        belief = memory.belief if self.kept == 1 else self.encoder.forget(memory.belief, self.kept ** n_new.double())
         return memory._replace(belief=self.infer(context, belief), unread=(), steps=memory.steps + n_new)
 
     @torch.no_grad()

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.kernels.layers import LayersInNumPy
 from agents.networks.features import ImageFeatures, VectorFeatures
+from encoders.kernels.layers import LayersInNumPy
 from encoders.mlp import MLP
 
 
@@ -35,8 +35,7 @@ class ActorInNumPy:
         """Whether observations are vectors in the CPU's memory."""
         return observation.is_cpu and isinstance(self._features, VectorFeatures)
 
-    def __call__(self, observation: Tensor, z: Tensor) -> NDArray[np.float32]:
+    def __call__(self, observation: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (task, output) for (task, observation_dim) and z (task, latent_dim), without a gradient."""
         assert isinstance(self._features, VectorFeatures)
-        read = self._features.in_numpy(observation.numpy())
-        return self._layers(np.concatenate([read, z.numpy()], axis=1))
+        return self._layers(np.concatenate([self._features.in_numpy(observation), z], axis=1))

@@ -106,7 +106,7 @@ class RecurrentSACAgent(TrialMemoryAgent, SoftActorCriticAgent[TrialMemory]):
     ) -> ActionChoice:
         """Act on the memory; where ``deterministic`` (task,), take the policy's mode."""
         policy = self.actor(self.features(observation), self.memory.output(memory.state))
-        return ActionChoice(self.actions.choose(policy, deterministic if deterministic.any() else None, rng))
+        return ActionChoice(self.actions.choose(policy, deterministic, rng))
 
     def update(self, batch: TrialBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one gradient step on trials of any policy.

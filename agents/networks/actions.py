@@ -75,14 +75,16 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
         """Compute ``encode`` in NumPy."""
 
     @abstractmethod
-    def choose(self, policy: PolicyT, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
-        """Return an action for each task, (task, width): the likeliest one where ``greedy`` (task,), else a sample.
+    def choose(self, policy: PolicyT, greedy: Tensor | bool, rng: torch.Generator) -> Tensor:
+        """Return an action for each task, (task, width): the likeliest one where ``greedy``, else a sample.
 
-        ``greedy`` is None if no task is greedy.
+        ``greedy`` is (task,) bool, or True or False for all tasks.
         """
 
     @abstractmethod
-    def choose_in_numpy(self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator) -> Tensor:
+    def choose_in_numpy(
+        self, output: NDArray[np.float32], greedy: Tensor | bool, rng: torch.Generator
+    ) -> NDArray[np.float32]:
         """Do as ``choose``, given the output of the actor's network, (task, output)."""
 
     @abstractmethod
@@ -170,25 +172,37 @@ class ContinuousActions(Actions[SquashedGaussian]):
             return action
         return torch.lerp(self.low, self.high, 0.5 * (action + 1.0))  # never rounds past a bound
 
-    def choose(self, policy: SquashedGaussian, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
-        if greedy is None:
-            return self.decode(policy.draw(rng).tanh())
-        if greedy.all():
-            return self.decode(policy.mode)
+    def _decode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not self._scaled:
+            return action
+        low, high = self._buffers["low"], self._buffers["high"]
+        assert low is not None
+        assert high is not None
+        lowest, highest, share = low.numpy(), high.numpy(), np.float32(0.5) * (action + np.float32(1.0))
+        span = highest - lowest
+        # From the nearer bound, as torch.lerp.
+        decoded: NDArray[np.float32] = np.where(share < 0.5, lowest + share * span, highest - (1 - share) * span)
+        return decoded
+
+    def choose(self, policy: SquashedGaussian, greedy: Tensor | bool, rng: torch.Generator) -> Tensor:  # noqa: D102
+        greedy = agreed(greedy)
+        if isinstance(greedy, bool):
+            return self.decode(policy.mode if greedy else policy.draw(rng).tanh())
         return self.decode(torch.where(greedy.unsqueeze(-1), policy.mode, policy.draw(rng).tanh()))
 
     def choose_in_numpy(  # noqa: D102
-        self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
-    ) -> Tensor:
+        self, output: NDArray[np.float32], greedy: Tensor | bool, rng: torch.Generator
+    ) -> NDArray[np.float32]:
         mean, log_stddev = output[:, : self.width], output[:, self.width :]
-        if greedy is not None and greedy.all():
-            return self.decode(torch.from_numpy(np.tanh(mean)))
+        greedy = agreed(greedy)
+        if greedy is True:
+            return self._decode_in_numpy(np.tanh(mean))
         spread = np.exp(np.minimum(np.maximum(log_stddev, _LOWEST), _HIGHEST))
-        if greedy is not None:
+        if isinstance(greedy, Tensor):
             spread[greedy.numpy()] = 0.0
         noise = np.empty_like(mean)
         torch.from_numpy(noise).normal_(generator=rng)  # torch.randn's numbers in half its time
-        return self.decode(torch.from_numpy(np.tanh(mean + spread * noise)))
+        return self._decode_in_numpy(np.tanh(mean + spread * noise))
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = critics(observation, encoded_action, z)
@@ -223,7 +237,8 @@ class DiscreteActions(Actions[Categorical]):
 
     def __init__(self, space: gym.Space[Any]) -> None:
         super().__init__()
-        self.register_buffer("table", torch.from_numpy(discrete_actions(space)), persistent=False)
+        self._rows = discrete_actions(space)
+        self.register_buffer("table", torch.from_numpy(self._rows.copy()), persistent=False)
         self.encoded_width, self.width = self.table.shape
         self._critics_read, self._critics_give = 0, self.encoded_width
         # As in the paper, a share of the maximum entropy; the paper's 98 % would keep the policy almost random.
@@ -237,25 +252,33 @@ class DiscreteActions(Actions[Categorical]):
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
 
     def encode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: D102
-        one_hot: NDArray[np.float32] = (action[..., np.newaxis, :] == self.table.numpy()).all(-1).astype(action.dtype)
+        one_hot: NDArray[np.float32] = (action[..., np.newaxis, :] == self._rows).all(-1).astype(action.dtype)
         return one_hot
 
-    def choose(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:  # noqa: D102
+    def choose(self, policy: Categorical, greedy: Tensor | bool, rng: torch.Generator) -> Tensor:  # noqa: D102
         check_log_probs(policy.log_probs.numpy(force=True))
         return self._chosen(policy, greedy, rng)
 
-    def _chosen(self, policy: Categorical, greedy: Tensor | None, rng: torch.Generator) -> Tensor:
-        if greedy is None:
-            number = policy.sample(rng)
+    def _chosen(self, policy: Categorical, greedy: Tensor | bool, rng: torch.Generator) -> Tensor:
+        greedy = agreed(greedy)
+        if isinstance(greedy, bool):
+            number = policy.mode if greedy else policy.sample(rng)
         else:
-            number = policy.mode if greedy.all() else torch.where(greedy, policy.mode, policy.sample(rng))
+            number = torch.where(greedy, policy.mode, policy.sample(rng))
         return functional.embedding(number, self.table)
 
     def choose_in_numpy(  # noqa: D102
-        self, output: NDArray[np.float32], greedy: Tensor | None, rng: torch.Generator
-    ) -> Tensor:
+        self, output: NDArray[np.float32], greedy: Tensor | bool, rng: torch.Generator
+    ) -> NDArray[np.float32]:
         check_log_probs(output)
-        return self._chosen(Categorical(torch.from_numpy(output).log_softmax(-1)), greedy, rng)
+        greedy = agreed(greedy)
+        chosen: NDArray[np.float32]
+        if greedy is True:
+            chosen = self._rows[output.argmax(1)]
+        else:
+            policy = Categorical(torch.from_numpy(output).log_softmax(-1))
+            chosen = self._chosen(policy, greedy, rng).numpy()
+        return chosen
 
     def q(self, critics: nn.Module, observation: Tensor, encoded_action: Tensor, z: Tensor) -> Tensor:  # noqa: D102
         values: Tensor = (critics(observation, z) * encoded_action).sum(-1)
@@ -276,6 +299,14 @@ class DiscreteActions(Actions[Categorical]):
         with torch.no_grad():
             q = critics(observation, z)
         return SoftValue(expected_soft_value(q, policy.log_probs, temperature), policy.entropy())
+
+
+def agreed(flags: Tensor | bool) -> Tensor | bool:
+    """Return flags (task,) bool as True or False if they are all the same."""
+    if isinstance(flags, bool):
+        return flags
+    found = flags.tolist()
+    return all(found) or (any(found) and flags)
 
 
 def make_actions(space: gym.Space[Any]) -> Actions[Any]:

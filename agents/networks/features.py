@@ -52,8 +52,13 @@ class VectorFeatures(nn.Module):
 
     def in_numpy(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute ``forward`` in NumPy."""
+        kept = self.kept()
+        return observation if kept is None else observation[:, kept]
+
+    def kept(self) -> NDArray[np.int64] | None:
+        """Return the indices of the entries that are not ignored; None if none is ignored."""
         kept = self._buffers["_kept"]  # Faster than the lookup of a module's attribute.
-        return observation if kept is None else observation[:, kept.numpy()]
+        return None if kept is None else kept.numpy()
 
 
 class NormalisedFeatures(VectorFeatures):

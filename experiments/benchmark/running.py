@@ -111,7 +111,11 @@ def adaptation(quick: bool) -> Iterator[Figure]:
             for family in PRESETS
         },
     }
-    for setting, agent in agents.items():
+    followers = {f"{name}, z follows": agent.following() for name, agent in agents.items()}
+    for kind in ("product_of_gaussians", "pooled_features", "max_pooled_features", "mean", "gru", "attention"):
+        agent = make_agent(OBSERVATION, ACTION, replace(ENCODER, kind=kind), AGENT)
+        followers[f"reference with {kind}, z follows"] = agent.following()
+    for setting, agent in (agents | followers).items():
         long = _Loop(agent, steps=late)
         memory = _Loop(agent, steps=10).most_memory(), long.most_memory()
         early_seconds, late_seconds = [], []

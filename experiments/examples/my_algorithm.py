@@ -92,7 +92,7 @@ class MeanContextSACAgent(SoftActorCriticAgent[Memory]):
     def act(self, observation: Tensor, memory: Memory, deterministic: Tensor, rng: torch.Generator) -> ActionChoice:
         """Act on the mean summary; where ``deterministic`` (task,) take the likeliest action."""
         policy = self.actor(self.features(observation), memory.total / memory.n_seen.clamp(min=1.0))
-        return ActionChoice(self.actions.choose(policy, deterministic if deterministic.any() else None, rng))
+        return ActionChoice(self.actions.choose(policy, deterministic, rng))
 
     @torch.no_grad()
     def observe(self, memory: Memory, transition: Transitions, active: Tensor) -> Memory:

@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.distributions import Normal
 
-from agents import PEARLAgent, Transitions
-from agents.context.changes import ChangeDetector, detector_inputs, encoded
-from agents.context.memory import as_context
-from encoders import Context
+from agents import PEARLAgent
+from agents.context.changes import ChangeDetector
 from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.session import Change, Session
 
@@ -60,13 +57,14 @@ class WatchfulSession(Session):
         super().__init__(agent, rng, familiarity=familiarity, kept=kept)
         self._detector = detector
         self._changes: tuple[Change, ...] = ()
-        self._steps = 0
+        self._step = 0
         self._held = 0
         """Transitions in the belief"""
         self._sum = 0.0
-        self._recent: list[Transitions] = []
+        self._recent: list[Any] = []
         """The transitions of the sum"""
-        self._reference: Normal | None = None
+        self._reference: Any = None
+        """The memory whose belief is the reference; None before the first transition"""
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -78,33 +76,25 @@ class WatchfulSession(Session):
         super().start_anew()
         self._held, self._sum, self._recent, self._reference = 0, 0.0, [], None
 
-    def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
-        total = max(0.0, self._sum + min(self._ratio(transition), MOST_OF_ONE) - ALLOWANCE)
-        recent = [*self._recent, transition][-MOST_RECENT:] if total > 0 else []
+    def _keep(self, memory: Any, step: Any, *, over: bool) -> None:
+        ratio = 0.0 if self._reference is None else self._steps.ratio(self._detector, step, self._reference)
+        total = max(0.0, self._sum + min(ratio, MOST_OF_ONE) - ALLOWANCE)
+        recent = [*self._recent, step][-MOST_RECENT:] if total > 0 else []
         noticed, held = total > THRESHOLD, self._held + 1
         with self._draws_kept():
             if noticed:
                 memory, held, total = self._anew(recent), len(recent), 0.0
-            moves = total == 0 or held < SETTLED
-            reference = self.agent.posterior(memory) if moves else self._reference
-            super()._keep(memory, transition, over=over)
+            reference = memory if total == 0 or held < SETTLED else self._reference
+            super()._keep(memory, step, over=over)
         if noticed:
-            self._changes += (Change(self._steps, self._steps + 1 - len(recent)),)
+            self._changes += (Change(self._step, self._step + 1 - len(recent)),)
             self._evidence, recent = sum(self._kept**age for age in range(len(recent))), []
-        self._steps, self._held, self._sum, self._recent = self._steps + 1, held, total, recent
+        self._step, self._held, self._sum, self._recent = self._step + 1, held, total, recent
         self._reference = reference
 
-    @torch.no_grad()
-    def _ratio(self, transition: Transitions) -> float:
-        """Return the transition's log-likelihood ratio given the reference; the prior describes all tasks alike."""
-        if self._reference is None:
-            return 0.0
-        step = as_context((Context(*transition[:4], torch.ones(1, dtype=torch.bool)),))
-        return float(self._detector(detector_inputs(self.agent, encoded(self.agent, step))[:, 0], self._reference))
-
-    def _anew(self, recent: Sequence[Transitions]) -> Any:
+    def _anew(self, recent: Sequence[Any]) -> Any:
         """Return the memory after ``recent`` transitions alone."""
-        memory, everyone = self.agent.begin(1, self._rng), torch.ones(1, dtype=torch.bool)
-        for transition in recent:
-            memory = self.agent.observe(memory, transition, everyone)
+        memory = self._steps.begin(self._rng)
+        for step in recent:
+            memory = self._steps.observe(memory, step)
         return memory

@@ -9,14 +9,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Normal
 
-from agents import Deployable, Transitions
+from agents import Deployable
 from pearl.adaptation.checked_values import TransitionReader, chosen, flag, observed
 from pearl.adaptation.familiarity import Familiarity
 from pearl.adaptation.policy import AdaptedPolicy, single_posterior
+from pearl.adaptation.steps import steps_of
 from pearl.tasks.arguments import description
-
-_ONE_FALSE, _ONE_TRUE = torch.tensor([False]), torch.tensor([True])
-_ZERO, _ONE = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
 
 
 class Change(NamedTuple):
@@ -50,7 +48,18 @@ class Session:
         self._familiarity, self._kept, self._evidence = familiarity, kept, 0.0
         self._rng = rng
         self._rows = TransitionReader(agent.observation_space, agent.action_space)
-        self.memory = agent.begin(1, rng)
+        self._steps = steps_of(agent)
+        self._own = self._steps.begin(rng)
+        """The memory in the form of ``_steps``"""
+        self._shown: tuple[Any, Any] | None = None
+
+    @property
+    def memory(self) -> Any:
+        """The agent's memory, one row."""
+        own, shown = self._own, self._shown
+        if shown is None or shown[0] is not own:
+            shown = self._shown = own, self._steps.to_agent(own)
+        return shown[1]
 
     @property
     def posterior(self) -> Normal:
@@ -127,9 +136,8 @@ class Session:
             NonFiniteError: the action would not be finite.
         """
         row = observed(self.agent.observation_space, observation)
-        greedy = _ONE_TRUE if deterministic else _ONE_FALSE
-        choice = self.agent.act(torch.from_numpy(row), self.memory, greedy, self._rng)
-        action: NDArray[Any] = chosen(self.agent.action_space, choice.action.numpy(force=True))[0]
+        found = self._steps.act(row, self._own, bool(deterministic), self._rng)
+        action: NDArray[Any] = chosen(self.agent.action_space, found)[0]
         return action
 
     def observe(
@@ -160,31 +168,29 @@ class Session:
         """
         terminal, cut = flag("terminated", terminated), flag("truncated", truncated)
         rows, ordinary = self._rows(observation, action, reward, next_observation)
-        before, done, earned, after = map(torch.from_numpy, rows)
-        transition = Transitions(before, done, earned, after, _ONE if terminal else _ZERO)
-        memory = self.agent.observe(self.memory, transition, _ONE_TRUE)
+        step = self._steps.read(rows, terminal)
+        memory = self._steps.observe(self._own, step)
         if not ordinary:  # The belief may overflow: check it now, and the start of the next episode with it.
-            memory = self.agent.fold(memory)
-            self.agent.end_episode(memory, _ONE_TRUE, torch.Generator())
-        self._keep(memory, transition, over=terminal or cut)
+            self._steps.end_episode(memory, torch.Generator())
+        self._keep(memory, step, over=terminal or cut)
 
     def start_anew(self) -> None:
         """Return the belief to the prior: the task is a new one."""
-        self.memory, self._evidence = self.agent.begin(1, self._rng), 0.0
+        self._own, self._evidence = self._steps.begin(self._rng), 0.0
 
     def policy(self) -> AdaptedPolicy:
         """Return the policy given the transitions so far; later ones do not change it."""
         return AdaptedPolicy(self.agent, self.memory, self._rng)
 
-    def _keep(self, memory: Any, transition: Transitions, *, over: bool) -> None:
-        """Replace the memory by the one after ``transition``, which may end the episode."""
-        self.memory = self._after_episode(memory) if over else memory
+    def _keep(self, memory: Any, step: Any, *, over: bool) -> None:
+        """Replace the memory by the one after the transition ``step``, which may end the episode."""
+        self._own = self._after_episode(memory) if over else memory
         self._evidence = self._kept * self._evidence + 1.0
 
     def _after_episode(self, memory: Any) -> Any:
         """Return the memory at the start of the next episode."""
         with self._draws_kept():
-            return self.agent.end_episode(memory, _ONE_TRUE, self._rng)
+            return self._steps.end_episode(memory, self._rng)
 
     @contextmanager
     def _draws_kept(self) -> Iterator[None]:

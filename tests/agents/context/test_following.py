@@ -1,5 +1,6 @@
 """A belief that takes in single transitions in NumPy is the one that PyTorch gives."""
 
+import math
 from copy import deepcopy
 from typing import Any
 
@@ -30,9 +31,9 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def agent_of(seed: int = 0, **settings: Any) -> PEARLAgent:
+def agent_of(seed: int = 0, kind: str = "linear_gaussian", **settings: Any) -> PEARLAgent:
     """An agent that has seen trials."""
-    agent = pearl_agent(seed, kind="linear_gaussian", **settings)
+    agent = pearl_agent(seed, kind=kind, **settings)
     agent.see(whole_trials(seed, action_space=agent.action_space))
     return agent
 
@@ -40,7 +41,9 @@ def agent_of(seed: int = 0, **settings: Any) -> PEARLAgent:
 def observed(agent: PEARLAgent, *, kept: float = 1.0, numpy: bool = True, scale: float = 1.0) -> PEARLMemory:
     """The memory after some steps; the third task plays only every other one."""
     agent = agent.following(kept)
-    agent._following._possible = numpy  # Shared by copies, and set by each call.
+    if not numpy:
+        agent = deepcopy(agent)
+        agent.following_in_numpy._pooling = None
     transitions = random_transitions(N_TASKS, STEPS, action_space=agent.action_space)
     transitions = transitions._replace(reward=scale * transitions.reward)
     memory = agent.begin(N_TASKS, generator(0))
@@ -61,6 +64,27 @@ def assert_alike(agent: PEARLAgent, **options: Any) -> None:
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_a_followed_belief_is_that_of_pytorch(settings: dict[str, Any], kept: float) -> None:
     assert_alike(agent_of(**settings), kept=kept)
+
+
+@pytest.mark.parametrize("limit", [math.inf, 3.0])
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+@pytest.mark.parametrize("kind", ["product_of_gaussians", "pooled_features", "max_pooled_features", "mean"])
+def test_every_pooled_belief_is_that_of_pytorch(kind: str, kept: float, limit: float) -> None:
+    if kind == "max_pooled_features" and kept < 1:
+        pytest.skip("a maximum cannot be forgotten")
+    agent = agent_of(kind=kind)
+    assert agent.following_in_numpy.possible
+    agent.encoder.evidence_limit = limit
+    assert_alike(agent, kept=kept)
+
+
+@pytest.mark.parametrize("kind", ["gru", "attention"])
+def test_other_encoders_are_left_to_pytorch(kind: str) -> None:
+    assert not agent_of(kind=kind).following_in_numpy.possible
+
+
+def test_z_sweeps_as_in_pytorch() -> None:
+    assert_alike(agent_of(exploration={"sweep": 0.05}))
 
 
 @pytest.mark.parametrize("fields", [("reward",), ("reward", "observation"), ("next_observation", "action")])

@@ -25,12 +25,16 @@ def in_pytorch(agent: PEARLAgent, flags: Tensor | None, seed: int) -> Tensor:
     memory = agent.begin(6, generator(1))
     z = memory.z if flags is None else torch.where(flags.unsqueeze(-1), memory.z_mean, memory.z)
     with torch.no_grad():
-        return agent.actions.choose(agent.actor(agent.features(OBSERVATION), z), flags, generator(seed))
+        return agent.actions.choose(
+            agent.actor(agent.features(OBSERVATION), z), False if flags is None else flags, generator(seed)
+        )
 
 
 def in_numpy(agent: PEARLAgent, flags: Tensor | None, seed: int) -> Tensor:
     flags = torch.zeros(6, dtype=torch.bool) if flags is None else flags
-    return agent.act(OBSERVATION, agent.begin(6, generator(1)), flags, generator(seed)).action
+    return agent.act(
+        OBSERVATION, agent.begin(6, generator(1)), False if flags is None else flags, generator(seed)
+    ).action
 
 
 def seen(agent: PEARLAgent) -> PEARLAgent:

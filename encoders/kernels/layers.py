@@ -9,9 +9,7 @@ from torch import nn
 
 from encoders.mlp import MLP
 
-_ZERO = np.zeros((), np.float32)
-_STEEPEST = np.float32(80.0)
-"""The exponential of a larger number overflows single precision; SiLU is 0 there"""
+_ZERO, _HALF, _ONE = (np.array(number, np.float32) for number in (0, 0.5, 1))
 
 
 class LayersInNumPy:
@@ -45,8 +43,11 @@ class LayersInNumPy:
         for weight, bias in hidden:
             values = weight.dot(values)  # half a microsecond less than weight @ values
             values += bias
-            if self._smooth:
-                values /= 1.0 + np.exp(np.minimum(-values, _STEEPEST))
+            if self._smooth:  # x sigmoid(x) = h (1 + tanh h) with h = x / 2, which cannot overflow
+                values *= _HALF
+                share = np.tanh(values)
+                share += _ONE
+                values *= share
             else:
                 np.maximum(values, _ZERO, out=values)
         return np.ascontiguousarray((last_weight.dot(values) + last_bias).T)
