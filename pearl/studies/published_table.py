@@ -12,6 +12,9 @@ from pearl.studies.variants import mean_and_range
 PUBLISHED = Setting("reproduction", PLAIN, PEARLConfig.algorithm)
 """The runs of a family's preset that its published agent comes from"""
 
+NEAR = 0.95
+"""Share of the way at which runs count as having come to the preset's end"""
+
 
 def published_table(folders: Iterable[Path], setting: Setting) -> str:
     """Return a table in Markdown: a row for each family with runs of ``setting`` and of its preset.
@@ -19,6 +22,8 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
     Returns are those of the last episode on held-out tasks: mean over seeds, range in brackets. If one kind of run is
     shorter than the other, both are read where the shorter ends. The share is 1 where the defaults are level with the
     preset, and 0 where they are level with a random policy. "On the way" is the same share of the mean over training.
+    "Steps to 95 %" are the environment steps after which the mean over seeds has come so far on the way from the random
+    policy to the preset's end, linearly between evaluations; "–" if it never does.
     The worst 5 % of tasks (CVaR) of both are means over seeds, "–" where runs did not log them.
 
     Args:
@@ -27,8 +32,8 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
     """
     lines = [
         "| family | steps | random policy | preset | defaults, seeds | share | on the way "
-        "| worst 5 %: preset, defaults |",
-        "|---|---|---|---|---|---|---|---|",
+        "| steps to 95 %: preset, defaults | worst 5 %: preset, defaults |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for folder in folders:
         runs = read_results(folder).runs
@@ -53,6 +58,7 @@ def _row(family: str, untuned: Runs, published: Runs) -> str:
         f"{mean_and_range(end, digits)}, {len(end)}",
         f"{share:.2f}",
         f"{on_the_way:.2f}",
+        ", ".join(_steps_to(NEAR, random, end_before.mean(), runs) for runs in (published, untuned)),
         ", ".join(_worst(runs, steps, digits) for runs in (published, untuned)),
     ]
     return f"| {' | '.join(cells)} |"
@@ -68,6 +74,19 @@ def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
         ends.append(end)
         ways.append(np.trapezoid([*value[until], end], [*at[until], steps]) / (steps - at[0]))
     return np.array(ends), np.array(ways)
+
+
+def _steps_to(share: float, low: float, high: float, runs: Runs) -> str:
+    """Return the steps after which the mean over seeds has come a ``share`` of the way from ``low`` to ``high``."""
+    at = np.unique(np.concatenate([run.curve["env_steps"] for run in runs.values()]))
+    curves = [(run.curve["env_steps"], run.curve[last_episode_column(run.curve)]) for run in runs.values()]
+    ways = (np.mean([np.interp(at, *curve) for curve in curves], axis=0) - low) / (high - low)
+    there = np.flatnonzero(ways >= share)
+    if len(there) == 0:
+        return "–"
+    first = int(there[0])
+    steps = at[0] if first == 0 else np.interp(share, ways[first - 1 : first + 1], at[first - 1 : first + 1])
+    return f"{round(float(steps), -3):,.0f}".replace(",", " ")
 
 
 def _worst(runs: Runs, steps: float, digits: int) -> str:
