@@ -208,7 +208,8 @@ def _choices(space: gym.Space[Any], values: bool = False) -> list[Any]:
 
 
 def _is_action(space: gym.Space[Any], action: NDArray[Any]) -> bool:
-    """Whether an array with the shape of a finite space is one of its actions."""
+    """Whether an array with the shape of a finite space is, in single precision, one of its actions."""
+    action = action.astype(np.float32)
     if isinstance(space, spaces.Discrete):  # Python's numbers are faster than NumPy's.
         number = action.item()
         return bool(space.start <= number < space.start + space.n and number == int(number))

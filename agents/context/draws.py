@@ -53,9 +53,8 @@ class LatestNoise:
     """Noise of the draws asked about last: within an episode it stays."""
 
     def __init__(self) -> None:
-        self._known: tuple[StratifiedDraws, NDArray[np.float32]] | None = (
-            None  # replaced as a whole: threads may share it
-        )
+        # Replaced as a whole: threads may share it.
+        self._known: tuple[StratifiedDraws, NDArray[np.float32]] | None = None
 
     def of(self, draws: StratifiedDraws) -> NDArray[np.float32]:
         """Return each trial's noise, (task, latent_dim), none of the way to the next draw."""

@@ -13,7 +13,7 @@ from agents.context.memory import PEARLMemory
 from agents.finite import is_finite
 from agents.kernels.transitions import TransitionsInNumPy
 from agents.networks.actions import Actions
-from agents.networks.features import ImageFeatures, VectorFeatures
+from agents.networks.features import ImageFeatures, NormalisedFeatures, VectorFeatures
 from agents.types import Transitions
 from encoders import ContextEncoder
 from encoders.pooled.in_numpy import Array, Arrays, pooling_in_numpy
@@ -41,11 +41,12 @@ class FollowingInNumPy:
         self._features, self._actions, self._units, self._encoder = features, actions, units, encoder
         self._sweep, self._latest = sweep, LatestNoise()
         self._pooling = pooling_in_numpy(encoder)
-        self.rows: TransitionsInNumPy | None = None
-        """Transitions as the encoder reads them, all fields; None for images"""
-        if isinstance(features, VectorFeatures):
+        self.reader: TransitionsInNumPy | None = None
+        """Reads transitions as the encoder does, all fields; None for images"""
+        if type(features) in (VectorFeatures, NormalisedFeatures):  # One of a subclass may compute something else.
+            assert isinstance(features, VectorFeatures)
             moments = (None, None) if units is None else (units.reward, units.change)
-            self.rows = TransitionsInNumPy(features, actions, *moments)
+            self.reader = TransitionsInNumPy(features, actions, *moments)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy with the layers of the copied encoder."""
@@ -55,20 +56,20 @@ class FollowingInNumPy:
     @property
     def possible(self) -> bool:
         """Whether the encoder and the features have a form in NumPy."""
-        return self._pooling is not None and self.rows is not None
+        return self._pooling is not None and self.reader is not None
 
     def step(self, belief: Arrays, rows: Array, plays: Array | None, kept: float) -> tuple[Arrays, Array, Array]:
         """Return the belief after one transition of each task, and the posterior's mean and standard deviation.
 
         Args:
             belief: one row per task.
-            rows: the transitions as ``self.rows`` returns them, (task, width).
+            rows: the transitions as ``reader`` returns them, (task, width).
             plays: (task,) bool, whose transition counts; None if every one does.
             kept: share of the evidence before the transition that counts, above 0 and at most 1.
         """
         assert self._pooling is not None
-        assert self.rows is not None
-        inputs = self.rows.select(rows, self._encoder.context_fields)
+        assert self.reader is not None
+        inputs = self.reader.select(rows, self._encoder.context_fields)
         if kept < 1:
             share = np.full(len(rows), kept) if plays is None else np.where(plays, kept, 1.0)
             belief = self._pooling.forget(belief, share)
@@ -77,10 +78,10 @@ class FollowingInNumPy:
         belief = self._pooling.update(belief, inputs, plays)
         return belief, *self._pooling.posterior(belief)
 
-    def noise(self, draws: StratifiedDraws, steps: Array) -> Array:
+    def noise(self, draws: StratifiedDraws, steps: Array, latest: LatestNoise) -> Array:
         """Return each trial's noise ``steps`` (task,) after the episode's start, (task, latent_dim)."""
         if self._sweep == 0:
-            return self._latest.of(draws)
+            return latest.of(draws)
         return draws.noise_in_numpy(np.float32(self._sweep) * steps.astype(np.float32))
 
     @np.errstate(all="ignore")  # What is returned is checked, as after PyTorch.
@@ -97,13 +98,13 @@ class FollowingInNumPy:
         """
         if not self.possible or memory.unread or not transition.reward.is_cpu:
             return None
-        assert self.rows is not None
+        assert self.reader is not None
         active_rows: Array = active.numpy()
         plays = None if active_rows.all() else active_rows
-        rows = self.rows(*[part.numpy() for part in transition[:4]])
+        rows = self.reader(*[part.numpy() for part in transition[:4]])
         belief, mean, stddev = self.step(tuple([part.numpy() for part in memory.belief]), rows, plays, kept)
         steps = memory.steps.numpy() + active_rows
-        z = mean + stddev * self.noise(memory.draws, steps)
+        z = mean + stddev * self.noise(memory.draws, steps, self._latest)
         if not is_finite(z):
             return None
         if plays is not None:

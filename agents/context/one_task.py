@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from agents.context.draws import StratifiedDraws
+from agents.context.draws import LatestNoise, StratifiedDraws
 from agents.context.memory import PEARLMemory
 from agents.context.pearl import PEARLAgent
 from agents.finite import is_finite
@@ -34,8 +34,9 @@ class OneTaskInNumPy:
 
     def __init__(self, agent: PEARLAgent) -> None:
         following = agent.following_in_numpy
-        assert following.rows is not None
-        self._following, self._rows, self._acting = following, following.rows, agent.acting_in_numpy
+        assert following.reader is not None
+        self._following, self._reader, self._acting = following, following.reader, agent.acting_in_numpy
+        self._latest = LatestNoise()  # Sessions of one agent have different draws.
         # The lookup of a module's attribute takes longer.
         self._encoder, self._actions, self._kept = agent.encoder, agent.actions, agent.kept
 
@@ -62,17 +63,17 @@ class OneTaskInNumPy:
 
     def read(self, observation: Array, action: Array, reward: Array, next_observation: Array) -> Array:
         """Return a transition's fields as the encoder reads them, (1, width)."""
-        return self._rows(observation, action, reward, next_observation)
+        return self._reader(observation, action, reward, next_observation)
 
-    def changes(self, fields: Array) -> Array:
+    def with_changes(self, fields: Array) -> Array:
         """Return fields as a ``ChangeDetector`` reads them: what changes in the place of what is observed next."""
-        return self._rows.changes(fields)
+        return self._reader.with_changes(fields)
 
     def observe(self, memory: OneTaskMemory, fields: Array) -> OneTaskMemory | None:
         """Return the memory after a transition as ``read`` returns it; None if z would not be finite."""
         belief, mean, stddev = self._following.step(memory.belief, fields, None, self._kept)
         steps = memory.steps + 1
-        z = mean + stddev * self._following.noise(memory.draws, steps)
+        z = mean + stddev * self._following.noise(memory.draws, steps, self._latest)
         if not is_finite(z):
             return None
         return OneTaskMemory(belief, memory.kind, mean, stddev, z, memory.draws, steps)

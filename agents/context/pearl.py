@@ -97,8 +97,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
 
     @property
     def follows_in_numpy(self) -> bool:
-        """Whether z follows the posterior, and acting and observing need no tensor."""
-        return self.z_moves and self.following_in_numpy.possible and self.device.type == "cpu"
+        """Whether z follows the posterior, and acting and observing need no tensor. A subclass may act otherwise."""
+        own = type(self) is PEARLAgent and self.z_moves
+        return own and self.following_in_numpy.possible and self.device.type == "cpu"
 
     @torch.no_grad()
     def begin(self, n_tasks: int, rng: torch.Generator) -> PEARLMemory:
@@ -160,7 +161,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_transitions(transition, self.observation_dim, self.action_dim, tuple(active.shape))
         if self.z_moves:
             followed = self.following_in_numpy.observe(memory, transition, active, self.kept)
-            if followed is not None:  # Otherwise PyTorch's form raises the error.
+            if followed is not None:  # Otherwise PyTorch's form decides, and raises the error.
                 return followed
         step = Context(*transition[:4], mask=active)
         memory = memory._replace(unread=(*memory.unread, step))

@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.networks.actions import Actions
 from agents.networks.features import NormalisedFeatures, VectorFeatures
 from agents.networks.moments import CLIP, RunningMoments
+from encoders.types import CONTEXT_FIELDS
 
 Array = NDArray[Any]
 
@@ -33,19 +34,19 @@ class TransitionsInNumPy:
     ) -> None:
         self._features, self._actions, self._reward, self._change = features, actions, reward, change
         ends = np.cumsum([features.dim, actions.encoded_width, 1, features.dim]).tolist()
-        names = ("observation", "action", "reward", "next_observation")
-        self._columns = {name: slice(end, until) for name, end, until in zip(names, [0, *ends], ends, strict=False)}
+        spans = map(slice, [0, *ends], ends)
+        self._columns = dict(zip(CONTEXT_FIELDS, spans, strict=True))
         self._width = ends[-1]
-        # The modules' dictionaries: the lookup of an attribute takes longer.
-        self._read: list[tuple[dict[str, Any], str]] = []
+        # What the units are computed from, in the modules' dictionaries: the lookup of an attribute takes longer.
+        self._watched: list[tuple[dict[str, Any], str]] = []
         if isinstance(features, NormalisedFeatures):
-            self._read += [(features._buffers, "_offset"), (features._buffers, "_scale")]
+            self._watched += [(features._buffers, "_offset"), (features._buffers, "_scale")]
         for moments in (reward, change):
             if moments is not None:
-                self._read += [(moments._buffers, "mean"), (moments._buffers, "variance")]
+                self._watched += [(moments._buffers, "mean"), (moments._buffers, "variance")]
         self._chosen: dict[tuple[str, ...], slice | Array] = {}
         # Replaced as a whole: threads may share it.
-        self._known: tuple[list[tuple[Tensor, int]], tuple[Array, ...]] | None = None
+        self._known: tuple[list[tuple[Tensor, int | None]], tuple[Array, ...]] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy with the moments of the copied parts, and without the arrays made from them."""
@@ -65,9 +66,11 @@ class TransitionsInNumPy:
             rows[:, after] = next_observation
         else:
             np.subtract(next_observation, observation, out=rows[:, after])
-        offset, scale, low, high = self._units()
+        offset, scale, low, high, constant = self._units()
         rows -= offset
         rows *= scale
+        if len(constant) > 0:
+            rows[:, constant] = 0.0  # also where the number is too large: infinity times 0 is NaN
         np.maximum(rows, low, out=rows)
         np.minimum(rows, high, out=rows)
         return rows
@@ -83,7 +86,7 @@ class TransitionsInNumPy:
             self._chosen[fields] = chosen
         return rows[:, chosen]
 
-    def changes(self, rows: Array) -> Array:
+    def with_changes(self, rows: Array) -> Array:
         """Return the rows (task, width) with the change of the observation in the place of the next observation."""
         if self._change is not None:
             return rows
@@ -92,21 +95,23 @@ class TransitionsInNumPy:
         return changed
 
     def _units(self) -> tuple[Array, ...]:
-        """Return the offset, scale, lowest and highest value of each column, computed anew when the moments change."""
-        buffers, known = self._sources(), self._known
+        """Return each column's offset, scale, lowest and highest value, and the columns whose scale is 0.
+
+        They are computed anew when the moments change; PyTorch counts the changes of a tensor. Inference tensors have
+        no count, and do not change.
+        """
+        known = self._known
         if known is not None:
-            for tensor, (seen, version) in zip(buffers, known[0], strict=True):
-                if tensor is not seen or tensor._version != version:
+            for (held, name), (tensor, version) in zip(self._watched, known[0], strict=True):
+                if held[name] is not tensor or (version is not None and tensor._version != version):
                     break
             else:
                 return known[1]
+        tensors = [held[name] for held, name in self._watched]
+        versions = [None if tensor.is_inference() else tensor._version for tensor in tensors]
         units = self._computed()
-        self._known = [(tensor, tensor._version) for tensor in buffers], units
+        self._known = list(zip(tensors, versions, strict=True)), units
         return units
-
-    def _sources(self) -> list[Tensor]:
-        """Return the tensors that the units are computed from."""
-        return [held[name] for held, name in self._read]
 
     def _computed(self) -> tuple[Array, ...]:
         before, _, earned, after = self._columns.values()
@@ -122,4 +127,4 @@ class TransitionsInNumPy:
             reach[earned] = CLIP
         if self._change is not None:
             scale[after], reach[after] = self._change.inverse_rms().numpy(), CLIP
-        return offset, scale, -reach, reach
+        return offset, scale, -reach, reach, np.flatnonzero(scale == 0)

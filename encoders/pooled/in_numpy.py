@@ -62,10 +62,10 @@ class _LinearGaussian(PoolingInNumPy[LinearGaussian]):
         precision, weighted_mean, n_seen = belief
         measurement = self._network(inputs).astype(np.float64)
         direction = measurement[:, :-1]
-        longest = self._encoder.min_stddev**-2
-        if not np.vdot(direction, direction) <= longest:  # Otherwise no row is longer.
+        limit = self._encoder.min_stddev**-2  # of the squared length
+        if not np.vdot(direction, direction) <= limit:  # Otherwise no row is longer.
             squares = np.square(direction).sum(1, keepdims=True)
-            measurement *= np.sqrt(longest / np.maximum(squares, longest))
+            measurement *= np.sqrt(limit / np.maximum(squares, limit))
         if plays is not None:
             measurement *= plays[:, np.newaxis]
         precision = precision + direction[:, :, np.newaxis] * direction[:, np.newaxis, :]

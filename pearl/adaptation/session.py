@@ -125,11 +125,12 @@ class Session:
         return self._familiarity
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
-        """Choose an action of the action space given the episode's z.
+        """Choose an action of the action space given z.
 
         Args:
             observation: an observation of the observation space.
-            deterministic: act on the posterior mean at the episode's start, with the policy mean.
+            deterministic: act on the posterior mean with the policy mean; where z stays for an episode, it is the
+                posterior at the episode's start.
 
         Raises:
             ValueError: the observation, or a part of it, has the wrong shape or is not finite.
@@ -171,6 +172,7 @@ class Session:
         step = self._steps.read(rows, terminal)
         memory = self._steps.observe(self._own, step)
         if not ordinary:  # The belief may overflow: check it now, and the start of the next episode with it.
+            memory = self._steps.fold(memory)
             self._steps.end_episode(memory, torch.Generator())
         self._keep(memory, step, over=terminal or cut)
 

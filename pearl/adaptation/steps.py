@@ -45,6 +45,10 @@ class Steps(ABC, Generic[MemoryT, StepT]):
         """Return the memory after a transition; a NonFiniteError if the belief was computed and is not finite."""
 
     @abstractmethod
+    def fold(self, memory: MemoryT) -> MemoryT:
+        """Return the memory with every transition in the belief; a NonFiniteError if that is not finite."""
+
+    @abstractmethod
     def end_episode(self, memory: MemoryT, rng: torch.Generator) -> MemoryT:
         """Return the memory at the start of the next episode."""
 
@@ -82,6 +86,9 @@ class StepsOfAgent(Steps[Any, Transitions]):
     def observe(self, memory: Any, step: Transitions) -> Any:  # noqa: D102
         return self.agent.observe(memory, step, _ONE_TRUE)
 
+    def fold(self, memory: Any) -> Any:  # noqa: D102
+        return self.agent.fold(memory)
+
     def end_episode(self, memory: Any, rng: torch.Generator) -> Any:  # noqa: D102
         return self.agent.end_episode(memory, _ONE_TRUE, rng)
 
@@ -105,12 +112,12 @@ class StepsInNumPy(Steps[OneTaskMemory, tuple[Array, ...]]):
     def __init__(self, agent: PEARLAgent) -> None:
         self.agent = agent
         self._task = OneTaskInNumPy(agent)
-        self._others = StepsOfAgent(agent)
+        self._by_agent = StepsOfAgent(agent)
         self._latest: tuple[tuple[Array, ...], Array] | None = None
-        self._detector: Callable[[Array, Array, Array], float] | None = None
+        self._detector: tuple[ChangeDetector, Callable[[Array, Array, Array], float]] | None = None
 
     def begin(self, rng: torch.Generator) -> OneTaskMemory:  # noqa: D102
-        return self._task.from_tensors(self._others.begin(rng))
+        return self._task.from_tensors(self._by_agent.begin(rng))
 
     def act(  # noqa: D102
         self, observation: Array, memory: OneTaskMemory, deterministic: bool, rng: torch.Generator
@@ -123,21 +130,25 @@ class StepsInNumPy(Steps[OneTaskMemory, tuple[Array, ...]]):
     @np.errstate(all="ignore")  # What is returned is checked, as after PyTorch.
     def observe(self, memory: OneTaskMemory, step: tuple[Array, ...]) -> OneTaskMemory:  # noqa: D102
         found = self._task.observe(memory, self._fields_of(step))
-        if found is None:  # PyTorch's form raises the error.
-            own = self._others.observe(self.to_agent(memory), self._others.read(step, terminal=False))
+        if found is None:  # PyTorch's form decides, and raises the error.
+            own = self._by_agent.observe(self.to_agent(memory), self._by_agent.read(step, terminal=False))
             found = self._task.from_tensors(own)
         return found
 
+    def fold(self, memory: OneTaskMemory) -> OneTaskMemory:  # noqa: D102
+        return memory
+
     def end_episode(self, memory: OneTaskMemory, rng: torch.Generator) -> OneTaskMemory:  # noqa: D102
-        return self._task.from_tensors(self._others.end_episode(self.to_agent(memory), rng))
+        return self._task.from_tensors(self._by_agent.end_episode(self.to_agent(memory), rng))
 
     @np.errstate(all="ignore")
     def ratio(  # noqa: D102
         self, detector: ChangeDetector, step: tuple[Array, ...], reference: OneTaskMemory
     ) -> float:
-        if self._detector is None:
-            self._detector = detector.in_numpy()
-        return self._detector(self._task.changes(self._fields_of(step)), reference.mean, reference.stddev)
+        known = self._detector
+        if known is None or known[0] is not detector:
+            known = self._detector = detector, detector.in_numpy()
+        return known[1](self._task.with_changes(self._fields_of(step)), reference.mean, reference.stddev)
 
     def to_agent(self, memory: OneTaskMemory) -> Any:  # noqa: D102
         return self._task.to_tensors(memory)

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+import pearl
+from agents import PEARLAgent
+from agents.types import ActionChoice
 from pearl.adaptation.changes import WatchfulSession
 from pearl.adaptation.session import Session
 from pearl.adaptation.steps import StepsInNumPy, StepsOfAgent
@@ -72,3 +75,47 @@ def test_ratios_are_those_of_the_detector(settings, env, fit_briefly):
 def test_where_z_stays_or_the_encoder_reads_sequences_the_agents_own_methods_are_taken():
     assert isinstance(small_model("point-robot").session(follow=False)._steps, StepsOfAgent)
     assert isinstance(small_model("point-robot", encoder={"kind": "gru"}).session()._steps, StepsOfAgent)
+
+
+def test_methods_of_a_subclass_are_called():
+    class Still(PEARLAgent):
+        def act(self, *arguments):
+            return ActionChoice(torch.full_like(super().act(*arguments).action, 0.05))
+
+    session = small_model("point-robot").session()
+    session.agent.__class__ = Still
+    subclassed = Session(session.agent, torch.Generator().manual_seed(0))
+    assert subclassed.act(np.zeros(2)).tolist() == pytest.approx([0.05, 0.05])
+
+
+def test_a_model_loaded_in_inference_mode_adapts(tmp_path):
+    small_model("point-robot").save(tmp_path / "agent")
+    with torch.inference_mode():
+        session = pearl.load(tmp_path / "agent").session(seed=0)
+        for _ in range(2):
+            session.observe(np.zeros(2), np.zeros(2), -1.0, np.ones(2), False, False)
+    session.observe(np.zeros(2), np.zeros(2), -1.0, np.ones(2), False, False)
+    assert session.memory.belief.n_seen == 3
+
+
+@pytest.mark.parametrize("options", [{"follow": False}, {}], ids=str)
+def test_numbers_that_may_overflow_are_read_at_once(options):
+    session = small_model("point-robot").session(seed=0, **options)
+    session.observe(np.zeros(2), np.zeros(2), 1e12, np.ones(2), False, False)
+    assert session.memory.unread == ()
+    assert session.memory.belief.n_seen == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_never_changed_in_training_stays_out_however_large_it_is():
+    model = small_model("point-robot", encoder={"context_fields": ["reward", "next_observation"]}).learn(60)
+    model.agent.units.change.mean.zero_()
+    model.agent.units.change.variance.copy_(torch.tensor([1.0, 0.0]))
+    session, other = model.session(seed=0), by_the_agent(model.session(seed=0))
+    for each in (session, other):
+        each.observe(np.array([0.0, 3e38]), np.zeros(2), -1.0, np.array([0.1, -3e38]), False, False)
+    rows, _ = other._rows(np.array([0.0, 3e38]), np.zeros(2), -1.0, np.array([0.0, -3e38]))
+    with np.errstate(over="ignore"):
+        fields = session._steps._task.read(*rows)
+    assert np.isfinite(fields).all()
+    assert_near(session.posterior.mean, other.posterior.mean)
