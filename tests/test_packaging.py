@@ -21,7 +21,7 @@ MAX_LINES = 350
 STOREYS: dict[str, tuple[set[str], ...]] = {
     "encoders": (
         {"abbreviation", "kernels", "mlp"},
-        {"objectives", "registration", "settings", "types"},
+        {"mlp_in_numpy", "objectives", "registration", "settings", "types"},
         {"base"},
         {"blind", "feature_encoder"},
         {"pooled", "sequence"},

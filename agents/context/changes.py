@@ -15,8 +15,8 @@ from agents.context.pearl import PEARLAgent
 from agents.networks.features import ImageFeatures
 from agents.networks.moments import CLIP, RunningMoments
 from encoders import Context
-from encoders.kernels.layers import LayersInNumPy
 from encoders.mlp import mlp
+from encoders.mlp_in_numpy import LayersInNumPy
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.networks.features import ImageFeatures, VectorFeatures
-from encoders.kernels.layers import LayersInNumPy
 from encoders.mlp import MLP
+from encoders.mlp_in_numpy import LayersInNumPy
 
 
 class ActorInNumPy:

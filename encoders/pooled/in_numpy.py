@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.base import ContextEncoder
-from encoders.kernels.layers import LayersInNumPy
+from encoders.mlp_in_numpy import LayersInNumPy
 from encoders.pooled.features import MaxPooledFeatures, MeanAggregator, PooledFeatures
 from encoders.pooled.gaussian_product import ProductOfGaussians
 from encoders.pooled.linear_gaussian import LinearGaussian
@@ -51,7 +52,12 @@ class PoolingInNumPy(ABC, Generic[EncoderT]):
 class _LinearGaussian(PoolingInNumPy[LinearGaussian]):
     def __init__(self, encoder: LinearGaussian) -> None:
         super().__init__(encoder)
-        self._network, self._eye = LayersInNumPy(encoder.network), np.eye(encoder.latent_dim)
+        self._network = LayersInNumPy(encoder.network)
+
+    @cached_property
+    def _eye(self) -> Array:
+        # Made when it is needed: an agent without memory for its weights describes a document's.
+        return np.eye(self._encoder.latent_dim)
 
     def forget(self, belief: Arrays, share: Array) -> Arrays:
         precision, weighted_mean, n_seen = belief

@@ -115,7 +115,7 @@ def test_what_never_changed_in_training_stays_out_however_large_it_is():
     for each in (session, other):
         each.observe(np.array([0.0, 3e38]), np.zeros(2), -1.0, np.array([0.1, -3e38]), False, False)
     rows, _ = other._rows(np.array([0.0, 3e38]), np.zeros(2), -1.0, np.array([0.0, -3e38]))
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         fields = session._steps._task.read(*rows)
     assert np.isfinite(fields).all()
     assert_near(session.posterior.mean, other.posterior.mean)
