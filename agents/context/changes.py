@@ -1,11 +1,10 @@
 """Detection of change: whether a transition comes from the task that a belief describes, or from another one."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -17,8 +16,7 @@ from agents.networks.moments import CLIP, RunningMoments
 from encoders import Context
 from encoders.mlp import mlp
 from encoders.mlp_in_numpy import LayersInNumPy
-
-Array = NDArray[Any]
+from encoders.pooled.in_numpy import Array
 
 HIDDEN_SIZES = (128, 128)
 LEAST_STDDEV = 1e-4

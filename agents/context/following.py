@@ -58,14 +58,19 @@ class FollowingInNumPy:
         """Whether the encoder and the features have a form in NumPy."""
         return self._pooling is not None and self.reader is not None
 
-    def step(self, belief: Arrays, rows: Array, plays: Array | None, kept: float) -> tuple[Arrays, Array, Array]:
-        """Return the belief after one transition of each task, and the posterior's mean and standard deviation.
+    def step(
+        self, belief: Arrays, rows: Array, plays: Array | None, kept: float, noise: Array
+    ) -> tuple[Arrays, Array, Array, Array] | None:
+        """Return the belief after one transition of each task, its mean, its standard deviation and a draw z.
+
+        It is None if z is not finite. If z is, so are the mean and the standard deviation.
 
         Args:
             belief: one row per task.
             rows: the transitions as ``reader`` returns them, (task, width).
             plays: (task,) bool, whose transition counts; None if every one does.
             kept: share of the evidence before the transition that counts, above 0 and at most 1.
+            noise: of the draw, (task, latent_dim).
         """
         assert self._pooling is not None
         assert self.reader is not None
@@ -76,7 +81,9 @@ class FollowingInNumPy:
         if plays is not None:
             inputs = np.where(plays[:, np.newaxis], inputs, np.float32(0))
         belief = self._pooling.update(belief, inputs, plays)
-        return belief, *self._pooling.posterior(belief)
+        mean, stddev = self._pooling.posterior(belief)
+        z: Array = mean + stddev * noise
+        return (belief, mean, stddev, z) if is_finite(z) else None
 
     def noise(self, draws: StratifiedDraws, steps: Array, latest: LatestNoise) -> Array:
         """Return each trial's noise ``steps`` (task,) after the episode's start, (task, latent_dim)."""
@@ -102,11 +109,11 @@ class FollowingInNumPy:
         active_rows: Array = active.numpy()
         plays = None if active_rows.all() else active_rows
         rows = self.reader(*[part.numpy() for part in transition[:4]])
-        belief, mean, stddev = self.step(tuple([part.numpy() for part in memory.belief]), rows, plays, kept)
-        steps = memory.steps.numpy() + active_rows
-        z = mean + stddev * self.noise(memory.draws, steps, self._latest)
-        if not is_finite(z):
+        belief, steps = tuple([part.numpy() for part in memory.belief]), memory.steps.numpy() + active_rows
+        found = self.step(belief, rows, plays, kept, self.noise(memory.draws, steps, self._latest))
+        if found is None:
             return None
+        belief, mean, _, z = found
         if plays is not None:
             row = plays[:, np.newaxis]
             z, mean = np.where(row, z, memory.z.numpy()), np.where(row, mean, memory.z_mean.numpy())

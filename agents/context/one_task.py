@@ -7,7 +7,6 @@ import torch
 from agents.context.draws import LatestNoise, StratifiedDraws
 from agents.context.memory import PEARLMemory
 from agents.context.pearl import PEARLAgent
-from agents.finite import is_finite
 from encoders.pooled.in_numpy import Array, Arrays
 from encoders.types import Belief
 
@@ -71,9 +70,10 @@ class OneTaskInNumPy:
 
     def observe(self, memory: OneTaskMemory, fields: Array) -> OneTaskMemory | None:
         """Return the memory after a transition as ``read`` returns it; None if z would not be finite."""
-        belief, mean, stddev = self._following.step(memory.belief, fields, None, self._kept)
         steps = memory.steps + 1
-        z = mean + stddev * self._following.noise(memory.draws, steps, self._latest)
-        if not is_finite(z):
+        noise = self._following.noise(memory.draws, steps, self._latest)
+        found = self._following.step(memory.belief, fields, None, self._kept, noise)
+        if found is None:
             return None
+        belief, mean, stddev, z = found
         return OneTaskMemory(belief, memory.kind, mean, stddev, z, memory.draws, steps)

@@ -4,15 +4,13 @@ from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.networks.actions import Actions
 from agents.networks.features import NormalisedFeatures, VectorFeatures
 from agents.networks.moments import CLIP, RunningMoments
+from encoders.pooled.in_numpy import Array
 from encoders.types import CONTEXT_FIELDS
-
-Array = NDArray[Any]
 
 
 class TransitionsInNumPy:

@@ -237,8 +237,9 @@ class DiscreteActions(Actions[Categorical]):
 
     def __init__(self, space: gym.Space[Any]) -> None:
         super().__init__()
-        self._rows = discrete_actions(space)
-        self.register_buffer("table", torch.from_numpy(self._rows.copy()), persistent=False)
+        self._table = discrete_actions(space)
+        """``table`` in NumPy"""
+        self.register_buffer("table", torch.from_numpy(self._table.copy()), persistent=False)
         self.encoded_width, self.width = self.table.shape
         self._critics_read, self._critics_give = 0, self.encoded_width
         # As in the paper, a share of the maximum entropy; the paper's 98 % would keep the policy almost random.
@@ -252,7 +253,7 @@ class DiscreteActions(Actions[Categorical]):
         return (action.unsqueeze(-2) == self.table).all(-1).to(action.dtype)
 
     def encode_in_numpy(self, action: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: D102
-        one_hot: NDArray[np.float32] = (action[..., np.newaxis, :] == self._rows).all(-1).astype(action.dtype)
+        one_hot: NDArray[np.float32] = (action[..., np.newaxis, :] == self._table).all(-1).astype(action.dtype)
         return one_hot
 
     def choose(self, policy: Categorical, greedy: Tensor | bool, rng: torch.Generator) -> Tensor:  # noqa: D102
@@ -274,7 +275,7 @@ class DiscreteActions(Actions[Categorical]):
         greedy = agreed(greedy)
         chosen: NDArray[np.float32]
         if greedy is True:
-            chosen = self._rows[output.argmax(1)]
+            chosen = self._table[output.argmax(1)]
         else:
             policy = Categorical(torch.from_numpy(output).log_softmax(-1))
             chosen = self._chosen(policy, greedy, rng).numpy()

@@ -121,10 +121,10 @@ class _ProductOfGaussians(PoolingInNumPy[ProductOfGaussians]):
         return weighted_mean / precision, np.maximum(1 / np.sqrt(precision), np.float32(self._encoder.min_stddev))
 
 
-class _Summed(PoolingInNumPy[Any]):
-    """Base class: the belief is a sum of features."""
+class _Pooled(PoolingInNumPy[Any]):
+    """Base class: the belief is a sum of features, or their maximum."""
 
-    def __init__(self, encoder: PooledFeatures | MeanAggregator) -> None:
+    def __init__(self, encoder: PooledFeatures | MeanAggregator | MaxPooledFeatures) -> None:
         super().__init__(encoder)
         self._features = LayersInNumPy(encoder.features)
 
@@ -137,10 +137,14 @@ class _Summed(PoolingInNumPy[Any]):
         features = self._features(inputs)
         if plays is not None:
             features *= plays[:, np.newaxis]
-        return belief[0] + features, _counted(belief[1], plays)
+        return self._pool(belief[0], features), _counted(belief[1], plays)
+
+    def _pool(self, pooled: Array, features: Array) -> Array:
+        pooled = pooled + features
+        return pooled
 
 
-class _PooledFeatures(_Summed):
+class _PooledFeatures(_Pooled):
     def __init__(self, encoder: PooledFeatures) -> None:
         super().__init__(encoder)
         self._head = LayersInNumPy(encoder.head)
@@ -152,25 +156,22 @@ class _PooledFeatures(_Summed):
         return _read(self._head, summary, n_seen, self._encoder.min_stddev)
 
 
-class _MeanAggregator(_Summed):
+class _MeanAggregator(_Pooled):
     def posterior(self, belief: Arrays) -> tuple[Array, Array]:
         mean = belief[0] / np.maximum(belief[1], 1)[:, np.newaxis]
         return mean, np.zeros_like(mean)
 
 
-class _MaxPooledFeatures(PoolingInNumPy[MaxPooledFeatures]):
+class _MaxPooledFeatures(_Pooled):
     def __init__(self, encoder: MaxPooledFeatures) -> None:
         super().__init__(encoder)
-        self._features, self._head = LayersInNumPy(encoder.features), LayersInNumPy(encoder.head)
+        self._head = LayersInNumPy(encoder.head)
 
     def forget(self, belief: Arrays, share: Array) -> Arrays:
         raise TypeError("A maximum over transitions cannot forget evidence.")
 
-    def update(self, belief: Arrays, inputs: NDArray[np.float32], plays: Array | None) -> Arrays:
-        features = self._features(inputs)
-        if plays is not None:
-            features *= plays[:, np.newaxis]
-        return np.maximum(belief[0], features), _counted(belief[1], plays)  # The maximum is 0 or more.
+    def _pool(self, pooled: Array, features: Array) -> Array:
+        return np.maximum(pooled, features)  # It is never below 0, so that zeros change nothing.
 
     def posterior(self, belief: Arrays) -> tuple[Array, Array]:
         return _read(self._head, belief[0], belief[1], self._encoder.min_stddev)

@@ -6,15 +6,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents import Deployable, PEARLAgent, Transitions
 from agents.context.changes import ChangeDetector, detector_inputs, encoded
 from agents.context.memory import as_context
 from agents.context.one_task import OneTaskInNumPy, OneTaskMemory
 from encoders import Context
+from encoders.pooled.in_numpy import Array
 
-Array = NDArray[Any]
 MemoryT = TypeVar("MemoryT")
 StepT = TypeVar("StepT")
 """A transition as the agent reads it"""
