@@ -132,6 +132,11 @@ class MetaBatchAgent(LearningAgent[MetaBatch], Protocol):
         """Whether ``update`` wants an early context in its ``MetaBatch``."""
         ...
 
+    @property
+    def reads_task_numbers(self) -> bool:
+        """Whether ``update`` wants numbers that describe the tasks in its ``MetaBatch``."""
+        ...
+
 
 @runtime_checkable
 class MovableAgent(MetaBatchAgent, Protocol):
@@ -185,6 +190,11 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
     @property
     def reads_early_context(self) -> bool:
         """Whether ``update`` wants an early context in its ``MetaBatch``."""
+        return False
+
+    @property
+    def reads_task_numbers(self) -> bool:
+        """Whether ``update`` wants numbers that describe the tasks in its ``MetaBatch``."""
         return False
 
     @property

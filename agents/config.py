@@ -153,6 +153,9 @@ class AuxiliaryConfig(Settings):
     0 omits it. It slowed learning in every study here (docs/what-helps.md)."""
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the posterior of an earlier context; 0 omits it."""
+    task_inference_weight: float = 0.0
+    """Weight of the error with which a decoder of z predicts the parameters of the training task (Humplik et al. 2019).
+    It trains the encoder too. 0 builds no decoder. Acting and adapting read no parameters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,7 +164,7 @@ class AuxiliaryConfig(Settings):
                 f"{self.section}.reconstructed must be reward, next_observation or both, got {self.reconstructed!r}. "
                 f"To reconstruct nothing, leave {self.section}.reconstruction_weight at 0."
             )
-        for name in ("reconstruction_weight", "contrastive_weight", "early_kl_weight"):
+        for name in ("reconstruction_weight", "contrastive_weight", "early_kl_weight", "task_inference_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{self.section}.{name} must not be negative, got {getattr(self, name)}.")
 

@@ -25,6 +25,10 @@ class Transitions(NamedTuple):
     """(task, …), 1.0 where the MDP ended; a time limit is 0.0 and still bootstraps"""
 
 
+TASK_NUMBERS = 32
+"""Width of a task's description in a ``MetaBatch``"""
+
+
 class MetaBatch(NamedTuple):
     """Data of one gradient step: for several tasks, a context and transitions, drawn independently."""
 
@@ -34,6 +38,8 @@ class MetaBatch(NamedTuple):
     """(task, step, …)"""
     early_context: Context | None = None
     """(task, early step, …), an earlier context, read before ``context`` and drawn independently of it"""
+    task_numbers: Tensor | None = None
+    """(task, ``TASK_NUMBERS``), numbers that describe each task"""
 
 
 class Trials(NamedTuple):

@@ -54,9 +54,7 @@ def test_a_function_that_the_page_names_stands_in_its_file(function, file):
 
 
 def test_the_page_answers_where_things_are():
-    assert {"PEARLAgent._information_bounds", "soft_bellman_target", "PEARLAgent._draw"} <= {
-        name for name, _ in ANSWERS
-    }
+    assert {"information_bounds", "soft_bellman_target", "PEARLAgent._draw"} <= {name for name, _ in ANSWERS}
 
 
 @pytest.mark.parametrize("page", sorted(set(re.findall(r"\]\(([\w-]+\.md)\)", PAGE))))

@@ -1,4 +1,4 @@
-"""A decoder of rewards and next observations, which trains the encoder."""
+"""Decoders of z, which train the encoder: of rewards and next observations, and of the task."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from agents.config import PEARLAgentConfig
 from agents.spaces import is_image
+from agents.types import TASK_NUMBERS
 from encoders import mlp
 
 
@@ -71,3 +72,34 @@ class TransitionDecoder(nn.Module):
                 predicted, target = network(known), next_observation - observation
             loss = loss + functional.mse_loss(predicted, target)
         return loss
+
+
+class TaskDecoder(nn.Module):
+    """Predicts the numbers that describe the training task from z (task inference, Humplik et al. 2019, section 3.2).
+
+    What a task is, is known in training. The critics learn it by their rewards alone: their targets are wrong for a
+    long time, and so is what they teach the encoder. With weight 0 the decoder has no parameters.
+
+    Args:
+        latent_dim: width of z.
+        config: the widths of the hidden layers.
+    """
+
+    def __init__(self, latent_dim: int, config: PEARLAgentConfig) -> None:
+        super().__init__()
+        self.network = None
+        if config.auxiliary.task_inference_weight > 0:
+            self.network = mlp(latent_dim, config.hidden_sizes, TASK_NUMBERS)
+
+    def loss(self, z: Tensor, numbers: Tensor) -> Tensor:
+        """Return half the squared error, a Gaussian's negative log-likelihood in nats up to a constant.
+
+        A sum over the numbers of a task, and a mean over tasks.
+
+        Args:
+            z: one sample of each task, (task, latent_dim).
+            numbers: (task, ``TASK_NUMBERS``).
+        """
+        assert self.network is not None
+        error: Tensor = self.network(z) - numbers
+        return 0.5 * error.square().sum(-1).mean()

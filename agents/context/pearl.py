@@ -10,11 +10,12 @@ from torch.distributions import Normal
 
 from agents.base import initial_weights
 from agents.config import PEARLAgentConfig
-from agents.context.decoder import TransitionDecoder
+from agents.context.auxiliary import WeightedLosses, check_teachers, contrast, information_bounds
+from agents.context.decoder import TaskDecoder, TransitionDecoder
 from agents.context.draws import StratifiedDraws
 from agents.context.following import FollowingInNumPy
 from agents.context.inputs import NetworkInputs, RunningUnits, encoder_inputs, network_inputs
-from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context, halves
+from agents.context.memory import MAX_UNREAD, PEARLMemory, as_context
 from agents.finite import check_memory
 from agents.kernels.acting import ActorInNumPy
 from agents.learning.soft_actor_critic import SoftActorCriticAgent
@@ -22,16 +23,7 @@ from agents.losses import actor_loss
 from agents.networks.actions import agreed
 from agents.networks.features import make_features
 from agents.types import ActionChoice, MetaBatch, Transitions, Trials, check_transitions
-from encoders import (
-    Belief,
-    Context,
-    ContextEncoder,
-    EncoderConfig,
-    info_nce,
-    kl_to_early,
-    kl_to_unit_gaussian,
-    make_encoder,
-)
+from encoders import Belief, Context, ContextEncoder, EncoderConfig, make_encoder
 from encoders.types import check_context
 
 
@@ -62,12 +54,8 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         rng: torch.Generator,
     ) -> None:
         super().__init__(observation_space, action_space, config)
-        auxiliary, exploration = config.auxiliary, config.exploration
-        if not auxiliary.critics_teach_encoder and auxiliary.contrastive_weight == auxiliary.reconstruction_weight == 0:
-            raise ValueError(
-                "agent.auxiliary.critics_teach_encoder is false and nothing teaches the encoder to tell tasks apart. "
-                "Give agent.auxiliary.reconstruction_weight or agent.auxiliary.contrastive_weight a value above 0."
-            )
+        check_teachers(config.auxiliary)
+        exploration = config.exploration
         self.latent_dim = encoder.latent_dim
         self._sweep = exploration.sweep
         self.z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
@@ -79,6 +67,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             self.critics = self.actions.make_critics(self.features.dim, encoder.latent_dim, config)
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
+            self.task_decoder = TaskDecoder(encoder.latent_dim, config)
         self.units = RunningUnits(self.features) if config.reward_scale is None else None
         self.acting_in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.following_in_numpy = FollowingInNumPy(self.features, self.actions, self.units, self.encoder, self._sweep)
@@ -89,6 +78,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def reads_early_context(self) -> bool:
         """Whether a loss compares the posterior with an early one."""
         return self.config.auxiliary.early_kl_weight > 0
+
+    @property
+    def reads_task_numbers(self) -> bool:
+        """Whether a decoder predicts what the tasks are."""
+        return self.config.auxiliary.task_inference_weight > 0
 
     @property
     def device(self) -> torch.device:
@@ -226,7 +220,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     def update(self, batch: MetaBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """Take one meta-gradient step (algorithm 1, lines 12 to 21).
 
-        The critics' loss, the KL, the contrastive loss and the decoder's loss train the encoder and the features of
+        The critics' loss, the KL, the contrastive loss and the decoders' losses train the encoder and the features of
         images. A setting excludes the critics' loss from this. The actor's loss trains the actor alone. All losses are
         evaluated at the same parameters. Then one optimizer step changes all parameters, and the target critics follow.
         Each transition has its own sample of z, the same in every loss.
@@ -238,25 +232,27 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         Returns:
             Scalars for logging, detached: critic_loss, actor_loss, kl, q_mean, temperature, entropy, posterior_stddev,
             posterior_mean_spread (standard deviation of posterior means between tasks, mean over dimensions), and
-            early_kl, contrastive_loss and reconstruction_loss where they have a weight.
+            early_kl, contrastive_loss, reconstruction_loss and task_inference_loss where they have a weight.
         """
         check_transitions(batch.transitions, self.observation_dim, self.action_dim)
         # Contexts are read in float32: their length varies, and bfloat16 kernels are prepared anew for each shape.
         early = None if batch.early_context is None else self.infer(batch.early_context)
         posterior = self.encoder.posterior(self.infer(batch.context, early))  # q(z|c) of line 14
-        auxiliary = self._information_bounds(posterior, early) | self._contrast(batch.context)  # line 17
+        auxiliary = information_bounds(self.encoder, self.config, posterior, early)  # line 17
+        if self.config.auxiliary.contrastive_weight > 0:
+            auxiliary |= contrast(self.encoder, self.infer, self.config.auxiliary.contrastive_weight, batch.context)
         lower = self.config.precision == "bfloat16"
         # Without the cache: autocast would cache weights that were cast under no_grad as constants.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             inputs = network_inputs(batch.transitions, self.features, self.actions)
             z = self._sample(posterior, inputs.reward.shape[1], rng)  # line 14
             critic, q_mean = self._critic_loss(inputs, z, rng)  # line 16
-            auxiliary |= self._reconstruction(inputs, z)
+            auxiliary |= self._reconstruction(inputs, z, batch.task_numbers)
             actor, entropy = self._actor_loss(inputs.observation.detach(), z.detach(), rng)  # line 15
         temperature = self.log_temperature.detach().exp()
         self.descend(  # lines 19 to 21
             critic + sum(weight * loss for weight, loss in auxiliary.values()),
-            (self.features, self.encoder, self.critics, self.decoder),
+            (self.features, self.encoder, self.critics, self.decoder, self.task_decoder),
             actor,
             (self.actor,),
             entropy,
@@ -300,37 +296,18 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         value, entropy = self.actions.soft_value(policy, self.critics, observation, z, temperature, rng)
         return actor_loss(value), entropy.detach()
 
-    def _reconstruction(self, inputs: NetworkInputs, z: Tensor) -> dict[str, tuple[float, Tensor]]:
-        """Return the decoder's loss with its weight."""
-        if self.config.auxiliary.reconstruction_weight == 0:
-            return {}
-        reward = self.value_scale.rewards(inputs.reward)
-        loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, reward, z)
-        return {"reconstruction_loss": (self.config.auxiliary.reconstruction_weight, loss)}
-
-    def _information_bounds(self, posterior: Normal, early: Belief | None) -> dict[str, tuple[float, Tensor]]:
-        """Return each KL that limits the information in z, with its weight, by name."""
-        if not self.encoder.stochastic:
-            return {}
-        bounds = {"kl": (self.config.kl_weight, kl_to_unit_gaussian(posterior))}
-        if early is not None and self.config.auxiliary.early_kl_weight > 0:
-            bounds["early_kl"] = (
-                self.config.auxiliary.early_kl_weight,
-                kl_to_early(posterior, self.encoder.posterior(early)),
-            )
-        return bounds
-
-    def _contrast(self, context: Context) -> dict[str, tuple[float, Tensor]]:
-        """Return the contrastive loss between the even and the odd transitions of the contexts, with its weight.
-
-        Both halves start from the prior: an early context in both would make them similar by itself.
-        """
-        if self.config.auxiliary.contrastive_weight == 0:
-            return {}
-        views = halves(context)
-        first, second = (self.encoder.posterior(self.infer(view)).mean for view in views)
-        present = views[0].mask.any(1) & views[1].mask.any(1)
-        return {"contrastive_loss": (self.config.auxiliary.contrastive_weight, info_nce(first, second, present))}
+    def _reconstruction(self, inputs: NetworkInputs, z: Tensor, numbers: Tensor | None) -> WeightedLosses:
+        """Return the decoders' losses, of the transitions and of the tasks' ``numbers``."""
+        auxiliary, losses = self.config.auxiliary, WeightedLosses()
+        if auxiliary.reconstruction_weight > 0:
+            reward = self.value_scale.rewards(inputs.reward)
+            loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, reward, z)
+            losses["reconstruction_loss"] = auxiliary.reconstruction_weight, loss
+        if auxiliary.task_inference_weight > 0:
+            if numbers is None:
+                raise ValueError("agent.auxiliary.task_inference_weight is positive; the batch needs task_numbers.")
+            losses["task_inference_loss"] = auxiliary.task_inference_weight, self.task_decoder.loss(z[:, 0], numbers)
+        return losses
 
     @torch.no_grad()
     def _fold(self, memory: PEARLMemory, context: Context) -> PEARLMemory:

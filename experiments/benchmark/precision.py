@@ -55,6 +55,7 @@ def _batches(model: pearl.PEARL, n: int) -> list[MetaBatch]:
         model.config.training,
         rng,
         early_context=model.agent.reads_early_context,
+        task_numbers=model.agent.reads_task_numbers,
     )
     return [sampler.sample() for _ in range(n)]
 

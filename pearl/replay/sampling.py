@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from agents import MetaBatch
+from agents.types import TASK_NUMBERS
 from encoders import Context
 from pearl.config.reading import ConfigError
 from pearl.config.training import TrainingConfig
 from pearl.replay.transitions import TaskReplay
-from pearl.tasks import Task, TaskDistribution
+from pearl.tasks import Drifting, Task, TaskDistribution
 from pearl.tasks.distribution import relabels
+from pearl.tasks.numbers import standardised_numbers
 
 TASKS_TRIED = 4
 """Number of tasks for which relabelling looks for a rewarded context, per task of the meta-batch"""
@@ -27,9 +29,11 @@ class MetaSampler:
         training: the run's settings in the section ``training``.
         rng: the source of every draw, on the replay's device.
         early_context: whether meta-batches have an early context.
+        task_numbers: whether meta-batches have numbers that describe their tasks.
 
     Raises:
-        ConfigError: relabelling is on, and the family cannot compute its rewards.
+        ConfigError: relabelling is on, and the family cannot compute its rewards; or numbers are wanted of tasks that
+            drift.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class MetaSampler:
         rng: torch.Generator,
         *,
         early_context: bool = False,
+        task_numbers: bool = False,
     ) -> None:
         self._replay = replay
         self._distribution = distribution
@@ -53,6 +58,13 @@ class MetaSampler:
                 "training.relabelling.candidates needs a family that can compute its rewards "
                 "(TaskDistribution.relabel); this one cannot. Set it to 0."
             )
+        if task_numbers and isinstance(distribution, Drifting):
+            raise ConfigError(
+                "agent.auxiliary.task_inference_weight needs tasks that stay as they are; these drift, and their "
+                "parameters describe the first moment only. Set it to 0."
+            )
+        numbers = torch.from_numpy(standardised_numbers(tasks, TASK_NUMBERS)) if task_numbers else None
+        self._task_numbers = None if numbers is None else numbers.to(replay.device)
 
     def sample(self) -> MetaBatch:
         """Draw one gradient step's meta-batch."""
@@ -77,7 +89,7 @@ class MetaSampler:
             recent=training.context.recent_transitions,
             random_length=training.context.random_length,
         )
-        return batch._replace(early_context=self._early_context(task_ids))
+        return batch._replace(early_context=self._early_context(task_ids), task_numbers=self._numbers(task_ids))
 
     def _relabelled_trials(self) -> MetaBatch:
         """Give trials of any task the rewards of other tasks (hindsight relabelling, Wan et al. 2021).
@@ -99,7 +111,7 @@ class MetaSampler:
         preference = rewarded[informed] + torch.rand(len(informed), len(owners), generator=rng, dtype=torch.float32)
         chosen, task_ids = preference.argmax(1), task_ids[informed]
 
-        context, transitions, _ = replay.sample(
+        context, transitions, *_ = replay.sample(
             owners[chosen],
             training.rows_per_task(len(chosen)),
             training.relabelling.rewarded_context,
@@ -114,7 +126,11 @@ class MetaSampler:
             context=self._relabel_context(task_ids, context),
             transitions=transitions._replace(reward=training_reward),
             early_context=None if early is None else self._relabel_context(task_ids, early),
+            task_numbers=self._numbers(task_ids),
         )
+
+    def _numbers(self, task_ids: Tensor) -> Tensor | None:
+        return None if self._task_numbers is None else self._task_numbers[task_ids]
 
     def _early_context(self, task_ids: Tensor) -> Context | None:
         if not self._has_early_context:

@@ -181,7 +181,8 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
         )
 
         def make_sampler(rng: torch.Generator) -> MetaSampler:
-            return MetaSampler(self.replay, distribution, tasks, settings, rng, early_context=agent.reads_early_context)
+            reads = {"early_context": agent.reads_early_context, "task_numbers": agent.reads_task_numbers}
+            return MetaSampler(self.replay, distribution, tasks, settings, rng, **reads)
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
 

@@ -67,8 +67,9 @@ def twin_model(monkeypatch: Any, device: str = "cpu", **sections: Any) -> PEARL:
 def own_sampler(training: Any, rng: torch.Generator, replay: Any = None) -> MetaSampler:
     """A sampler of the model's own replay, or of another one."""
     replay = training.replay if replay is None else replay
-    early = training.agent.reads_early_context
-    return MetaSampler(replay, training.distribution, training.tasks, training.settings, rng, early_context=early)
+    agent = training.agent
+    reads = {"early_context": agent.reads_early_context, "task_numbers": agent.reads_task_numbers}
+    return MetaSampler(replay, training.distribution, training.tasks, training.settings, rng, **reads)
 
 
 class OneDevice(TorchDispatchMode):

@@ -1,9 +1,14 @@
 """Every context that a gradient step reads is in time order, without gaps: encoders may read it as it happened."""
 
+import numpy as np
 import pytest
 import torch
 
-from tests.support.small import LENGTH, small_model
+import pearl
+from agents.types import TASK_NUMBERS
+from pearl.config.reading import ConfigError
+from pearl.tasks.numbers import standardised_numbers
+from tests.support.small import LENGTH, Counting, small_model
 from tests.support.twins import own_sampler
 
 BATCHES = 100
@@ -56,3 +61,42 @@ def test_padding_follows_what_is_there():
     for context in sampled(small_model(agent={"auxiliary": {"early_kl_weight": 0.1}}).learn(80)):
         assert (context.mask[:, 1:] <= context.mask[:, :-1]).all()
         assert context.mask[:, 0].all()
+
+
+INFERRING = {"auxiliary": {"task_inference_weight": 1.0}}
+
+
+def test_the_numbers_of_a_meta_batch_are_those_of_its_tasks():
+    model = small_model(agent=INFERRING).learn(80)
+    numbers = standardised_numbers(model.train_tasks, TASK_NUMBERS)
+    of_task = {
+        float(np.float32(task.params["number"])): row for task, row in zip(model.train_tasks, numbers, strict=True)
+    }
+    batch = own_sampler(model.training, torch.Generator().manual_seed(0)).sample()
+    told = batch.context.observation[:, 0, 0].tolist()
+    assert len(set(told)) > 1
+    for number, row in zip(told, batch.task_numbers.numpy(), strict=True):
+        assert (of_task[number] == row).all()
+
+
+def test_the_numbers_of_a_relabelled_meta_batch_are_those_of_the_tasks_whose_rewards_it_has():
+    training = {"relabelling": {"candidates": 64, "rewarded_context": 5}, "episodes_per_trial": 1}
+    model = small_model("sparse-point-robot", agent=INFERRING, training=training).learn(200)
+    numbers = standardised_numbers(model.train_tasks, TASK_NUMBERS)
+    batch = own_sampler(model.training, torch.Generator().manual_seed(0)).sample()
+    for row, context in enumerate(zip(*batch.context, strict=True)):
+        observation, action, reward, following, _ = (field[context[-1]].numpy() for field in context)
+        index = int((numbers == batch.task_numbers[row].numpy()).all(1).argmax())
+        fields = (field[None] for field in (observation, action, following))
+        expected, _ = model.task_distribution.relabel([model.train_tasks[index]], *fields)
+        np.testing.assert_allclose(reward, expected[0], rtol=1e-5)
+
+
+def test_without_a_weight_a_meta_batch_has_no_numbers():
+    assert own_sampler(small_model().learn(80).training, torch.Generator()).sample().task_numbers is None
+
+
+def test_tasks_that_drift_cannot_be_inferred_from_their_first_moment():
+    family = pearl.drifting(Counting(), pearl.DriftSchedule(2))
+    with pytest.raises(ConfigError, match="task_inference_weight needs tasks that stay as they are"):
+        small_model(family, agent=INFERRING)

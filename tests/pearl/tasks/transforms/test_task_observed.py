@@ -12,7 +12,8 @@ from pearl.collection.workers import make_envs
 from pearl.config.reading import ConfigError
 from pearl.evaluation.protocol import measure_references
 from pearl.tasks import make
-from pearl.tasks.transforms.task_observed import TaskNumbers, TaskObserved, task_observed
+from pearl.tasks.numbers import TaskNumbers
+from pearl.tasks.transforms.task_observed import TaskObserved, task_observed
 from tests.support.small import HORIZON, Counting, small_config, small_model
 
 
