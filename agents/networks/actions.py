@@ -48,8 +48,9 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
     """Number of values that a critic returns"""
     default_target_entropy: float
     """Default target entropy of a learned temperature, in nats"""
-    default_temperature: float | None
-    """Default of a fixed temperature where values are in units of the returns' deviation; None learns it there too"""
+    default_entropy_value: float | None
+    """What one nat of entropy in every step is worth by default, where values are in units of the returns' deviation.
+    It fixes the temperature; None learns that there too."""
 
     def make_actor(self, observation_dim: int, latent_dim: int, config: SACConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""
@@ -154,7 +155,7 @@ class ContinuousActions(Actions[SquashedGaussian]):
         )
         self.width = self.encoded_width = self._critics_read = len(self.low)
         self._critics_give = 1
-        self.default_target_entropy, self.default_temperature = -0.5 * self.width, None
+        self.default_target_entropy, self.default_entropy_value = -0.5 * self.width, None
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
@@ -246,7 +247,7 @@ class DiscreteActions(Actions[Categorical]):
         self.default_target_entropy = 0.3 * math.log(self.encoded_width)
         # Fixed, so that actions are as good as random where their values do not differ: before the goal is found, an
         # average entropy that is reached elsewhere leaves a policy that repeats one action.
-        self.default_temperature = 0.03
+        self.default_entropy_value = 0.3
 
     def encode(self, action: Tensor) -> Tensor:
         """Return actions one-hot over the whole set; a row that is not an action of the space gives zeros."""

@@ -265,12 +265,18 @@ def test_the_temperature_rises_while_the_entropy_is_under_its_target_and_falls_o
     assert all(direction * step > 0 for step in np.diff([float(report["temperature"]) for report in reports]))
 
 
+@pytest.mark.parametrize("discount", [0.5, 0.9, 0.99])
+def test_a_nat_of_entropy_in_all_steps_to_come_is_worth_the_same_however_many_they_are(discount: float) -> None:
+    temperature = float(pearl_agent(action_space=DISCRETE, discount=discount).log_temperature.exp())
+    assert temperature / (1 - discount) == pytest.approx(0.3)
+
+
 def test_in_running_units_the_temperature_is_fixed_unless_a_target_entropy_is_given() -> None:
     def moves(agent: PEARLAgent) -> bool:
         temperatures = [float(report["temperature"]) for report in learn(agent, 3)]
         return len(set(temperatures)) > 1
 
-    agent = pearl_agent(action_space=DISCRETE)
+    agent = pearl_agent(action_space=DISCRETE, discount=0.9)
     assert not moves(agent)
     assert float(agent.log_temperature.exp()) == pytest.approx(0.03)
     assert not moves(pearl_agent(action_space=DISCRETE, temperature=0.2))
