@@ -41,9 +41,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         )
         fixed = config.temperature
         if fixed is None and config.target_entropy is None and config.reward_scale is None:
-            worth = self.actions.default_entropy_value
-            # The sum over steps to come must not grow with their number: it would drown the returns.
-            fixed = None if worth is None else worth * (1.0 - self.discount)
+            fixed = self.actions.default_temperature(self.discount)
         temperature = config.initial_temperature if fixed is None else fixed
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf, dtype=torch.float32),

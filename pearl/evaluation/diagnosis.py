@@ -20,7 +20,7 @@ from pearl.collection.workers import make_envs
 from pearl.config.training import CollectionConfig, TrainingConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
-from pearl.tasks import Task, TaskDistribution
+from pearl.tasks import Drifting, Task, TaskDistribution
 from pearl.tasks.distribution import relabels
 
 LEAST_NATS = 0.05
@@ -90,8 +90,8 @@ def diagnose(
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
-            for_rare = _for_rare_rewards(agent, distribution, training)
-            found += _inference(agent, envs, tasks, evaluation, metrics, seed, for_rare)
+            for_rare, for_z = _for_rare_rewards(agent, distribution, training), _for_unused_z(agent, distribution)
+            found += _inference(agent, envs, tasks, evaluation, metrics, seed, for_rare, for_z)
         finally:
             envs.close()
     return found
@@ -189,6 +189,7 @@ def _inference(
     metrics: Mapping[str, float],
     seed: int,
     for_rare: str,
+    for_z: str,
 ) -> list[Finding]:
     found = []
     own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
@@ -200,6 +201,7 @@ def _inference(
             holds = "" if nats is None else f" z holds {nats:.2g} nats."
             starved = nats is not None and nats < LEAST_NATS
             remedy = "Lower agent.kl_weight, or train longer." if starved else "Train longer."
+            remedy += for_z
             found.append(
                 Finding(
                     "z unused",
@@ -252,6 +254,13 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
         return ""
     unwritten = "If a task's reward follows from a transition, write TaskDistribution.relabel, and set"
     return f"{'Set' if relabels(distribution) else unwritten} {', '.join(names)}."
+
+
+def _for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:
+    """Return the setting that teaches the encoder what the tasks are, in a sentence; nothing if it is set."""
+    if agent.config.auxiliary.task_inference_weight > 0 or isinstance(distribution, Drifting):
+        return ""
+    return " If Task.params says what differs, set agent.auxiliary.task_inference_weight to 1."
 
 
 class _RandomExplorer:

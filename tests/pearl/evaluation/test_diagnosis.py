@@ -82,6 +82,8 @@ def test_rewards_that_never_vary_are_the_only_finding(indifferent):
 
 def test_z_is_unused_where_tasks_do_not_differ(indifferent):
     assert "z unused" in names(indifferent)
+    remedy = {finding.name: finding.message for finding in indifferent.diagnose()}["z unused"]
+    assert "set agent.auxiliary.task_inference_weight to 1" in remedy
 
 
 def test_a_constant_entry_of_the_observation_is_named(indifferent):
