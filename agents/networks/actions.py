@@ -259,7 +259,7 @@ class DiscreteActions(Actions[Categorical]):
         It is fixed, so that actions are as good as random where their values do not differ: before the goal is found,
         an average entropy that is reached elsewhere leaves a policy that repeats one action.
         """
-        return min(0.03, (1.0 - discount) / max(math.log(self.encoded_width), 1.0))
+        return min(0.03, (1.0 - discount) / math.log(max(self.encoded_width, 2)))
 
     def encode(self, action: Tensor) -> Tensor:
         """Return actions one-hot over the whole set; a row that is not an action of the space gives zeros."""
