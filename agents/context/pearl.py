@@ -22,7 +22,7 @@ from agents.learning.soft_actor_critic import SoftActorCriticAgent
 from agents.losses import actor_loss
 from agents.networks.actions import agreed
 from agents.networks.features import make_features
-from agents.types import ActionChoice, MetaBatch, Transitions, Trials, check_transitions
+from agents.types import TASK_NUMBERS, ActionChoice, MetaBatch, Transitions, Trials, check_transitions
 from encoders import Belief, Context, ContextEncoder, EncoderConfig, make_encoder
 from encoders.types import check_context
 
@@ -304,8 +304,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, reward, z)
             losses["reconstruction_loss"] = auxiliary.reconstruction_weight, loss
         if auxiliary.task_inference_weight > 0:
-            if numbers is None:
-                raise ValueError("agent.auxiliary.task_inference_weight is positive; the batch needs task_numbers.")
+            expected, given = (len(z), TASK_NUMBERS), None if numbers is None else tuple(numbers.shape)
+            if numbers is None or given != expected:
+                raise ValueError(f"agent.auxiliary.task_inference_weight needs task_numbers {expected}, got {given}.")
             losses["task_inference_loss"] = auxiliary.task_inference_weight, self.task_decoder.loss(z[:, 0], numbers)
         return losses
 

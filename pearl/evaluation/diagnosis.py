@@ -20,8 +20,9 @@ from pearl.collection.workers import make_envs
 from pearl.config.training import CollectionConfig, TrainingConfig
 from pearl.evaluation.protocol import Evaluation
 from pearl.evaluation.statistics import mean_interval
-from pearl.tasks import Drifting, Task, TaskDistribution
+from pearl.tasks import Task, TaskDistribution
 from pearl.tasks.distribution import relabels
+from pearl.tasks.transforms.drifting import drifts
 
 LEAST_NATS = 0.05
 """KL under which z is all but the prior"""
@@ -90,7 +91,7 @@ def diagnose(
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
-            for_rare, for_z = _for_rare_rewards(agent, distribution, training), _for_unused_z(agent, distribution)
+            for_rare, for_z = _for_rare_rewards(agent, distribution, training), for_unused_z(agent, distribution)
             found += _inference(agent, envs, tasks, evaluation, metrics, seed, for_rare, for_z)
         finally:
             envs.close()
@@ -256,9 +257,9 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
     return f"{'Set' if relabels(distribution) else unwritten} {', '.join(names)}."
 
 
-def _for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:
+def for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:
     """Return the setting that teaches the encoder what the tasks are, in a sentence; nothing if it is set."""
-    if agent.config.auxiliary.task_inference_weight > 0 or isinstance(distribution, Drifting):
+    if agent.config.auxiliary.task_inference_weight > 0 or drifts(distribution):
         return ""
     return " If Task.params says what differs, set agent.auxiliary.task_inference_weight to 1."
 

@@ -11,9 +11,10 @@ from encoders import Context
 from pearl.config.reading import ConfigError
 from pearl.config.training import TrainingConfig
 from pearl.replay.transitions import TaskReplay
-from pearl.tasks import Drifting, Task, TaskDistribution
+from pearl.tasks import Task, TaskDistribution
 from pearl.tasks.distribution import relabels
 from pearl.tasks.numbers import standardised_numbers
+from pearl.tasks.transforms.drifting import drifts
 
 TASKS_TRIED = 4
 """Number of tasks for which relabelling looks for a rewarded context, per task of the meta-batch"""
@@ -58,10 +59,10 @@ class MetaSampler:
                 "training.relabelling.candidates needs a family that can compute its rewards "
                 "(TaskDistribution.relabel); this one cannot. Set it to 0."
             )
-        if task_numbers and isinstance(distribution, Drifting):
+        if task_numbers and drifts(distribution):
             raise ConfigError(
-                "agent.auxiliary.task_inference_weight needs tasks that stay as they are; these drift, and their "
-                "parameters describe the first moment only. Set it to 0."
+                "agent.auxiliary.task_inference_weight needs tasks that stay as they are; these drift, and no one "
+                "description fits every moment. Set it to 0."
             )
         numbers = torch.from_numpy(standardised_numbers(tasks, TASK_NUMBERS)) if task_numbers else None
         self._task_numbers = None if numbers is None else numbers.to(replay.device)

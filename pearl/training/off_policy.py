@@ -151,7 +151,8 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
         seed: seed of every draw in collection and learning.
 
     Raises:
-        ConfigError: PyTorch cannot use the device, or the family cannot compute the rewards for relabelling.
+        ConfigError: PyTorch cannot use the device, or the family cannot compute the rewards for relabelling, or its
+            tasks drift and agent.auxiliary.task_inference_weight is positive.
         MemoryError: the replay would exceed its budget.
     """
 

@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "agent": {"final_learning_rate": 1e-5, "temperature": 0.1, "auxiliary": {"contrastive_weight": 1.0}},
     },
     "mean, temperature learnt": {"encoder": {"kind": "mean"}, "agent": {"target_entropy": -1.0}},
+    "task inference": {"agent": {"auxiliary": {"task_inference_weight": 1.0}}},
     "GRU, early, random lengths": {
         "encoder": {"kind": "gru"},
         "agent": {"auxiliary": {"early_kl_weight": 0.1}},

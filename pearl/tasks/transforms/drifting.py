@@ -154,6 +154,12 @@ class Drifting(TaskDistribution):
         check_moving(self.distribution, task, other)
 
 
+def drifts(distribution: TaskDistribution) -> bool:
+    """Return whether tasks of the distribution, or of the one that it is built from, change within an episode."""
+    within = getattr(distribution, "distribution", None)
+    return isinstance(distribution, Drifting) or (isinstance(within, TaskDistribution) and drifts(within))
+
+
 class DriftingEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Wrapper that changes the task of its environment within each episode.
 

@@ -54,9 +54,13 @@ def test_without_a_weight_there_is_no_task_decoder_and_the_numbers_change_nothin
     assert_identical(list(plain.parameters()), list(with_numbers.parameters()))
 
 
-def test_a_batch_without_numbers_is_an_error_that_names_the_setting() -> None:
-    with pytest.raises(ValueError, match="task_inference_weight is positive; the batch needs task_numbers"):
-        updated(auxiliary={"task_inference_weight": 1.0})
+@pytest.mark.parametrize("shape", [None, (TASK_NUMBERS,), (3, 1), (1, TASK_NUMBERS), (3, TASK_NUMBERS - 1)])
+def test_a_batch_without_every_tasks_numbers_is_an_error_that_names_them(shape: tuple[int, ...] | None) -> None:
+    batch = random_batch()
+    n_tasks = len(batch.context.reward)
+    batch = batch._replace(task_numbers=None if shape is None else torch.zeros(shape))
+    with pytest.raises(ValueError, match=rf"needs task_numbers \({n_tasks}, {TASK_NUMBERS}\), got"):
+        updated(batch, auxiliary={"task_inference_weight": 1.0})
 
 
 def told(numbers: Tensor, reward: Tensor, agent: PEARLAgent) -> float:

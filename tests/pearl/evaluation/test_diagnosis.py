@@ -10,9 +10,9 @@ from gymnasium.spaces import Box
 
 import pearl
 from pearl.evaluation import diagnosis
-from pearl.evaluation.diagnosis import diagnosis_lines
+from pearl.evaluation.diagnosis import diagnosis_lines, for_unused_z
 from pearl.tasks import Task, TaskDistribution
-from tests.support.small import small_model
+from tests.support.small import Counting, small_model
 
 
 class SameForAll(gym.Env[np.ndarray, np.ndarray]):
@@ -84,6 +84,15 @@ def test_z_is_unused_where_tasks_do_not_differ(indifferent):
     assert "z unused" in names(indifferent)
     remedy = {finding.name: finding.message for finding in indifferent.diagnose()}["z unused"]
     assert "set agent.auxiliary.task_inference_weight to 1" in remedy
+
+
+def test_task_inference_is_advised_where_it_is_not_set_and_tasks_stay_as_they_are():
+    counting = Counting()
+    plain = small_model(counting)
+    assert "task_inference_weight to 1" in for_unused_z(plain.agent, counting)
+    assert not for_unused_z(plain.agent, pearl.drifting(counting, pearl.DriftSchedule(2)))
+    inferring = small_model(counting, agent={"auxiliary": {"task_inference_weight": 0.5}})
+    assert not for_unused_z(inferring.agent, counting)
 
 
 def test_a_constant_entry_of_the_observation_is_named(indifferent):

@@ -8,6 +8,7 @@ import pearl
 from agents.types import TASK_NUMBERS
 from pearl.config.reading import ConfigError
 from pearl.tasks.numbers import standardised_numbers
+from pearl.tasks.transforms.task_observed import TaskObserved
 from tests.support.small import LENGTH, Counting, small_model
 from tests.support.twins import own_sampler
 
@@ -96,7 +97,8 @@ def test_without_a_weight_a_meta_batch_has_no_numbers():
     assert own_sampler(small_model().learn(80).training, torch.Generator()).sample().task_numbers is None
 
 
-def test_tasks_that_drift_cannot_be_inferred_from_their_first_moment():
-    family = pearl.drifting(Counting(), pearl.DriftSchedule(2))
+@pytest.mark.parametrize("around", [lambda family: family, pearl.mirrored, TaskObserved])
+def test_tasks_that_drift_have_no_one_description(around):
+    family = around(pearl.drifting(Counting(), pearl.DriftSchedule(2)))
     with pytest.raises(ConfigError, match="task_inference_weight needs tasks that stay as they are"):
         small_model(family, agent=INFERRING)

@@ -25,12 +25,57 @@ def test_numbers_have_mean_0_and_deviation_1_whatever_their_unit():
     np.testing.assert_allclose(one[:, 2], -one[:, 0], rtol=1e-5, atol=1e-6)
 
 
-def test_what_all_tasks_share_is_zero_and_what_only_some_have_is_told():
-    rows = described([{"kind": "ice", "gravity": 9.81}, {"kind": "ice", "gravity": 9.81, "wind": 3.0}])
-    assert not rows[:, :2].any()
-    assert np.isfinite(rows).all()
-    same = described([{"gravity": 9.81}] * 3)
-    assert not same.any()
+def test_what_all_tasks_share_changes_nothing():
+    params = [{"mass": mass} for mass in (1.0, 2.0, 4.0)]
+    alone = described(params)
+    for n_shared in (1, WIDTH, 40):
+        shared = [{**each, "shape": [3.0] * n_shared, "kind": "ice"} for each in params]
+        np.testing.assert_array_equal(described(shared), alone)
+    assert not described([{"gravity": 9.81}] * 3).any()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        [{"kind": "ice"}, {"kind": "ice", "wind": 3.0}],
+        [{"path": [1, 2]}, {"path": [1, 2, 3]}],
+        [{"goal": 1.0}, {"goal": -1.0}, {"goal": 0.0}, {}],
+        [{"a": {"b": 1.0}, "a.b": 2.0}, {"a": {"b": 3.0}, "a.b": 2.0}],
+        [{"x": None}, {"x": 1.0}, {"x": "one"}, {"x": True}, {"x": [1.0]}],
+    ],
+)
+def test_tasks_that_differ_have_other_numbers(params):
+    rows = described(params)
+    distances = np.linalg.norm(rows[:, None] - rows[None], axis=-1)[np.triu_indices(len(rows), 1)]
+    assert distances.min() > 0.1
+
+
+@pytest.mark.parametrize("values", [[2**60 + k for k in range(4)], [1e308, 1.2e308, 1.7e308], [-1e308, 0.0, 1e308]])
+def test_huge_numbers_keep_their_order_and_their_distances(values):
+    found = described([{"seed": value} for value in values])[:, 0]
+    assert (np.diff(found) > 0.1).all()
+    assert found.std() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_whole_number_beyond_floats_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match=r"The parameter world\.seed has a whole number that no float can hold"):
+        described([{"world": {"seed": 10**400}}, {"world": {"seed": 0.5}}])
+
+
+def test_rounding_errors_are_not_told():
+    angles = np.linspace(0, 3, 50)
+    noisy = [{"x": float(np.cos(t)), "radius": float(np.cos(t) ** 2 + np.sin(t) ** 2)} for t in angles]
+    assert len({each["radius"] for each in noisy}) > 1
+    assert not described(noisy)[:, 1:].any()
+
+
+def test_a_name_that_tells_all_tasks_apart_does_not_drown_a_number():
+    params = [{"mass": mass, "id": f"s{n}"} for n, mass in enumerate(np.linspace(0, 1, 100).tolist())]
+    rows = described(params, 32).astype(np.float64)
+    masses = np.linspace(0, 1, 100)
+    design = np.column_stack([rows, np.ones(100)])
+    fitted = design @ np.linalg.lstsq(design, masses, rcond=None)[0]
+    assert 1 - (fitted - masses).var() / masses.var() > 0.9
 
 
 def test_tasks_without_parameters_are_described_by_zeros():

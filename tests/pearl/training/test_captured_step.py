@@ -151,7 +151,9 @@ def gpu_twin(model, device):
 
 
 def moved(part, device):
-    return None if part is None else type(part)(*(field.to(device) for field in part))
+    if part is None or isinstance(part, torch.Tensor):
+        return None if part is None else part.to(device)
+    return type(part)(*(field.to(device) for field in part))
 
 
 @needs_gpu

@@ -15,7 +15,12 @@ from tests.support.tasks.sampled_spaces import env_of, model_of
 
 EVERYTHING = {
     "exploration": {"sweep": 0.1},
-    "auxiliary": {"contrastive_weight": 0.1, "reconstruction_weight": 0.1, "early_kl_weight": 0.1},
+    "auxiliary": {
+        "contrastive_weight": 0.1,
+        "reconstruction_weight": 0.1,
+        "early_kl_weight": 0.1,
+        "task_inference_weight": 0.1,
+    },
 }
 SETTINGS = {
     **CONFIGS,

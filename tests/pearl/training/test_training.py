@@ -269,7 +269,7 @@ def test_relabelled_rows_have_the_rewards_of_one_training_task(initial_episodes)
     model = small_model("sparse-point-robot", training=training)
     batches = rows_of_gradient_steps(model, 160)
     assert len(batches) >= 15
-    for context, transitions, _ in batches:
+    for context, transitions, *_ in batches:
         for row in range(len(context.mask)):
             shown = (transitions.observation[[row]], transitions.action[[row]], transitions.next_observation[[row]])
             seen = (context.observation[[row]], context.action[[row]], context.next_observation[[row]])
