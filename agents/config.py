@@ -90,7 +90,7 @@ class SACConfig(FeaturesConfig):
     standardised rewards, and changes of observations in the place of next observations."""
     temperature: float | None = None
     """Fixed entropy temperature. None learns it, except for a finite set of actions in running units without a target
-    entropy: then it is 0.03, or (1 - discount) / log(actions) if that is less."""
+    entropy: then it is 0.03."""
     initial_temperature: float = 0.01
     """Initial value of a learned temperature."""
     target_entropy: float | None = None

@@ -41,7 +41,7 @@ class SoftActorCriticAgent(NetworkAgent[MemoryT]):
         )
         fixed = config.temperature
         if fixed is None and config.target_entropy is None and config.reward_scale is None:
-            fixed = self.actions.default_temperature(self.discount)
+            fixed = self.actions.default_temperature
         temperature = config.initial_temperature if fixed is None else fixed
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(temperature) if temperature > 0 else -math.inf, dtype=torch.float32),

@@ -61,6 +61,14 @@ class RunningScale(nn.Module):
         self.register_buffer("_scale", torch.ones((), dtype=torch.float64), persistent=False)
         self.register_load_state_dict_post_hook(RunningScale._follow)  # type: ignore[no-untyped-call]
 
+    @property
+    def varies(self) -> bool:
+        """Whether recent returns differ by more than rounding."""
+        return bool(self._varies())
+
+    def _varies(self) -> Tensor:
+        return self.variance > (RESOLUTION * self.mean.abs()).square()
+
     def rewards(self, reward: Tensor) -> Tensor:
         """Return rewards in the critics' unit."""
         return (reward / self._scale).float()
@@ -112,9 +120,8 @@ class RunningScale(nn.Module):
     @torch.no_grad()
     def _follow(self, *_: object) -> None:
         """Update the numbers that gradient steps read."""
-        size = self.mean.abs()
         # Returns that are all alike have no spread; their size is a unit too.
-        scale = torch.where(self.variance > (RESOLUTION * size).square(), self.variance.sqrt(), size)
+        scale = torch.where(self._varies(), self.variance.sqrt(), self.mean.abs())
         scale = torch.maximum(scale, self._least())
         scale = torch.where(scale > 0, scale, 1.0)
         self._scale.copy_(scale)

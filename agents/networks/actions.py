@@ -48,13 +48,8 @@ class Actions(nn.Module, ABC, Generic[PolicyT]):
     """Number of values that a critic returns"""
     default_target_entropy: float
     """Default target entropy of a learned temperature, in nats"""
-
-    @abstractmethod
-    def default_temperature(self, discount: float) -> float | None:
-        """Return the default of a fixed temperature where values are in units of the returns' deviation.
-
-        None learns it there too.
-        """
+    default_temperature: float | None
+    """Default of a fixed temperature where values are in units of the returns' deviation; None learns it there too"""
 
     def make_actor(self, observation_dim: int, latent_dim: int, config: SACConfig) -> Actor | CategoricalActor:
         """Build pi(a | s, z)."""
@@ -159,10 +154,7 @@ class ContinuousActions(Actions[SquashedGaussian]):
         )
         self.width = self.encoded_width = self._critics_read = len(self.low)
         self._critics_give = 1
-        self.default_target_entropy = -0.5 * self.width
-
-    def default_temperature(self, discount: float) -> None:  # noqa: D102
-        return None
+        self.default_target_entropy, self.default_temperature = -0.5 * self.width, None
 
     def encode(self, action: Tensor) -> Tensor:  # noqa: D102
         return 2.0 * (action - self.low) / (self.high - self.low) - 1.0 if self._scaled else action
@@ -252,14 +244,9 @@ class DiscreteActions(Actions[Categorical]):
         self._critics_read, self._critics_give = 0, self.encoded_width
         # As in the paper, a share of the maximum entropy; the paper's 98 % would keep the policy almost random.
         self.default_target_entropy = 0.3 * math.log(self.encoded_width)
-
-    def default_temperature(self, discount: float) -> float:
-        """Return 0.03, or less where a random policy's entropy in all steps to come would exceed a deviation's worth.
-
-        It is fixed, so that actions are as good as random where their values do not differ: before the goal is found,
-        an average entropy that is reached elsewhere leaves a policy that repeats one action.
-        """
-        return min(0.03, (1.0 - discount) / math.log(max(self.encoded_width, 2)))
+        # Fixed, so that actions are as good as random where their values do not differ: before the goal is found, an
+        # average entropy that is reached elsewhere leaves a policy that repeats one action.
+        self.default_temperature = 0.03
 
     def encode(self, action: Tensor) -> Tensor:
         """Return actions one-hot over the whole set; a row that is not an action of the space gives zeros."""

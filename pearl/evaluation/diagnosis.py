@@ -30,6 +30,8 @@ FAR_VALUES = 15.0
 """Mean value, in standard deviations of recent returns, from which on critics count as diverging"""
 LEAST_ENTROPY = 0.02
 """Share of the largest entropy of a finite set of actions under which a policy counts as deterministic"""
+MOST_ENTROPY = 0.95
+"""Share of it over which a policy counts as random"""
 
 RARE = 0.05
 """Share of a random policy's rewards that differ from the commonest one, under which rewards are rare"""
@@ -77,7 +79,7 @@ def diagnose(
     """
     if gradient_steps == 0:
         return [Finding("not trained", "The agent has taken no gradient step. Call learn.")]
-    if _reward_never_varied(agent):
+    if _returns_never_varied(agent):
         remedy = _for_rare_rewards(agent, distribution, training)
         return [
             Finding(
@@ -103,9 +105,12 @@ def diagnosis_lines(findings: Sequence[Finding]) -> list[str]:
     return [f"Diagnosis: {name}. {message}" for name, message in findings] or ["Diagnosis: nothing found."]
 
 
-def _reward_never_varied(agent: LearningAgent[Any]) -> bool:
-    units = getattr(agent, "units", None)
-    return isinstance(units, RunningUnits) and float(units.reward.inverse_deviation()) == 0
+def _returns_never_varied(agent: LearningAgent[Any]) -> bool:
+    """Return whether all rewards were the same, and no return differed by when its episode terminated."""
+    units, values = getattr(agent, "units", None), getattr(agent, "value_scale", None)
+    if not isinstance(units, RunningUnits) or float(units.reward.inverse_deviation()) > 0:
+        return False
+    return not (isinstance(values, RunningScale) and values.varies)
 
 
 def _constant_entries(agent: LearningAgent[Any]) -> list[Finding]:
@@ -140,8 +145,8 @@ def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[F
     entropy, actions = metrics.get("entropy"), getattr(agent, "actions", None)
     if entropy is not None and isinstance(actions, Actions):
         continuous = isinstance(actions, ContinuousActions)
-        target = float(getattr(agent, "target_entropy", 0.0))
-        least = 3.0 * min(target, -1.0) if continuous else LEAST_ENTROPY * float(np.log(actions.encoded_width))
+        target, most = float(getattr(agent, "target_entropy", 0.0)), float(np.log(actions.encoded_width))
+        least = 3.0 * min(target, -1.0) if continuous else LEAST_ENTROPY * most
         if entropy < least:
             learnt = "agent.initial_temperature or agent.target_entropy"
             setting = learnt if continuous else "agent.temperature or agent.target_entropy"
@@ -150,6 +155,15 @@ def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[F
                     "entropy gone",
                     f"The policy's entropy is {entropy:.3g} nats, under {least:.3g}: it no longer explores. Raise "
                     f"{setting}.",
+                )
+            )
+        elif not continuous and actions.encoded_width > 1 and entropy > MOST_ENTROPY * most:
+            found.append(
+                Finding(
+                    "actions stay random",
+                    f"The policy's entropy is {entropy:.3g} of at most {most:.3g} nats. Where one action changes the "
+                    "return by little, lower agent.temperature, to a tenth at first. If that changes nothing, the "
+                    "rewards do not depend on what the agent can know.",
                 )
             )
     return found

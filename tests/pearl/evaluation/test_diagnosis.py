@@ -57,6 +57,12 @@ def indifferent() -> pearl.PEARL:
     return pearl.PEARL(TasksWithoutADifference(), config).learn()
 
 
+@pytest.fixture(scope="module")
+def balancing():
+    """CartPole, whose reward is 1 in every step."""
+    return small_model("varying-cartpole", training={"replay_capacity": 2_000}).learn(1_000)
+
+
 def test_a_published_agent_has_no_findings():
     assert pearl.load("pretrained/point-robot").diagnose() == []
 
@@ -72,12 +78,19 @@ def test_a_random_policys_returns_are_no_better_than_random(indifferent):
     assert "no better than random" in found
 
 
-def test_rewards_that_never_vary_are_the_only_finding(indifferent):
-    variance = indifferent.agent.units.reward.variance
-    before = variance.clone()
-    variance.zero_()
-    assert names(indifferent) == {"rewards that never vary"}
-    variance.copy_(before)
+class Same(Counting):
+    """Pays the same in every step of episodes that only a time limit ends."""
+
+    def make_env(self, task: Task, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        return gym.wrappers.TransformReward(super().make_env(task), lambda reward: 1.25)
+
+
+def test_rewards_that_never_vary_are_the_only_finding():
+    assert names(small_model(Same()).learn(200)) == {"rewards that never vary"}
+
+
+def test_a_reward_for_every_step_until_an_episode_terminates_is_something_to_maximise(balancing):
+    assert "rewards that never vary" not in names(balancing)
 
 
 def test_z_is_unused_where_tasks_do_not_differ(indifferent):
@@ -106,6 +119,12 @@ def test_an_entropy_far_under_its_target_and_values_far_from_the_returns_are_fou
     assert {"entropy gone", "critics diverging"} <= names(indifferent)
     monkeypatch.setattr(indifferent.training, "metrics", {"entropy": 0.1, "q_mean": 0.5})
     assert not {"entropy gone", "critics diverging"} & names(indifferent)
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, True), (0.96, True), (0.94, False)])
+def test_a_finite_set_of_actions_that_is_played_at_random_is_found(share, found, monkeypatch, balancing):
+    monkeypatch.setattr(balancing.training, "metrics", {"entropy": share * float(np.log(2))})
+    assert ("actions stay random" in names(balancing)) == found
 
 
 def test_a_last_episode_like_the_first_is_no_adaptation(indifferent):
