@@ -75,7 +75,7 @@ class TransitionDecoder(nn.Module):
 
 
 class TaskDecoder(nn.Module):
-    """Predicts the numbers that describe the training task from z (task inference, Humplik et al. 2019, arXiv 1905.06424).
+    """Predicts the numbers that describe the training task from z (Humplik et al. 2019, arXiv 1905.06424).
 
     What a task is, is known in training. The critics learn it by their rewards alone: their targets are wrong for a
     long time, and so is what they teach the encoder. With weight 0 the decoder has no parameters.
