@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from copy import deepcopy
 
 import pytest
 
@@ -28,14 +29,15 @@ ACTION_WIDTHS = {
 
 
 def flat(settings):
-    """Settings as version 1 of documents had them."""
-    parts = {name: dict(part) for name, part in settings.items()}
+    """Settings as version 1 of documents had them; those that came later stay where they are."""
+    parts = deepcopy(settings)
     for former, present in MOVED.items():
         section, old = former.split(".")
         _, nested, new = present.split(".")
-        parts[section][old] = parts[section][nested][new]
+        parts[section][old] = parts[section][nested].pop(new)
     for section, nested in {tuple(present.split(".")[:2]) for present in MOVED.values()}:
-        del parts[section][nested]
+        if not parts[section][nested]:
+            del parts[section][nested]
     return parts
 
 
