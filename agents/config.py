@@ -141,8 +141,8 @@ class AuxiliaryConfig(Settings):
 
     section: ClassVar[str] = "agent.auxiliary"
     critics_teach_encoder: bool = True
-    """Whether the critics' loss trains the encoder, as in PEARL. With False only the decoder's loss and the contrastive
-    loss train it, as in VariBAD (Zintgraf et al. 2020)."""
+    """Whether the critics' loss trains the encoder, as in PEARL. With False only the decoders' losses and the
+    contrastive loss train it, as in VariBAD (Zintgraf et al. 2020)."""
     reconstruction_weight: float = 0.0
     """Weight of the decoder's squared error, which also trains the encoder; 0 builds no decoder."""
     reconstructed: tuple[Reconstructed, ...] = ("reward",)

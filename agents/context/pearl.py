@@ -247,7 +247,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             inputs = network_inputs(batch.transitions, self.features, self.actions)
             z = self._sample(posterior, inputs.reward.shape[1], rng)  # line 14
             critic, q_mean = self._critic_loss(inputs, z, rng)  # line 16
-            auxiliary |= self._reconstruction(inputs, z, batch.task_numbers)
+            auxiliary |= self._decoding_losses(inputs, z, batch.task_numbers)
             actor, entropy = self._actor_loss(inputs.observation.detach(), z.detach(), rng)  # line 15
         temperature = self.log_temperature.detach().exp()
         self.descend(  # lines 19 to 21
@@ -296,7 +296,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         value, entropy = self.actions.soft_value(policy, self.critics, observation, z, temperature, rng)
         return actor_loss(value), entropy.detach()
 
-    def _reconstruction(self, inputs: NetworkInputs, z: Tensor, numbers: Tensor | None) -> WeightedLosses:
+    def _decoding_losses(self, inputs: NetworkInputs, z: Tensor, numbers: Tensor | None) -> WeightedLosses:
         """Return the decoders' losses, of the transitions and of the tasks' ``numbers``."""
         auxiliary, losses = self.config.auxiliary, WeightedLosses()
         if auxiliary.reconstruction_weight > 0:

@@ -315,8 +315,15 @@ def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None
     family = Synthetic()
     drawn = family.sample(len(store.n_added), np.random.default_rng(0))
     rng = torch.Generator().manual_seed(0) if rng is None else rng
+    auxiliary = config.agent.auxiliary
     return MetaSampler(
-        store, family, drawn, config.training, rng, early_context=config.agent.auxiliary.early_kl_weight > 0
+        store,
+        family,
+        drawn,
+        config.training,
+        rng,
+        early_context=auxiliary.early_kl_weight > 0,
+        task_numbers=auxiliary.task_inference_weight > 0,
     )
 
 

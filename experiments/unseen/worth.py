@@ -18,6 +18,7 @@ from pages import with_table
 import unseen
 from pearl.files.access import read_text, write_text
 from pearl.process.output import protect_output
+from pearl.studies.comparison import STUDY
 from pearl.studies.results import RunRecord, read_results
 
 NAMES = (*unseen.PROBLEMS, "mirrored-cartpole", "mirrored-acrobot")
@@ -26,10 +27,10 @@ BLIND, INFERS, TOLD = ALGORITHMS = ("multitask_sac", "pearl", "oracle_sac")
 
 def last_returns(folder: Path) -> dict[str, list[float]]:
     """Return each algorithm's mean returns of the last episode, one of each seed; none for algorithms not run."""
-    found: dict[str, list[float]] = {}
-    for setting, runs in read_results(folder).runs.items():
-        found[setting.algorithm] = [_last(record) for _, record in sorted(runs.items())]
-    return found
+    compared = read_results(folder).of_study(STUDY)
+    return {
+        setting.algorithm: [_last(record) for _, record in sorted(runs.items())] for setting, runs in compared.items()
+    }
 
 
 def _last(record: RunRecord) -> float:

@@ -92,7 +92,7 @@ def standardised_numbers(tasks: Sequence[Task], width: int) -> NDArray[np.float3
         ValueError: as from ``TaskNumbers``.
     """
     encoded = TaskNumbers(tasks)
-    numbers = np.stack([np.append(encoded.of(task), encoded.present(task)) for task in tasks])
+    numbers = np.array([[*encoded.of(task), *encoded.present(task)] for task in tasks], np.float64)
     share = np.array(encoded.choices + [1] * (numbers.shape[1] - encoded.width), np.float64)
     numbers -= numbers.mean(0)
     spread = numbers.std(0)

@@ -182,8 +182,15 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
         )
 
         def make_sampler(rng: torch.Generator) -> MetaSampler:
-            reads = {"early_context": agent.reads_early_context, "task_numbers": agent.reads_task_numbers}
-            return MetaSampler(self.replay, distribution, tasks, settings, rng, **reads)
+            return MetaSampler(
+                self.replay,
+                distribution,
+                tasks,
+                settings,
+                rng,
+                early_context=agent.reads_early_context,
+                task_numbers=agent.reads_task_numbers,
+            )
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
 
