@@ -119,15 +119,15 @@ class SACConfig(FeaturesConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorationConfig(Settings):
-    """Settings of how z changes within an episode. By default z is constant within an episode, as in PEARL."""
+    """Settings of how z changes within an episode. The paper's PEARL keeps z constant within an episode."""
 
     section: ClassVar[str] = "agent.exploration"
     sweep: float = 0.0
     """Fraction of the way to the next episode's draw that z moves in each step, under the current posterior; 0 keeps
-    one draw for the episode."""
-    z_follows_posterior: bool = False
-    """Whether z follows the posterior after each step, so that evidence takes effect in the same episode. False keeps z
-    constant within an episode."""
+    one draw for the episode. Above 0, z follows the posterior too."""
+    z_follows_posterior: bool = True
+    """Whether z follows the posterior after each step, in training too, so that evidence takes effect in the same
+    episode: the episode's noise stays, mean and spread follow. False keeps z constant within an episode."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,9 +153,10 @@ class AuxiliaryConfig(Settings):
     0 omits it. It slowed learning in every study here (docs/what-helps.md)."""
     early_kl_weight: float = 0.0
     """Weight of the KL from the posterior to the posterior of an earlier context; 0 omits it."""
-    task_inference_weight: float = 0.0
+    task_inference_weight: float | None = None
     """Weight of the error with which a decoder of z predicts the parameters of the training task (Humplik et al. 2019).
-    It trains the encoder too. 0 builds no decoder. Acting and adapting read no parameters."""
+    It trains the encoder too. 0 builds no decoder. None stands for 1 in a run without agent.reward_scale whose tasks do
+    not change within an episode, else for 0. Acting and adapting read no parameters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,8 +166,14 @@ class AuxiliaryConfig(Settings):
                 f"To reconstruct nothing, leave {self.section}.reconstruction_weight at 0."
             )
         for name in ("reconstruction_weight", "contrastive_weight", "early_kl_weight", "task_inference_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{self.section}.{name} must not be negative, got {getattr(self, name)}.")
+            weight = getattr(self, name)
+            if weight is not None and weight < 0:
+                raise ConfigError(f"{self.section}.{name} must not be negative, got {weight}.")
+
+    @property
+    def task_inference(self) -> float:
+        """The weight of task inference; 0 where it is not set."""
+        return self.task_inference_weight or 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

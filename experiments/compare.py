@@ -126,7 +126,7 @@ def reuse(family: str, folder: Path, run_folder: Path, wanted: Mapping[Setting, 
     if model.family != family or algorithm not in by_algorithm:
         raise ConfigError(f"{run_folder} holds a run of {algorithm} on {model.family}, which is not compared here.")
     setting = by_algorithm[algorithm]
-    expected = wanted[setting].for_horizon(model.horizon)
+    expected = model.filled(wanted[setting])
     if model.config != expected:
         found = "; ".join(differences(to_mapping(expected), to_mapping(model.config)))
         raise ConfigError(f"The run in {run_folder} has other settings than this comparison: {found}.")

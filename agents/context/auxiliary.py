@@ -16,7 +16,7 @@ WeightedLosses = dict[str, tuple[float, Tensor]]
 
 def check_teachers(auxiliary: AuxiliaryConfig) -> None:
     """Raise a ValueError if no loss trains the encoder to tell tasks apart."""
-    weights = auxiliary.contrastive_weight, auxiliary.reconstruction_weight, auxiliary.task_inference_weight
+    weights = auxiliary.contrastive_weight, auxiliary.reconstruction_weight, auxiliary.task_inference
     if not auxiliary.critics_teach_encoder and not any(weights):
         raise ValueError(
             "agent.auxiliary.critics_teach_encoder is false and nothing teaches the encoder to tell tasks apart. "

@@ -88,7 +88,7 @@ class TaskDecoder(nn.Module):
     def __init__(self, latent_dim: int, config: PEARLAgentConfig) -> None:
         super().__init__()
         self.network = None
-        if config.auxiliary.task_inference_weight > 0:
+        if config.auxiliary.task_inference > 0:
             self.network = mlp(latent_dim, config.hidden_sizes, TASK_NUMBERS)
 
     def loss(self, z: Tensor, numbers: Tensor) -> Tensor:

@@ -58,7 +58,6 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         exploration = config.exploration
         self.latent_dim = encoder.latent_dim
         self._sweep = exploration.sweep
-        self.z_moves = exploration.sweep > 0 or exploration.z_follows_posterior
         self.kept = 1.0
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
@@ -68,6 +67,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             widths = (self.features.dim, self.actions.encoded_width, encoder.latent_dim)
             self.decoder = TransitionDecoder(observation_space, *widths, config)
             self.task_decoder = TaskDecoder(encoder.latent_dim, config)
+        self.z_moves = self.encoder.infers and (self._sweep > 0 or exploration.z_follows_posterior)
         self.units = RunningUnits(self.features) if config.reward_scale is None else None
         self.acting_in_numpy = ActorInNumPy(self.features, self.actor.network)
         self.following_in_numpy = FollowingInNumPy(self.features, self.actions, self.units, self.encoder, self._sweep)
@@ -82,7 +82,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     @property
     def reads_task_numbers(self) -> bool:
         """Whether a decoder predicts what the tasks are."""
-        return self.config.auxiliary.task_inference_weight > 0
+        return self.config.auxiliary.task_inference > 0
 
     @property
     def device(self) -> torch.device:
@@ -118,6 +118,12 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         agent.z_moves, agent.kept = True, kept
         if kept < 1:
             self.encoder.forget(self.encoder.prior(1), torch.ones(1))
+        return agent
+
+    def keeping(self) -> Self:
+        """Return an agent with the same weights that keeps z within an episode (algorithm 2), or sweeps if it did."""
+        agent = copy(self)
+        agent.z_moves = self._sweep > 0
         return agent
 
     def act(
@@ -303,11 +309,11 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
             reward = self.value_scale.rewards(inputs.reward)
             loss = self.decoder.loss(inputs.observation, inputs.action, inputs.next_observation, reward, z)
             losses["reconstruction_loss"] = auxiliary.reconstruction_weight, loss
-        if auxiliary.task_inference_weight > 0:
+        if auxiliary.task_inference > 0:
             expected, given = (len(z), TASK_NUMBERS), None if numbers is None else tuple(numbers.shape)
             if numbers is None or given != expected:
                 raise ValueError(f"agent.auxiliary.task_inference_weight needs task_numbers {expected}, got {given}.")
-            losses["task_inference_loss"] = auxiliary.task_inference_weight, self.task_decoder.loss(z[:, 0], numbers)
+            losses["task_inference_loss"] = auxiliary.task_inference, self.task_decoder.loss(z[:, 0], numbers)
         return losses
 
     @torch.no_grad()

@@ -323,7 +323,7 @@ def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None
         config.training,
         rng,
         early_context=auxiliary.early_kl_weight > 0,
-        task_numbers=auxiliary.task_inference_weight > 0,
+        task_numbers=auxiliary.task_inference > 0,
     )
 
 

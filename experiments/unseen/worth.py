@@ -2,8 +2,8 @@
 
     PYTHONPATH=experiments python -m unseen.worth --page docs/one-setting.md
 
-It reads the runs that compare.py stored in results/unseen/. z is worth 1 where the agent that infers the task is level
-with the one that observes it, and 0 where it is level with one policy for all tasks.
+It reads the runs that compare.py and the study kept-z stored in results/unseen/. z is worth 1 where the agent that
+infers the task is level with the one that observes it, and 0 where it is level with one policy for all tasks.
 """
 
 import sys
@@ -19,17 +19,24 @@ import unseen
 from pearl.files.access import read_text, write_text
 from pearl.process.output import protect_output
 from pearl.studies.comparison import STUDY
-from pearl.studies.results import RunRecord, read_results
+from pearl.studies.results import PLAIN, RunRecord, Setting, read_results
 
 NAMES = (*unseen.PROBLEMS, "mirrored-cartpole", "mirrored-acrobot")
 BLIND, INFERS, TOLD = ALGORITHMS = ("multitask_sac", "pearl", "oracle_sac")
+KEPT = "kept-z"
+KEPT_Z = Setting("kept-z", KEPT, INFERS)
+"""The runs of experiments/configs/kept-z.yaml"""
+MISSING = "–"
 
 
 def last_returns(folder: Path) -> dict[str, list[float]]:
-    """Return each algorithm's mean returns of the last episode, one of each seed; none for algorithms not run."""
-    compared = read_results(folder).of_study(STUDY)
+    """Return mean returns of the last episode, one of each seed, of each algorithm and of PEARL with a kept z."""
+    found = read_results(folder).runs
+    wanted = {algorithm: Setting(STUDY, PLAIN, algorithm) for algorithm in ALGORITHMS} | {KEPT: KEPT_Z}
     return {
-        setting.algorithm: [_last(record) for _, record in sorted(runs.items())] for setting, runs in compared.items()
+        name: [_last(record) for _, record in sorted(found[setting].items())]
+        for name, setting in wanted.items()
+        if setting in found
     }
 
 
@@ -38,23 +45,26 @@ def _last(record: RunRecord) -> float:
 
 
 def table(results: Path) -> str:
-    """Return the table of all problems for which the three algorithms were run."""
+    """Return the table of all problems for which one policy and the agent that observes the task were run."""
     lines = [
-        "| problem (seeds) | one policy | infers the task | observes the task | z is worth |",
-        "|---|---|---|---|---|",
+        "| problem (seeds) | one policy | keeps z | defaults | observes the task | a kept z is worth | z is worth |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in NAMES:
         found = last_returns(results / name)
-        if all(algorithm in found for algorithm in ALGORITHMS):
-            blind, infers, told = (float(np.mean(found[algorithm])) for algorithm in ALGORITHMS)
-            cells = [_number(value) for value in (blind, infers, told)]
-            worth = _number((infers - blind) / (told - blind))
-            lines.append(f"| {name} ({len(found[INFERS])}) | {' | '.join(cells)} | {worth} |")
+        if BLIND in found and TOLD in found:
+            mean = {key: float(np.mean(returns)) for key, returns in found.items()}
+            cells = [_number(mean.get(key)) for key in (BLIND, KEPT, INFERS, TOLD)]
+            blind, told = mean[BLIND], mean[TOLD]
+            worth = [
+                _number((mean[key] - blind) / (told - blind)) if key in mean else MISSING for key in (KEPT, INFERS)
+            ]
+            lines.append(f"| {name} ({len(found[TOLD])}) | {' | '.join(cells + worth)} |")
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+def _number(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3g}".replace("-", "−")
 
 
 @errors_in_one_line

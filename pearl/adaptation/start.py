@@ -17,14 +17,16 @@ DeployableT = TypeVar("DeployableT", bound=Deployable[Any])
 
 
 def as_deployed(agent: DeployableT, *, follow: bool) -> DeployableT | PEARLAgent:
-    """Return the agent whose z follows the posterior if ``follow``, or the agent itself if it infers no task.
+    """Return the agent whose z follows the posterior, or is kept, or the agent itself if it infers no task.
 
     Raises:
         TypeError: ``follow`` is not True or False.
     """
     if not isinstance(follow, bool | np.bool_):
         raise TypeError(f"follow must be True or False, got {description(follow)}.")
-    return agent.following() if follow and infers_task(agent) else agent
+    if not infers_task(agent):
+        return agent
+    return agent.following() if follow else agent.keeping()
 
 
 def start_session(
@@ -45,7 +47,7 @@ def start_session(
     Args:
         agent: the meta-trained agent.
         rng: draws z and actions.
-        follow: whether z follows the posterior after each step; False moves z as in training.
+        follow: whether z follows the posterior after each step; False keeps it for an episode, or sweeps.
         forgetting: share of the evidence that is kept in each step, above 0 and at most 1. None and 1 forget nothing.
         detector: notices changes of the task. None if none shall be noticed.
         familiarity: what a new task is compared with, for ``Session.unfamiliarity``; None without.

@@ -82,6 +82,18 @@ def with_learnt_temperature(settings: Mapping[str, Any], largest_entropy: float 
     return filled
 
 
+def with_kept_z(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings with the former defaults of what they leave out: a kept z, and no task inference.
+
+    Args:
+        settings: nested plain data under today's names.
+    """
+    if "encoder" not in settings:
+        return dict(settings)
+    former = {"auxiliary": {"task_inference_weight": 0.0}, "exploration": {"z_follows_posterior": False}}
+    return _under(settings, {"agent": former})
+
+
 def with_former_defaults(settings: Mapping[str, Any], action_width: int | None) -> dict[str, Any]:
     """Return a run's settings, of any former version, with what they leave out at its former default.
 

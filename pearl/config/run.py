@@ -84,8 +84,13 @@ class Config(Settings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The few-shot evaluation protocol."""
 
-    def for_horizon(self, horizon: int) -> Self:
-        """Return the settings with what follows from episodes of ``horizon`` steps filled in, where it is not set."""
+    def for_tasks(self, horizon: int, *, drifting: bool = False) -> Self:
+        """Return the settings with what follows from the tasks filled in, where it is not set.
+
+        Args:
+            horizon: steps of an episode.
+            drifting: whether tasks change within an episode.
+        """
         training = dataclasses.replace(self.training, n_train_tasks=self.training.n_tasks(horizon))
         return dataclasses.replace(self, training=training)
 
@@ -110,14 +115,19 @@ class PEARLConfig(Config):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
 
-    def for_horizon(self, horizon: int) -> Self:
-        """Return the settings with what is not set of number of tasks, discount and longest context filled in.
+    def for_tasks(self, horizon: int, *, drifting: bool = False) -> Self:
+        """Return the settings with the number of tasks, discount, longest context and task inference filled in.
 
         Args:
             horizon: steps of an episode.
+            drifting: whether tasks change within an episode; no one description then fits all of it.
         """
-        filled = super().for_horizon(horizon)
+        filled = super().for_tasks(horizon, drifting=drifting)
         agent, training = filled.agent, filled.training
+        if agent.auxiliary.task_inference_weight is None:
+            taught = not drifting and agent.reward_scale is None and self.encoder.kind != "blind"
+            auxiliary = dataclasses.replace(agent.auxiliary, task_inference_weight=float(taught))
+            agent = dataclasses.replace(agent, auxiliary=auxiliary)
         if agent.discount is None:
             agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / horizon)))
         if training.context.max_length is None:

@@ -62,7 +62,8 @@ def diagnose(
     """Return what the evaluation, the newest training metrics and a few further episodes show to be wrong.
 
     For an agent with an encoder, each task is played again, one deterministic episode each: with its own belief, with
-    another task's, and after a random policy's exploration. Differences count if their 95 % bootstrap interval over
+    another task's, and after a random policy's exploration. z is kept in these episodes. If z follows the posterior,
+    an episode whose z stays at the prior takes the place of the first one. Differences count if their 95 % bootstrap interval over
     tasks excludes 0.
 
     Args:
@@ -90,6 +91,9 @@ def diagnose(
             )
         ]
     found = [*_constant_entries(agent), *_learning(agent, metrics), *_returns(evaluation)]
+    if evaluation.returns.shape[1] > 1 and not (isinstance(agent, PEARLAgent) and agent.z_moves):
+        first = evaluation.returns[:, 0]
+        found += _adaptation(evaluation, first, f"the first one's {first.mean():.4g}")
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
@@ -171,7 +175,7 @@ def _learning(agent: LearningAgent[Any], metrics: Mapping[str, float]) -> list[F
 
 def _returns(evaluation: Evaluation) -> list[Finding]:
     found = []
-    first, last = evaluation.returns[:, 0], evaluation.returns[:, -1]
+    last = evaluation.returns[:, -1]
     random = evaluation.references.random
     low, _ = mean_interval(last - np.asarray(evaluation.references.random_by_task))
     if low <= 0:
@@ -182,18 +186,23 @@ def _returns(evaluation: Evaluation) -> list[Finding]:
                 "that does not help, check rewards and time limit with pearl.check_task_distribution.",
             )
         )
-    if evaluation.returns.shape[1] > 1:
-        low, high = mean_interval(last - first)
-        if low <= 0:
-            found.append(
-                Finding(
-                    "no adaptation",
-                    f"The last episode's return is {last.mean():.4g}, the first one's {first.mean():.4g} (difference "
-                    f"{low:.3g} to {high:.3g}). Adaptation brings nothing where one policy solves all tasks, or where "
-                    "a first episode shows too little; give evaluation.exploration_episodes more.",
-                )
-            )
     return found
+
+
+def _adaptation(evaluation: Evaluation, before: NDArray[np.float64], described: str) -> list[Finding]:
+    """Return a finding if the last episode's returns are no better than those ``before``, (task,)."""
+    last = evaluation.returns[:, -1]
+    low, high = mean_interval(last - before)
+    if low > 0:
+        return []
+    return [
+        Finding(
+            "no adaptation",
+            f"The last episode's return is {last.mean():.4g}, {described} (difference {low:.3g} to {high:.3g}). "
+            "Adaptation brings nothing where one policy solves all tasks, or where a first episode shows too little; "
+            "give evaluation.exploration_episodes more.",
+        )
+    ]
 
 
 def _inference(
@@ -207,6 +216,10 @@ def _inference(
     for_z: str,
 ) -> list[Finding]:
     found = []
+    follows, agent = agent.z_moves, agent.keeping()
+    if follows:
+        ignorant = _one_episode(agent, envs, tasks, agent.begin(len(tasks), torch.Generator().manual_seed(seed)), seed)
+        found += _adaptation(evaluation, ignorant, f"with a z that stays at the prior {ignorant.mean():.4g}")
     own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
     if len(tasks) > 1:
         other = _one_episode(agent, envs, tasks, shifted(evaluation.memory), seed)
@@ -273,7 +286,7 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
 
 def for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:
     """Return the setting that teaches the encoder what the tasks are, in a sentence; nothing if it is set."""
-    if agent.config.auxiliary.task_inference_weight > 0 or drifts(distribution):
+    if agent.config.auxiliary.task_inference > 0 or drifts(distribution):
         return ""
     return " If Task.params says what differs, set agent.auxiliary.task_inference_weight to 1."
 

@@ -11,6 +11,7 @@ from pearl.config.migration import (
     OF_TRIALS,
     migrated_settings,
     with_former_defaults,
+    with_kept_z,
     with_learnt_temperature,
     with_rewards_as_they_are,
 )
@@ -18,7 +19,7 @@ from pearl.config.reading import from_mapping
 from pearl.config.run import Config
 from pearl.tasks import Task
 
-VERSION = 5
+VERSION = 6
 """Version of the documents that this library writes"""
 LARGEST = 10**9
 """Largest number of actions or width of an action that is read from a space's text; no agent has so many"""
@@ -111,10 +112,11 @@ def _tasks(document: Mapping[str, Any], name: str) -> list[Task]:
 def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's document in the current version.
 
-    Up to version 4, a temperature for a finite set of actions was always learnt. Up to version 3, algorithms that learn
-    from whole trials scaled rewards by 1. Up to version 2, settings had other defaults, and a learned temperature aimed
-    at minus the action width. Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's
-    first documents lack it. Its settings have no nested sections (``pearl.config.migration``).
+    Up to version 5, z was kept within an episode by default, and nothing taught the encoder what the tasks are. Up to
+    version 4, a temperature for a finite set of actions was always learnt. Up to version 3, algorithms that learn from
+    whole trials scaled rewards by 1. Up to version 2, settings had other defaults, and a learned temperature aimed at
+    minus the action width. Version 1 has no field ``version``. Its field ``system`` is now ``algorithm``; PEARL's first
+    documents lack it. Its settings have no nested sections (``pearl.config.migration``).
 
     Args:
         document: a document of any version.
@@ -136,6 +138,8 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
         migrated["config"] = with_rewards_as_they_are(migrated["config"])
     if version <= 4 and isinstance(migrated.get("config"), Mapping):
         migrated["config"] = with_learnt_temperature(migrated["config"], _largest_entropy(document))
+    if version <= 5 and isinstance(migrated.get("config"), Mapping):
+        migrated["config"] = with_kept_z(migrated["config"])
     return migrated
 
 

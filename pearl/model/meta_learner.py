@@ -19,6 +19,7 @@ from pearl.model.saving import save
 from pearl.model.sb3_interface import SB3Interface
 from pearl.tasks import Task, TaskDistribution, family_name, time_limit
 from pearl.tasks.arguments import check_tasks, family_of
+from pearl.tasks.transforms.drifting import drifts
 from pearl.training.off_policy import ReplayTraining
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class MetaLearner(SB3Interface):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.horizon = time_limit(env, f"The environments of {self.family!r} have")
         env.close()
-        self.config = config = config.for_horizon(self.horizon)
+        self.config = config = self.filled(config)
         weight_rng = torch.Generator().manual_seed(weight_seed)
         self.agent = algorithm.make_agent(self.observation_space, self.action_space, config, weight_rng)
         limit_evidence(self.agent, config, self.horizon)
@@ -81,6 +82,10 @@ class MetaLearner(SB3Interface):
         self._rng = torch.Generator().manual_seed(self._acting_seed)
         self._references: References | None = None
         self.change_detector = self.familiarity = None
+
+    def filled(self, config: Config) -> Config:
+        """Return settings with what follows from the model's tasks filled in, where it is not set."""
+        return config.for_tasks(self.horizon, drifting=drifts(self.task_distribution))
 
     @staticmethod
     def class_of(config: Config) -> "type[MetaLearner]":

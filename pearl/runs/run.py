@@ -298,7 +298,7 @@ def resume(
     if config is not None:
         training = replace(model.config.training, total_steps=config.training.total_steps)
         extended = replace(model.config, training=training)
-        config = config.for_horizon(model.horizon)
+        config = model.filled(config)
         if config != extended:
             raise RunError(
                 "A resumed run keeps its settings; only --total-steps and --training.device may differ. "

@@ -68,7 +68,7 @@ def test_n_steps_saved_and_loaded_and_n_more_equal_2n_bit_for_bit(config, tmp_pa
     first.save(tmp_path)
     resumed = pearl.load(tmp_path, distribution=Counting())
     assert type(resumed) is type(first)
-    assert resumed.config == config.for_horizon(HORIZON)
+    assert resumed.config == config.for_tasks(HORIZON)
     assert differences(everything_learnt(first), everything_learnt(resumed)) == []
     resumed.learn(160 - resumed.num_timesteps)
     assert unbroken.training.gradient_steps > first.training.gradient_steps > 0

@@ -33,6 +33,7 @@ from tests.support.agent_tester import (
 )
 
 AGENT = pearl_agent()
+KEPT = {"z_follows_posterior": False}
 
 
 def observe_all(agent: PEARLAgent, memory: PEARLMemory, transitions: Transitions) -> PEARLMemory:
@@ -53,9 +54,10 @@ def test_the_first_episodes_z_is_a_sample_of_the_prior() -> None:
     assert torch.equal(memory.z_mean, torch.zeros(20_000, 3))
 
 
-def test_z_stays_within_an_episode() -> None:
-    begun = AGENT.begin(2, generator(0))
-    memory = observe_all(AGENT, begun, random_transitions(2, 5))
+def test_a_kept_z_stays_within_an_episode() -> None:
+    agent = pearl_agent(exploration=KEPT)
+    begun = agent.begin(2, generator(0))
+    memory = observe_all(agent, begun, random_transitions(2, 5))
     assert torch.equal(memory.z, begun.z)
     assert torch.equal(memory.z_mean, begun.z_mean)
 
@@ -256,7 +258,7 @@ def test_bounds_are_those_of_the_space_given_and_no_part_of_the_weights() -> Non
 def test_putting_reading_off_changes_no_posterior_and_memory_holds_no_more_than_is_read_together(
     kind: str,
 ) -> None:
-    agent = pearl_agent(kind=kind)
+    agent = pearl_agent(kind=kind, exploration=KEPT)
     transitions = random_transitions(2, 2 * MAX_UNREAD + 5)
     late = at_once = agent.begin(2, generator(0))
     for step in range(transitions.reward.shape[1]):

@@ -57,16 +57,21 @@ def test_z_is_worth_its_share_of_what_observing_the_task_is_worth(tmp_path: Path
     assert len(unseen.PROBLEMS) == 8
     returns = {"multitask_sac": -50.0, "pearl": -20.0, "oracle_sac": -10.0}
     for algorithm, last in returns.items():
-        record = RunRecord(
-            commit="0" * 40,
-            config={},
-            curve={"env_steps": np.array([0.0])},
-            measured={"returns": [[-60.0, last - 1.0], [-60.0, last + 1.0]]},
-        )
-        setting = Setting("comparison", "plain", algorithm)
-        config: Any = find_algorithm(algorithm).config
-        store_run(tmp_path / "inventory", setting, config(), 0, record)
-    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | −20 | −10 | 0.75 |"]
+        store(tmp_path, Setting("comparison", "plain", algorithm), last)
+    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | – | −20 | −10 | – | 0.75 |"]
+    store(tmp_path, Setting("kept-z", "kept-z", "pearl"), -30.0)
+    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | −30 | −20 | −10 | 0.5 | 0.75 |"]
+
+
+def store(folder: Path, setting: Setting, last: float) -> None:
+    record = RunRecord(
+        commit="0" * 40,
+        config={},
+        curve={"env_steps": np.array([0.0])},
+        measured={"returns": [[-60.0, last - 1.0], [-60.0, last + 1.0]]},
+    )
+    config: Any = find_algorithm(setting.algorithm).config
+    store_run(folder / "inventory", setting, config(), 0, record)
 
 
 def test_the_page_shows_the_table_of_the_stored_runs() -> None:

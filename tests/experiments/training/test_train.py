@@ -30,11 +30,11 @@ def test_a_run_leaves_its_settings_tasks_progress_checkpoint_plots_and_result(fi
 
 def test_the_run_used_the_settings_of_the_preset_and_the_flags(finished):
     config = json.loads((finished.folder / "config.json").read_text())
-    preset = to_mapping(load_preset("point-robot"))
+    preset = to_mapping(load_preset("point-robot").for_tasks(20))
     assert config["agent"] == preset["agent"] | {"hidden_sizes": [16]}
     assert config["training"]["total_steps"] == 3000
     assert config["training"]["episodes_per_trial"] == preset["training"]["episodes_per_trial"]
-    assert pearl.load(finished.folder).config == train.parse(SHORT)[2]
+    assert pearl.load(finished.folder).config == train.parse(SHORT)[2].for_tasks(20)
 
 
 def test_the_tasks_on_disk_are_the_models_and_disjoint(finished):

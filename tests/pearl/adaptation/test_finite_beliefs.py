@@ -157,7 +157,7 @@ def test_a_rollout_names_the_task_whose_belief_would_not_be_finite():
     model = make("pearl-product_of_gaussians-scalar")
     tasks = [Task({"number": number}) for number in (0.5, 3e38, 0.25)]
     with pytest.raises(NonFiniteError, match=r"At step \d+ of the trial of task 1 \(number=3e\+38\): The belief"):
-        evaluate(model.agent, Counting(), tasks, episodes=1, exploration_episodes=0, seed=0)
+        evaluate(model.agent.keeping(), Counting(), tasks, episodes=1, exploration_episodes=0, seed=0)
 
 
 def test_metaworlds_agent_keeps_its_beliefs_where_a_step_cannot_be_taken_in():

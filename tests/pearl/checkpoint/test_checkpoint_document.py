@@ -203,8 +203,8 @@ def test_so_are_those_of_images(tmp_path):
 
 @pytest.mark.parametrize("algorithm", CONFIGS)
 def test_an_agent_that_is_built_without_memory_has_the_weights_of_one_that_is_built_with_it(algorithm):
-    config = CONFIGS[algorithm]
-    agent = learner_of(config)(Counting(), config).agent
+    model = learner_of(CONFIGS[algorithm])(Counting(), CONFIGS[algorithm])
+    agent, config = model.agent, model.config
     forms = {name: Form.of(tensor) for name, tensor in agent.state_dict().items()}
     spaces = agent.observation_space, agent.action_space
     check_weights(forms, config, *spaces)

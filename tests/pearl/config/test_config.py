@@ -69,7 +69,7 @@ def fields_read():
                 for node in tree.body
                 if isinstance(node, ast.ClassDef) and node.name.endswith("Config")
                 for method in node.body
-                if isinstance(method, ast.FunctionDef) and method.name in ("rows_per_task", "longest")
+                if isinstance(method, ast.FunctionDef) and method.name in ("rows_per_task", "longest", "task_inference")
             ]
             tree.body = [
                 node for node in tree.body if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config"))

@@ -214,7 +214,7 @@ def test_a_model_of_numpy_settings_saves_and_loads(tmp_path):
     assert (loaded.seed, type(model.seed)) == (3, int)
     assert loaded.config.agent.learning_rate == 0.5
     agent = PEARLAgentConfig(hidden_sizes=(8,), learning_rate=0.5, critic_layer_norm=True)
-    assert loaded.config == dataclasses.replace(small_config(), agent=agent).for_horizon(HORIZON)
+    assert loaded.config == dataclasses.replace(small_config(), agent=agent).for_tasks(HORIZON)
 
 
 @pytest.mark.parametrize(

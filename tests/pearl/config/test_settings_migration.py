@@ -237,3 +237,17 @@ def test_what_differs_from_the_defaults_is_named_down_to_the_setting(run):
     assert non_default_settings(config) == {"agent": {"observations": {"normalise": False}, "discount": 0.5}}
     assert non_default_settings(run()) == {}
     assert dataclasses.replace(from_mapping(run, non_default_settings(config))) == config
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_a_document_from_before_z_followed_keeps_z_and_infers_no_tasks(version):
+    def read(auxiliary, exploration):
+        settings = {"auxiliary": auxiliary, "exploration": exploration}
+        config = {"encoder": {}, "agent": settings, "training": {}}
+        document = {"version": version, "algorithm": "pearl", "spaces": BOX, "config": config}
+        agent = from_mapping(PEARLConfig, migrated(document)["config"]).agent
+        return agent.auxiliary.task_inference_weight, agent.exploration.z_follows_posterior
+
+    assert read({}, {}) == ((0.0, False) if version < 6 else (None, True))
+    assert read({"task_inference_weight": 0.5}, {"z_follows_posterior": True}) == (0.5, True)
+    assert read({"task_inference_weight": 0.5}, {"z_follows_posterior": False}) == (0.5, False)

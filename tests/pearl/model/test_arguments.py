@@ -265,4 +265,4 @@ def test_what_a_model_cannot_be_loaded_with_is_answered_with_what_to_give(saved,
 def test_a_run_in_a_folder_under_the_home_is_found(tmp_path, monkeypatch, quickly):
     monkeypatch.setenv("HOME", str(tmp_path))
     Run(small_model(), tmp_path / "run", wandb="disabled").save()
-    assert load_config("~/run") == small_config().for_horizon(HORIZON)
+    assert load_config("~/run") == small_config().for_tasks(HORIZON)

@@ -69,7 +69,7 @@ def test_predictions_are_equal_after_loading(model, saved):
 def test_z_follows_the_posterior_in_a_loaded_model_where_that_is_asked_for(model, saved, follows):
     loaded = pearl.load(saved, distribution=Counting(), z_follows_posterior=follows)
     assert isinstance(loaded, PEARL)
-    assert loaded.agent.config.exploration.z_follows_posterior == bool(follows)
+    assert loaded.agent.config.exploration.z_follows_posterior == (follows is not False)
     assert loaded.config.agent == loaded.agent.config
     assert differences(everything_learnt(model), everything_learnt(loaded)) == []
 

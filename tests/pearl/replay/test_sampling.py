@@ -65,6 +65,7 @@ def test_padding_follows_what_is_there():
 
 
 INFERRING = {"auxiliary": {"task_inference_weight": 1.0}}
+UNTOLD = {"auxiliary": {"task_inference_weight": 0.0}}
 
 
 def test_the_numbers_of_a_meta_batch_are_those_of_its_tasks():
@@ -94,7 +95,7 @@ def test_the_numbers_of_a_relabelled_meta_batch_are_those_of_the_tasks_whose_rew
 
 
 def test_without_a_weight_a_meta_batch_has_no_numbers():
-    assert own_sampler(small_model().learn(80).training, torch.Generator()).sample().task_numbers is None
+    assert own_sampler(small_model(agent=UNTOLD).learn(80).training, torch.Generator()).sample().task_numbers is None
 
 
 @pytest.mark.parametrize("around", [lambda family: family, pearl.mirrored, TaskObserved])

@@ -204,6 +204,9 @@ def test_an_adaptation_is_drawn_with_and_without_a_plane(family, tmp_path):
 
 
 def test_the_first_episode_with_a_z_that_follows_is_no_further_episode(few_reference_episodes):
-    figures = small_model("point-robot").evaluate().figures()
+    model = small_model("point-robot")
+    assert "test/following" not in model.evaluate().figures()
+    model.agent.z_moves = False
+    figures = model.evaluate().figures()
     assert "test/following" in figures
     assert [name for name in figures if name.startswith("test/return_ep")] == ["test/return_ep1", "test/return_ep2"]

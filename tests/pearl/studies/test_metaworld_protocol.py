@@ -69,7 +69,9 @@ def test_each_environment_has_a_belief_of_its_own():
 
 
 def test_z_is_drawn_anew_where_an_episode_ended_and_nowhere_else():
-    agent = MetaworldAgent(model_without_next())
+    model = model_without_next()
+    model.agent.z_moves = False
+    agent = MetaworldAgent(model)
     before = agent._memory_of(3).z
     (step,) = timesteps(3, 1)
     agent.step(step._replace(truncated=np.array([False, True, False]), terminated=np.array([False, False, True])))

@@ -210,19 +210,19 @@ def test_relabelling_needs_the_cpu():
 def test_a_model_of_a_gpu_loads_to_act_where_there_is_none(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     model = small_model().learn(INITIAL)
-    model.config = small_config(training={"device": "cuda"}).for_horizon(HORIZON)
+    model.config = small_config(training={"device": "cuda"}).for_tasks(HORIZON)
     model.save(tmp_path)
     with pytest.raises(ConfigError, match=r'pearl\.load\(path, device="cpu"\)'):
         pearl.load(tmp_path, distribution=Counting())
     loaded = pearl.load(tmp_path, distribution=Counting(), device="cpu")
-    assert loaded.config == small_config().for_horizon(HORIZON)
+    assert loaded.config == small_config().for_tasks(HORIZON)
     assert differences(everything_learnt(model), everything_learnt(loaded)) == []
 
 
 def test_a_run_goes_on_without_the_gpu_that_it_began_on(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     model = small_model().learn(INITIAL)
-    model.config = small_config(training={"device": "cuda"}).for_horizon(HORIZON)
+    model.config = small_config(training={"device": "cuda"}).for_tasks(HORIZON)
     model.save(tmp_path / "checkpoint")
     assert saved_config(tmp_path) == model.config
     resumed = resume(tmp_path, config=small_config(), distribution=Counting())
