@@ -111,9 +111,14 @@ def main(
 
 
 def _following(test: Mapping[str, Any]) -> str:
-    """Return the row of the first episode if z follows the posterior; nothing for runs whose result lacks it."""
-    value = test.get("following")
-    return "" if value is None else f"| return of episode 1, z follows the posterior as in sessions | {value:.2f} |\n"
+    """Return the row of the first episode if z moves by the other rule; nothing for runs whose result lacks it."""
+    rules = {"following": "z follows the posterior as in sessions", "kept": "z is kept as in the paper"}
+    rows = [
+        f"| return of episode 1, {rule} | {test[name]:.2f} |\n"
+        for name, rule in rules.items()
+        if test.get(name) is not None
+    ]
+    return "".join(rows)
 
 
 def _worst(test: Mapping[str, Any]) -> str:

@@ -63,8 +63,8 @@ def diagnose(
 
     For an agent with an encoder, each task is played again, one deterministic episode each: with its own belief, with
     another task's, and after a random policy's exploration. z is kept in these episodes. If z follows the posterior,
-    an episode whose z stays at the prior takes the place of the first one. Differences count if their 95 % bootstrap interval over
-    tasks excludes 0.
+    an episode whose z stays at the prior takes the place of the first one. Differences count if their 95 % bootstrap
+    interval over tasks excludes 0.
 
     Args:
         agent: the meta-trained agent.

@@ -65,6 +65,8 @@ class Evaluation:
     following: NDArray[np.float64] | None = None
     """Return of the first episode if z follows the posterior, as in sessions, (task,); None for agents without z, or
     whose z moves within an episode anyway"""
+    kept: NDArray[np.float64] | None = None
+    """Return of the first episode if z is kept, as in the paper, (task,); None for agents whose z does not follow"""
 
     @property
     def tasks_label(self) -> str:
@@ -121,11 +123,13 @@ class Evaluation:
         """Return the figures to log: means over tasks, for each episode by its number from 1.
 
         ``test/score`` and ``test/cvar``, the mean return of the worst 5 % of tasks, are of the last episode, and
-        ``test/following`` is of the first one if z follows the posterior.
+        ``test/following`` is of the first one if z follows the posterior, ``test/kept`` if it is kept where it follows.
         """
         values = {f"test/return_ep{n}": float(mean) for n, mean in enumerate(self.return_per_episode, start=1)}
         if self.following is not None:
             values["test/following"] = float(self.following.mean())
+        if self.kept is not None:
+            values["test/kept"] = float(self.kept.mean())
         if self.cvar_per_episode is not None:
             values["test/cvar"] = float(self.cvar_per_episode[-1])
         ends = self.score_ci95
@@ -187,9 +191,12 @@ def evaluate(
             )
 
     trajectories, memory = play(agent, episodes)
-    following = None
-    if isinstance(agent, PEARLAgent) and agent.encoder.infers and not agent.z_moves:
-        following = play(agent.following(), 1)[0].episode_returns(1)[:, 0]
+    following = kept = None
+    if isinstance(agent, PEARLAgent) and agent.encoder.infers:
+        if not agent.z_moves:
+            following = play(agent.following(), 1)[0].episode_returns(1)[:, 0]
+        elif not agent.keeping().z_moves:
+            kept = play(agent.keeping(), 1)[0].episode_returns(1)[:, 0]
     envs.close()
     return Evaluation(
         returns=trajectories.episode_returns(episodes),
@@ -200,6 +207,7 @@ def evaluate(
         distinct_tasks=len(set(tasks)),
         same_tasks=distribution.same_tasks,
         following=following,
+        kept=kept,
     )
 
 

@@ -199,6 +199,8 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
         )
     if evaluation.following is not None:
         table.add_row("1", "z follows", f"{evaluation.following.mean():.2f}", *[""] * len(measures), style="dim")
+    if evaluation.kept is not None:
+        table.add_row("1", "z is kept", f"{evaluation.kept.mean():.2f}", *[""] * len(measures), style="dim")
     for name, value in evaluation.references.lines().items():
         table.add_row("", name, f"{value:.2f}", *[""] * len(measures), style="dim")
     return table
@@ -225,6 +227,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "return_per_episode": evaluation.return_per_episode.tolist(),
         "following": None if evaluation.following is None else float(evaluation.following.mean()),
+        "kept": None if evaluation.kept is None else float(evaluation.kept.mean()),
         "cvar_per_episode": None if evaluation.cvar_per_episode is None else evaluation.cvar_per_episode.tolist(),
         "success_per_episode": None
         if evaluation.success_per_episode is None
@@ -245,11 +248,13 @@ def headline(evaluation: Evaluation) -> str:
     text = f"return {first:.2f} in episode 1"
     if evaluation.following is not None:
         text += f" ({evaluation.following.mean():.2f} if z follows the posterior)"
+    if evaluation.kept is not None:
+        text += f" ({evaluation.kept.mean():.2f} if z is kept)"
     text += f", {last:.2f} in episode {episodes}, mean of {evaluation.tasks_label}"
     if evaluation.cvar_per_episode is not None:
         text += "; worst 5 % of tasks {:.2f} and {:.2f}".format(*evaluation.cvar_per_episode[[0, -1]])
     if evaluation.score is not None and evaluation.score_ci95 is not None:
-        before = evaluation.references.score(evaluation.returns[:, 0])
+        before = evaluation.references.score(evaluation.returns[:, 0] if evaluation.kept is None else evaluation.kept)
         assert before is not None
         low, high = evaluation.score_ci95
         text += (

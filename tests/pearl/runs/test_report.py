@@ -205,8 +205,12 @@ def test_an_adaptation_is_drawn_with_and_without_a_plane(family, tmp_path):
 
 def test_the_first_episode_with_a_z_that_follows_is_no_further_episode(few_reference_episodes):
     model = small_model("point-robot")
-    assert "test/following" not in model.evaluate().figures()
+    followed = model.evaluate().figures()
+    assert "test/following" not in followed
+    assert followed["test/kept"] != followed["test/return_ep1"]
     model.agent.z_moves = False
     figures = model.evaluate().figures()
+    assert "test/kept" not in figures
     assert "test/following" in figures
+    assert figures["test/return_ep1"] == followed["test/kept"]
     assert [name for name in figures if name.startswith("test/return_ep")] == ["test/return_ep1", "test/return_ep2"]
