@@ -85,7 +85,7 @@ def path_argument(name: str) -> PrimitiveConstructorSpec[Path]:
 
 
 def load_to_act(
-    run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool = False
+    run: Path, distribution: str | None, modules: Sequence[str] = (), *, z_follows_posterior: bool | None = None
 ) -> pearl.MetaLearner:
     """Load a trained agent on the CPU, for acting.
 
@@ -93,7 +93,7 @@ def load_to_act(
         run: run folder or checkpoint folder.
         distribution: module:Class of the task distribution; None if the family is registered.
         modules: the user's modules that register the agent's encoder or algorithm.
-        z_follows_posterior: whether z follows the posterior within an episode; False keeps the trained setting.
+        z_follows_posterior: whether z follows the posterior within an episode; None keeps the trained setting.
 
     Raises:
         UserModuleError: a module does not exist, or importing it fails.
@@ -104,7 +104,7 @@ def load_to_act(
         run,
         distribution=None if distribution is None else find(distribution),
         device="cpu",
-        z_follows_posterior=z_follows_posterior or None,
+        z_follows_posterior=z_follows_posterior,
     )
 
 

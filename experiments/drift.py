@@ -3,7 +3,7 @@
     python experiments/drift.py pretrained/cheetah-vel
     python experiments/drift.py pretrained/cheetah-vel pretrained/varying-pendulum --page docs/deployment.md
 
-Each kind of session plays the same drifting tasks from the prior on: z as in training, z that follows the posterior,
+Each kind of session plays the same drifting tasks from the prior on: z that is kept, z that follows the posterior,
 with fading evidence, with detection of changes, and told of each change. Writes results/FAMILY/drift.json and prints
 the tables.
 """
@@ -91,7 +91,7 @@ def measure(model: pearl.PEARL, steps: int, switches: int, n_tasks: int, seed: i
 
     kinds = {
         FOLLOWS: lambda each: each.session(seed=seed),
-        "as trained": lambda each: each.session(seed=seed, follow=False),
+        "z kept": lambda each: each.session(seed=seed, follow=False),
         **{f"forgetting {share}": _forgetting(share, seed) for share in (SHARES if _forgets(model) else ())},
         DETECTS: detecting,
     }

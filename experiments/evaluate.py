@@ -6,20 +6,23 @@ python experiments/evaluate.py runs/point-robot-seed0 --tasks 100
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from command_line import Modules, errors_in_one_line, load_to_act, path_argument
 from tyro.conf import Positional
 
-from pearl.config.run import PEARLConfig
+from agents import PEARLAgent
 from pearl.evaluation.protocol import check_disjoint
 from pearl.files.access import folder_in
 from pearl.model.arguments import whole_number
 from pearl.process.output import make_console, protect_output
 from pearl.runs.report import draw_evaluation, evaluation_summary, evaluation_table, headline
 from pearl.runs.run import output_folder, write_json
+
+FOLLOWS = {"as-trained": None, "follows": True, "kept": False}
+"""Whether z follows the posterior, by the value of the flag; None as in training"""
 
 
 @errors_in_one_line
@@ -32,7 +35,7 @@ def main(
     out: Annotated[Path, path_argument("--out")] | None = None,
     distribution: str | None = None,
     modules: Modules = (),
-    z_follows_posterior: bool = False,
+    z: Literal["as-trained", "follows", "kept"] = "as-trained",
 ) -> int:
     """Evaluate a trained agent on held-out tasks and return the process's exit code.
 
@@ -45,10 +48,10 @@ def main(
         out: folder for evaluation.json and plots/; the run folder if None.
         distribution: module:Class of the task distribution; needed if the family is not registered.
         modules: module that registers your own encoder or algorithm of the agent.
-        z_follows_posterior: update z within an episode, even if training did not.
+        z: whether z follows the posterior within an episode or is kept.
     """
     console = make_console()
-    model = load_to_act(run, distribution, modules, z_follows_posterior=z_follows_posterior)
+    model = load_to_act(run, distribution, modules, z_follows_posterior=FOLLOWS[z])
     chosen = model.test_tasks
     if seed is not None:
         whole_number(seed, "--seed")
@@ -70,8 +73,7 @@ def main(
             "algorithm": model.config.algorithm,
             "seed": seed,
             "env_steps": model.num_timesteps,
-            "z_follows_posterior": isinstance(model.config, PEARLConfig)
-            and model.config.agent.exploration.z_follows_posterior,
+            "z_follows_posterior": isinstance(model.agent, PEARLAgent) and model.agent.z_moves,
             "test": evaluation_summary(evaluation),
             "tasks": [
                 {"task": task.to_json(), "returns": returns}

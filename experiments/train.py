@@ -149,7 +149,9 @@ def with_objective(config: Config, objective: Objective) -> Config:
     """
     if not isinstance(config, PEARLConfig):
         raise ConfigError(f"--objective is for PEARL's encoder; {config.algorithm} has none. Leave it out.")
-    auxiliary = dataclasses.replace(config.agent.auxiliary, critics_teach_encoder=True, reconstruction_weight=0.0)
+    auxiliary = dataclasses.replace(
+        config.agent.auxiliary, critics_teach_encoder=True, reconstruction_weight=0.0, task_inference_weight=0.0
+    )
     if objective != "critics":
         auxiliary = dataclasses.replace(
             auxiliary,

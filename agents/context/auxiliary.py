@@ -20,8 +20,8 @@ def check_teachers(auxiliary: AuxiliaryConfig) -> None:
     if not auxiliary.critics_teach_encoder and not any(weights):
         raise ValueError(
             "agent.auxiliary.critics_teach_encoder is false and nothing teaches the encoder to tell tasks apart. "
-            "Give agent.auxiliary.reconstruction_weight, agent.auxiliary.contrastive_weight or "
-            "agent.auxiliary.task_inference_weight a value above 0."
+            "Give agent.auxiliary.reconstruction_weight, agent.auxiliary.contrastive_weight or, if tasks do not change "
+            "within an episode, agent.auxiliary.task_inference_weight a value above 0."
         )
 
 

@@ -121,9 +121,9 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         return agent
 
     def keeping(self) -> Self:
-        """Return an agent with the same weights that keeps z within an episode (algorithm 2), or sweeps if it did."""
+        """Return an agent with the same weights that keeps z within an episode (Rakelly et al., algorithm 2)."""
         agent = copy(self)
-        agent.z_moves = self._sweep > 0
+        agent.z_moves, agent.kept = False, 1.0
         return agent
 
     def act(

@@ -47,7 +47,7 @@ def start_session(
     Args:
         agent: the meta-trained agent.
         rng: draws z and actions.
-        follow: whether z follows the posterior after each step; False keeps it for an episode, or sweeps.
+        follow: whether z follows the posterior after each step; False keeps it for an episode.
         forgetting: share of the evidence that is kept in each step, above 0 and at most 1. None and 1 forget nothing.
         detector: notices changes of the task. None if none shall be noticed.
         familiarity: what a new task is compared with, for ``Session.unfamiliarity``; None without.

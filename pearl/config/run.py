@@ -128,6 +128,9 @@ class PEARLConfig(Config):
             taught = not drifting and agent.reward_scale is None and self.encoder.kind != "blind"
             auxiliary = dataclasses.replace(agent.auxiliary, task_inference_weight=float(taught))
             agent = dataclasses.replace(agent, auxiliary=auxiliary)
+        if self.encoder.kind == "blind":  # There is no posterior to follow.
+            exploration = dataclasses.replace(agent.exploration, z_follows_posterior=False)
+            agent = dataclasses.replace(agent, exploration=exploration)
         if agent.discount is None:
             agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / horizon)))
         if training.context.max_length is None:

@@ -189,6 +189,21 @@ def _returns(evaluation: Evaluation) -> list[Finding]:
     return found
 
 
+def _worse_later(evaluation: Evaluation) -> list[Finding]:
+    """Return a finding if an agent that adapts within its first episode is worse in the last one."""
+    first, last = evaluation.returns[:, 0], evaluation.returns[:, -1]
+    low, high = mean_interval(last - first)
+    if high >= 0:
+        return []
+    return [
+        Finding(
+            "worse in later episodes",
+            f"The last episode's return is {last.mean():.4g}, the first one's {first.mean():.4g} (difference {low:.3g} "
+            f"to {high:.3g}), though more is known. Train longer, or with as many training.episodes_per_trial.",
+        )
+    ]
+
+
 def _adaptation(evaluation: Evaluation, before: NDArray[np.float64], described: str) -> list[Finding]:
     """Return a finding if the last episode's returns are no better than those ``before``, (task,)."""
     last = evaluation.returns[:, -1]
@@ -220,6 +235,7 @@ def _inference(
     if follows:
         ignorant = _one_episode(agent, envs, tasks, agent.begin(len(tasks), torch.Generator().manual_seed(seed)), seed)
         found += _adaptation(evaluation, ignorant, f"with a z that stays at the prior {ignorant.mean():.4g}")
+        found += _worse_later(evaluation)
     own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
     if len(tasks) > 1:
         other = _one_episode(agent, envs, tasks, shifted(evaluation.memory), seed)

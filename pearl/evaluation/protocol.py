@@ -66,7 +66,8 @@ class Evaluation:
     """Return of the first episode if z follows the posterior, as in sessions, (task,); None for agents without z, or
     whose z moves within an episode anyway"""
     kept: NDArray[np.float64] | None = None
-    """Return of the first episode if z is kept, as in the paper, (task,); None for agents whose z does not follow"""
+    """Return of the first episode if z is kept, as in the paper, (task,); None for agents without z, or whose z is kept
+    anyway"""
 
     @property
     def tasks_label(self) -> str:
@@ -193,10 +194,8 @@ def evaluate(
     trajectories, memory = play(agent, episodes)
     following = kept = None
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
-        if not agent.z_moves:
-            following = play(agent.following(), 1)[0].episode_returns(1)[:, 0]
-        elif not agent.keeping().z_moves:
-            kept = play(agent.keeping(), 1)[0].episode_returns(1)[:, 0]
+        other = play(agent.keeping() if agent.z_moves else agent.following(), 1)[0].episode_returns(1)[:, 0]
+        following, kept = (None, other) if agent.z_moves else (other, None)
     envs.close()
     return Evaluation(
         returns=trajectories.episode_returns(episodes),

@@ -39,7 +39,7 @@ class AdaptingModel(SavedModel):
                 episodes if None.
             seed: seed of the draws; drawn from the model's generator if None.
             follow: whether z follows the posterior after each step, so that evidence counts in the same episode; False
-                keeps z for an episode, as in the paper; a sweep goes on. Agents without z ignore it.
+                keeps z for an episode, as in the paper. Agents without z ignore it.
 
         Raises:
             TypeError: ``env`` is not the environment of one task.
@@ -72,7 +72,7 @@ class AdaptingModel(SavedModel):
         Args:
             seed: seed of the draws; drawn from the model's generator if None.
             follow: whether z follows the posterior after each step, so that evidence counts in the same episode; False
-                keeps z for an episode, as in the paper; a sweep goes on. Agents without z ignore it.
+                keeps z for an episode, as in the paper. Agents without z ignore it.
             forgetting: share of the evidence that is kept in each step, for tasks that change; see ``start_session``.
             detect_changes: whether to notice when the task changes, and then to infer the new one from new transitions
                 alone; see ``WatchfulSession``. ``session.changes`` lists the changes.

@@ -35,7 +35,7 @@ def test_each_kind_of_session_has_figures_and_a_column(agent, tmp_path, capsys):
     drifting = found["drifting"]
     assert list(drifting) == [
         "follows",
-        "as trained",
+        "z kept",
         *(f"forgetting {x}" for x in (0.99, 0.97, 0.95, 0.9)),
         "detects",
         "told",
@@ -84,7 +84,7 @@ def test_an_encoder_that_cannot_forget_is_measured_without(agent, tmp_path, caps
     code, _ = run(tmp_path / "gru", "--steps", "5", "--switches", "1", "--tasks", "2")
     assert code == 0
     drifting = json.loads((tmp_path / "results" / "point-robot" / "drift.json").read_text())["drifting"]
-    assert list(drifting) == ["follows", "as trained", "detects", "told"]
+    assert list(drifting) == ["follows", "z kept", "detects", "told"]
     code, printed = run(agent, tmp_path / "gru", "--steps", "5", "--switches", "1", "--tasks", "2")
     assert code == 2
     assert "is a second agent of point-robot" in printed

@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_another(script,
 
 
 def test_z_may_follow_the_posterior_where_training_did_not(script, copied, no_pictures):
-    for name, argv in (("stays", ()), ("follows", ("--z-follows-posterior",))):
+    for name, argv in (("stays", ()), ("follows", ("--z", "follows"))):
         code, _ = script(copied, *argv, "--out", copied / name)
         assert code == 0
         assert report(copied / name)["z_follows_posterior"] == (name == "follows")

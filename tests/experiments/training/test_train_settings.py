@@ -39,6 +39,8 @@ def test_the_objective_is_short_for_what_teaches_the_encoder():
     def teachers(*flags):
         agent: Any = train.parse(["point-robot", *flags])[2].agent
         auxiliary = agent.auxiliary
+        named = "--objective" in flags
+        assert auxiliary.task_inference_weight == (0.0 if named else None)
         return auxiliary.critics_teach_encoder, auxiliary.reconstruction_weight, auxiliary.reconstructed
 
     both = ("reward", "next_observation")

@@ -141,6 +141,22 @@ def test_where_z_follows_a_first_episode_as_good_as_the_last_has_adapted(follows
     assert {finding.name for finding in model.diagnose(level)} == (set() if follows else {"no adaptation"})
 
 
+def test_later_episodes_that_are_worse_than_the_first_are_found():
+    model = pearl.load("pretrained/point-robot", z_follows_posterior=True)
+    evaluation = model.evaluate()
+    worse = replace(evaluation, returns=evaluation.returns[:, :1] - np.arange(3.0))
+    assert {finding.name for finding in model.diagnose(worse)} == {"worse in later episodes"}
+
+
+def test_a_sweep_stands_still_where_a_kept_z_is_compared():
+    swept = pearl.load("pretrained/point-robot", z_follows_posterior=True)
+    assert swept.diagnose() == []
+    swept.agent._sweep = 0.05
+    level = swept.evaluate()
+    level = replace(level, returns=np.repeat(level.returns[:, -1:], 3, axis=1))
+    assert {finding.name for finding in swept.diagnose(level)} == set()
+
+
 def test_another_tasks_z_stays_in_the_test_of_its_use_even_if_z_follows():
     assert pearl.load("pretrained/varying-cartpole", z_follows_posterior=True).diagnose() == []
 
