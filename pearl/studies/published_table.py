@@ -12,6 +12,8 @@ from pearl.studies.variants import mean_and_range
 PUBLISHED = Setting("reproduction", PLAIN, PEARLConfig.algorithm)
 """The runs of a family's preset that its published agent comes from"""
 
+FIRST_EPISODE = "test/return_ep1"
+
 NEAR = 0.95
 """Share of the way at which runs count as having come to the preset's end"""
 
@@ -22,6 +24,7 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
     Returns are those of the last episode on held-out tasks: mean over seeds, range in brackets. If one kind of run is
     shorter than the other, both are read where the shorter ends. The share is 1 where the defaults are level with the
     preset, and 0 where they are level with a random policy. "On the way" is the same share of the mean over training.
+    "First episode" is the share of the way from the random policy to the last episode that the defaults' first one has.
     "Steps to 95 %" are the environment steps after which the mean over seeds has come so far on the way from the random
     policy to the preset's end, linearly between evaluations; "–" if it never does.
     The worst 5 % of tasks (CVaR) of both are means over seeds, "–" where runs did not log them.
@@ -32,8 +35,8 @@ def published_table(folders: Iterable[Path], setting: Setting) -> str:
     """
     lines = [
         "| family | steps | random policy | preset | defaults, seeds | share | on the way "
-        "| steps to 95 %: preset, defaults | worst 5 %: preset, defaults |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| first episode | steps to 95 %: preset, defaults | worst 5 %: preset, defaults |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for folder in folders:
         runs = read_results(folder).runs
@@ -49,6 +52,7 @@ def _row(family: str, untuned: Runs, published: Runs) -> str:
     share, on_the_way = (
         (now.mean() - random) / (before.mean() - random) for now, before in ((end, end_before), (way, way_before))
     )
+    first = (_values(untuned, steps, FIRST_EPISODE)[0].mean() - random) / (end.mean() - random)
     digits = 0 if np.abs(end).max() >= 100 else 1
     cells = [
         family,
@@ -56,19 +60,24 @@ def _row(family: str, untuned: Runs, published: Runs) -> str:
         mean_and_range(np.array([random]), digits),
         mean_and_range(end_before, digits),
         f"{mean_and_range(end, digits)}, {len(end)}",
-        f"{share:.2f}",
-        f"{on_the_way:.2f}",
+        *(f"{value:.2f}".replace("-", "−") for value in (share, on_the_way, first)),
         ", ".join(_steps_to(NEAR, random, end_before.mean(), runs) for runs in (published, untuned)),
         ", ".join(_worst(runs, steps, digits) for runs in (published, untuned)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _values(runs: Runs, steps: float) -> tuple[FloatArray, FloatArray]:
-    """Return each seed's value after ``steps`` steps and its mean until then, (seed,) each."""
+def _values(runs: Runs, steps: float, column: str | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return each seed's value after ``steps`` steps and its mean until then, (seed,) each.
+
+    Args:
+        runs: by seed.
+        steps: environment steps.
+        column: of the curves; the last episode's return if None.
+    """
     ends, ways = [], []
     for run in runs.values():
-        at, value = run.curve["env_steps"], run.curve[last_episode_column(run.curve)]
+        at, value = run.curve["env_steps"], run.curve[column or last_episode_column(run.curve)]
         end = float(np.interp(steps, at, value))
         until = at < steps
         ends.append(end)

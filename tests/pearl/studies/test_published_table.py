@@ -32,7 +32,7 @@ def test_both_are_read_where_the_shorter_run_ends_and_a_share_is_of_the_way_from
     store(tmp_path / "published-alone", PUBLISHED, 0, [0, 2000], [-10, -4])
     folders = [tmp_path / name for name in ("alone", "published-alone", "reach", "without-results")]
     assert published_table(folders, UNTUNED).splitlines()[2:] == [
-        "| reach | 2 000 | −10.0 | −2.0 | −4.0 (−5.0 to −3.0), 2 | 0.75 | 0.38 | 2 000, – | –, – |"
+        "| reach | 2 000 | −10.0 | −2.0 | −4.0 (−5.0 to −3.0), 2 | 0.75 | 0.38 | 1.67 | 2 000, – | –, – |"
     ]
 
 
@@ -40,7 +40,7 @@ def test_large_returns_are_whole_numbers(tmp_path: Path) -> None:
     store(tmp_path / "swing", PUBLISHED, 0, [0, 1000], [-1200.4, -160.2])
     store(tmp_path / "swing", UNTUNED, 0, [0, 1000], [-1200.4, -150.7])
     assert published_table([tmp_path / "swing"], UNTUNED).splitlines()[2:] == [
-        "| swing | 1 000 | −10 | −160 | −151, 1 | 0.94 | 0.99 | 0, 0 | –, – |"
+        "| swing | 1 000 | −10 | −160 | −151, 1 | 0.94 | 0.99 | −0.07 | 0, 0 | –, – |"
     ]
 
 
@@ -49,7 +49,7 @@ def test_the_steps_to_the_presets_end_are_those_of_the_mean_over_seeds(tmp_path:
     store(tmp_path / "reach", UNTUNED, 0, [0, 40_000, 100_000], [-10, 10, 10])
     store(tmp_path / "reach", UNTUNED, 1, [0, 80_000, 100_000], [-10, 8, 10])
     (row,) = published_table([tmp_path / "reach"], UNTUNED).splitlines()[2:]
-    assert row.split(" | ")[7] == "98 000, 80 000"  # 95 % of the way is 9: (10 + 8) / 2 after 80 000 steps
+    assert row.split(" | ")[8] == "98 000, 80 000"  # 95 % of the way is 9: (10 + 8) / 2 after 80 000 steps
 
 
 def test_the_worst_tasks_are_a_mean_over_seeds_where_the_shorter_run_ends_if_every_run_logged_them(
