@@ -1,7 +1,6 @@
 """Meta-batches for a gradient step, from each task's own trials or from relabelled trials of any task."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,7 +34,7 @@ class MetaSampler:
 
     Raises:
         ConfigError: relabelling is on, and the family cannot compute its rewards; or numbers are wanted of tasks that
-            drift; from ``sample``, the tasks' parameters have no numbers.
+            drift, or of parameters that have none.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class MetaSampler:
                 "agent.auxiliary.task_inference_weight needs tasks that stay as they are; these drift, and no one "
                 "description fits every moment. Set it to 0."
             )
-        self._has_task_numbers = task_numbers
+        self._task_numbers = _described(tasks).to(replay.device) if task_numbers else None
 
     def sample(self) -> MetaBatch:
         """Draw one gradient step's meta-batch."""
@@ -131,15 +130,7 @@ class MetaSampler:
         )
 
     def _numbers(self, task_ids: Tensor) -> Tensor | None:
-        return self._task_numbers[task_ids] if self._has_task_numbers else None
-
-    @cached_property
-    def _task_numbers(self) -> Tensor:
-        try:
-            numbers = standardised_numbers(self._tasks, TASK_NUMBERS)
-        except ValueError as error:
-            raise ConfigError(f"{error} Or set agent.auxiliary.task_inference_weight to 0.") from error
-        return torch.from_numpy(numbers).to(self._replay.device)
+        return None if self._task_numbers is None else self._task_numbers[task_ids]
 
     def _early_context(self, task_ids: Tensor) -> Context | None:
         if not self._has_early_context:
@@ -162,3 +153,10 @@ class MetaSampler:
         rewards = self._distribution.relabel(tasks, observation.numpy(), action.numpy(), next_observation.numpy())
         assert rewards is not None
         return torch.from_numpy(rewards[0]).float(), torch.from_numpy(rewards[1]).float()
+
+
+def _described(tasks: Sequence[Task]) -> Tensor:
+    try:
+        return torch.from_numpy(standardised_numbers(tasks, TASK_NUMBERS))
+    except ValueError as error:
+        raise ConfigError(f"{error} Or set agent.auxiliary.task_inference_weight to 0.") from error

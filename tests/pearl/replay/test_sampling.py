@@ -103,3 +103,15 @@ def test_tasks_that_drift_have_no_one_description(around):
     family = around(pearl.drifting(Counting(), pearl.DriftSchedule(2)))
     with pytest.raises(ConfigError, match="task_inference_weight needs tasks that stay as they are"):
         small_model(family, agent=INFERRING)
+
+
+class OfAnySize(Counting):
+    def sample(self, n, rng):
+        tasks = super().sample(n, rng)
+        return [pearl.Task({**task.to_json(), "size": 0.5 if k else 10**400}) for k, task in enumerate(tasks)]
+
+
+def test_parameters_that_cannot_be_described_are_refused_with_the_setting_to_change():
+    with pytest.raises(ConfigError, match=r"size has a whole number .* Or set agent\.auxiliary\.task_inference_weight"):
+        small_model(OfAnySize())
+    small_model(OfAnySize(), agent=UNTOLD)
