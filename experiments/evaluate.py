@@ -52,6 +52,8 @@ def main(
     """
     console = make_console()
     model = load_to_act(run, distribution, modules, z_follows_posterior=FOLLOWS[z])
+    if z == "kept" and isinstance(model.agent, PEARLAgent):
+        model.agent = model.agent.keeping()  # A sweep stands still too.
     chosen = model.test_tasks
     if seed is not None:
         whole_number(seed, "--seed")

@@ -93,7 +93,7 @@ def diagnose(
     found = [*_constant_entries(agent), *_learning(agent, metrics), *_returns(evaluation)]
     if evaluation.returns.shape[1] > 1 and not (isinstance(agent, PEARLAgent) and agent.z_moves):
         first = evaluation.returns[:, 0]
-        found += _adaptation(evaluation, first, f"the first one's {first.mean():.4g}")
+        found += _no_adaptation(evaluation, first, f"the first one's {first.mean():.4g}")
     if isinstance(agent, PEARLAgent) and agent.encoder.infers:
         envs = make_envs(distribution, tasks, workers, worker_timeout_s)
         try:
@@ -204,7 +204,7 @@ def _worse_later(evaluation: Evaluation) -> list[Finding]:
     ]
 
 
-def _adaptation(evaluation: Evaluation, before: NDArray[np.float64], described: str) -> list[Finding]:
+def _no_adaptation(evaluation: Evaluation, before: NDArray[np.float64], described: str) -> list[Finding]:
     """Return a finding if the last episode's returns are no better than those ``before``, (task,)."""
     last = evaluation.returns[:, -1]
     low, high = mean_interval(last - before)
@@ -234,7 +234,7 @@ def _inference(
     follows, agent = agent.z_moves, agent.keeping()
     if follows:
         ignorant = _one_episode(agent, envs, tasks, agent.begin(len(tasks), torch.Generator().manual_seed(seed)), seed)
-        found += _adaptation(evaluation, ignorant, f"with a z that stays at the prior {ignorant.mean():.4g}")
+        found += _no_adaptation(evaluation, ignorant, f"with a z that stays at the prior {ignorant.mean():.4g}")
         found += _worse_later(evaluation)
     own = _one_episode(agent, envs, tasks, evaluation.memory, seed)
     if len(tasks) > 1:

@@ -13,6 +13,7 @@ PUBLISHED = Setting("reproduction", PLAIN, PEARLConfig.algorithm)
 """The runs of a family's preset that its published agent comes from"""
 
 FIRST_EPISODE = "test/return_ep1"
+"""Column of the curves with the first episode's mean return"""
 
 NEAR = 0.95
 """Share of the way at which runs count as having come to the preset's end"""

@@ -23,7 +23,8 @@ class Task:
 
     Args:
         params: parameter names and values, for example ``{"velocity": 1.3}`` or ``{"goal": [0.3, -0.7]}``.
-            Lists are stored as tuples, so that a task is immutable. Training teaches PEARL's encoder to predict them.
+            Lists are stored as tuples, so that a task is immutable. Training teaches PEARL's encoder to predict the
+            parameters.
 
     Raises:
         TypeError: a parameter is not a JSON value (convert numpy values with ``.tolist()``), or a name is not a string.

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import pearl
+from tests.support.processes import ROOT
 from tests.support.runs.script_runs import contents, script_of
 
 
@@ -90,6 +91,18 @@ def test_it_is_said_that_z_follows_the_posterior_where_training_did_so_too(scrip
     pearl.load(copied, z_follows_posterior=True).save(copied / "checkpoint")
     script(copied)
     assert report(copied)["z_follows_posterior"]
+
+
+def test_a_kept_z_is_kept_where_training_let_it_follow_or_sweep(script, no_pictures, tmp_path):
+    found = {}
+    for name in ("as-trained", "kept"):
+        code, _ = script(ROOT / "pretrained/sparse-point-robot", "--z", name, "--out", tmp_path / name)
+        assert code == 0
+        found[name] = report(tmp_path / name)
+    assert found["as-trained"]["z_follows_posterior"]
+    assert not found["kept"]["z_follows_posterior"]
+    first = [each["test"]["return_per_episode"][0] for each in found.values()]
+    assert found["as-trained"]["test"]["kept"] == first[1] != first[0]
 
 
 def test_a_trial_may_be_longer_than_in_training(script, copied, no_pictures):
