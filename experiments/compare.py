@@ -9,7 +9,7 @@
 
 Writes every seed's curve and final measurements to results/FAMILY/. Draws all algorithms compared on the family in
 results/FAMILY/comparison.png, and prints their table. Existing runs are not run again, so a comparison can be stopped,
-continued and extended.
+continued and extended. A run that was stopped continues from its checkpoint if the commit is the same.
 """
 
 import dataclasses
@@ -49,6 +49,7 @@ def main(
     trial_episodes: int = 10,
     trained: tuple[Annotated[Path, path_argument("--trained")], ...] = (),
     out: Annotated[Path, path_argument("--out")] = Path("results"),
+    runs: Annotated[Path, path_argument("--runs")] = Path("runs/studies"),
     page: Annotated[Path, path_argument("--page")] | None = None,
     overview: Annotated[Path, path_argument("--overview")] | None = None,
     modules: Modules = (),
@@ -65,6 +66,7 @@ def main(
         trial_episodes: episodes of the trials that are drawn episode by episode.
         trained: folders of finished runs, used instead of new runs.
         out: folder of the results.
+        runs: folder of the runs, checkpoints included: runs/studies/COMMIT/RUN.
         page: Markdown file to update: its table between <!-- FAMILY --> and <!-- / -->.
         overview: Markdown file to update: its table of all families in ``out``, between <!-- overview --> and
             <!-- / -->.
@@ -87,15 +89,18 @@ def main(
         check_settings(folder, setting, config)  # Before the finished runs are evaluated.
     for run_folder in trained:
         reuse(family, folder, run_folder, wanted, trial_episodes)
-    train_missing(
+    finished = train_missing(
         folder,
         family,
         wanted,
         seeds,
         commit=checked_out,
+        runs=runs,
         trial_episodes=trial_episodes,
         announce=lambda line: console.print(line),
     )
+    if not finished:
+        sys.exit(130)
     if apart:
         return
     baseline = next(iter(configs))

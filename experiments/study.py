@@ -7,7 +7,8 @@ The file names families and variants; a variant replaces a few settings of a fam
 says ``from: defaults``. Writes every seed's curve and final measurements to results/FAMILY/. Draws
 results/FAMILY/STUDY.png, where STUDY is the file's name, and prints a table of all the family's variants, and for a
 variant from the defaults a table of all families, compared with the published runs of their presets. Existing runs are
-not run again, so a study can be stopped, continued and extended.
+not run again, so a study can be stopped, continued and extended. A run that was stopped continues from its checkpoint
+if the commit is the same.
 """
 
 import sys
@@ -53,6 +54,7 @@ def main(
     variants: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Annotated[Path, path_argument("--out")] = Path("results"),
+    runs: Annotated[Path, path_argument("--runs")] = Path("runs/studies"),
     page: Annotated[Path, path_argument("--page")] | None = None,
     modules: Modules = (),
 ) -> None:
@@ -64,6 +66,7 @@ def main(
         variants: variants to train, "plain" for the preset itself; all by default.
         seeds: seeds of the runs; each variant is trained with each seed.
         out: folder of the results.
+        runs: folder of the runs, checkpoints included: runs/studies/COMMIT/RUN.
         page: Markdown file to update: each family's table between <!-- FAMILY --> and <!-- / -->, and the table of a
             variant from the defaults between <!-- VARIANT --> and <!-- / -->.
         modules: module that registers your own family or encoder.
@@ -80,7 +83,17 @@ def main(
             for name in family.variants
             if not variants or name in variants
         }
-        train_missing(folder, family.name, wanted, seeds, commit=checked_out, announce=lambda line: console.print(line))
+        finished = train_missing(
+            folder,
+            family.name,
+            wanted,
+            seeds,
+            commit=checked_out,
+            runs=runs,
+            announce=lambda line: console.print(line),
+        )
+        if not finished:
+            sys.exit(130)
         found = by_variant(read_results(folder), study.stem)
         if PLAIN in found and len(found) > 1:
             with warn_on_failure(f"{family.name} was not drawn"):

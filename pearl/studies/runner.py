@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from pearl.checkpoint.store import has_checkpoint
 from pearl.config.run import Config
 from pearl.evaluation.protocol import Evaluation
 from pearl.model.meta_learner import MetaLearner, learner_of, load
-from pearl.runs.folder import RunError, read_json, read_progress
+from pearl.model.saving import CHECKPOINT
+from pearl.runs.folder import RunError, read_json, read_progress, write_json
+from pearl.runs.run import Run, resume, saved_config
 from pearl.studies.results import FloatArray, RunRecord, Setting, check_settings, read_results, settings_of, store_run
 
 DIGITS = 4
@@ -24,9 +25,10 @@ def train_missing(
     seeds: Sequence[int],
     *,
     commit: str,
+    runs: Path,
     trial_episodes: int | None = None,
     announce: Callable[[str], None],
-) -> None:
+) -> bool:
     """Train the runs that are missing in a family's results, seed by seed, and store each as soon as it is finished.
 
     Args:
@@ -35,12 +37,16 @@ def train_missing(
         wanted: the config of each setting.
         seeds: seeds of the runs; each setting is trained with each seed.
         commit: the current commit.
+        runs: folder of the runs. A run that was stopped is continued there, by the same commit only.
         trial_episodes: episodes of a longer trial at the end of each run, as for ``train``.
         announce: called with a line about each run before it begins.
 
+    Returns:
+        Whether all runs are finished; False after Ctrl-C or SIGTERM.
+
     Raises:
         ConfigError: the folder holds runs of a setting with another config; nothing is trained then.
-        RunError: the results cannot be read.
+        RunError: the results cannot be read, or a run's folder holds a run of other settings.
     """
     for setting, config in wanted.items():
         check_settings(folder, setting, config)
@@ -50,28 +56,44 @@ def train_missing(
                 continue
             shown = setting.algorithm if setting.study == "comparison" else setting.name
             announce(f"{family}, {shown}, seed {seed}")
-            record = train(family, config, seed, commit=commit, trial_episodes=trial_episodes)
+            name = "-".join((family, setting.study, setting.name, setting.algorithm, f"seed{seed}"))
+            own = runs / commit / name
+            record = train(family, config, seed, folder=own, commit=commit, trial_episodes=trial_episodes)
+            if record is None:
+                return False
             # As asked for: settings that follow from the episodes' length stay unset.
             store_run(folder, setting, config, seed, dataclasses.replace(record, config=settings_of(config)))
+    return True
 
 
-def train(family: str, config: Config, seed: int, *, commit: str, trial_episodes: int | None = None) -> RunRecord:
-    """Train one run and return its results.
+def train(
+    family: str, config: Config, seed: int, *, folder: Path, commit: str, trial_episodes: int | None = None
+) -> RunRecord | None:
+    """Train one run, or continue it, and return its results; None if it was stopped.
 
     Args:
         family: the family's name.
         config: the run's settings.
         seed: the run's seed.
+        folder: the run's folder; ``publish.py`` turns it into a pretrained agent.
         commit: the current commit.
         trial_episodes: episodes of a longer trial of the test tasks, with the protocol's exploration episodes. It has
             at least the protocol's episodes. None plays no such trial.
+
+    Raises:
+        RunError: the folder holds a run of other settings, or is not writable.
     """
-    model = learner_of(config)(family, config, seed=seed)
-    logged: list[tuple[Evaluation, dict[str, float]]] = []
-    model.learn(on_evaluation=lambda evaluation, metrics: logged.append((evaluation, metrics)))
-    names = dict.fromkeys(name for _, metrics in logged for name in metrics)
-    curve = {name: np.array([metrics.get(name, np.nan) for _, metrics in logged], np.float64) for name in names}
-    return _record(model, curve, logged[-1][0], commit, trial_episodes)
+    continued = has_checkpoint(folder / CHECKPOINT)
+    if continued and (steps := saved_config(folder).training.total_steps) != config.training.total_steps:
+        raise RunError(
+            f"{folder} holds a run of {steps:,} steps, not {config.training.total_steps:,}. Remove it to train anew."
+        )
+    model = resume(folder, seed=seed, config=config) if continued else learner_of(config)(family, config, seed=seed)
+    last = Run(model, folder, wandb="disabled", resume=continued).train()
+    if last is None:
+        return None
+    write_json(folder / "result.json", read_json(folder / "result.json") | {"commit": commit, "threads": 1})
+    return _record(model, read_progress(folder), last, commit, trial_episodes)
 
 
 def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, RunRecord]:

@@ -50,7 +50,15 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "preset", small)
         patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
-        compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), trial_episodes=5, out=folder, page=page)
+        compare.main(
+            "point-robot",
+            algorithms=AGENTS,
+            seeds=(0, 1),
+            trial_episodes=5,
+            out=folder,
+            runs=folder / "runs",
+            page=page,
+        )
     return folder
 
 
@@ -139,7 +147,15 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
     give_a_budget_of_its_own(tmp_path / "with-fewer", "rl2")
     page = tmp_path / "overview.md"
     page.write_text("<!-- overview -->\n<!-- / -->\n")
-    compare.main("point-robot", algorithms=AGENTS, seeds=(0, 1), trial_episodes=5, out=tmp_path, overview=page)
+    compare.main(
+        "point-robot",
+        algorithms=AGENTS,
+        seeds=(0, 1),
+        trial_episodes=5,
+        out=tmp_path,
+        runs=tmp_path / "runs",
+        overview=page,
+    )
     header, _, *lines = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if "|" in line]
     assert header == ["algorithm", "point-robot, score after 0 steps", "with-fewer, score after 0 steps"]
     cells = {name: rest for name, *rest in lines}
@@ -158,7 +174,15 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
 def test_runs_of_another_budget_stand_beside_the_comparisons_and_are_drawn_with_them(compared, tmp_path, capsys):
     shutil.copytree(compared / "point-robot", tmp_path / "point-robot")
     own = runs_of(tmp_path, "rl2")
-    compare.main("point-robot", algorithms=("rl2",), seeds=(0,), total_steps=240, apart=True, out=tmp_path)
+    compare.main(
+        "point-robot",
+        algorithms=("rl2",),
+        seeds=(0,),
+        total_steps=240,
+        apart=True,
+        out=tmp_path,
+        runs=tmp_path / "runs",
+    )
     longer = runs_of(tmp_path, "rl2-240-steps")[0]
     assert longer.config["training"]["total_steps"] == 240
     assert longer.curve["env_steps"][-1] >= 240
@@ -184,7 +208,7 @@ def test_runs_that_are_there_are_drawn_and_not_run_again(compared, tmp_path, unt
 
 
 def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
-    def interrupted(family, config, seed, *, commit, trial_episodes):
+    def interrupted(family, config, seed, *, folder, commit, trial_episodes):
         if seed == 3:
             raise KeyboardInterrupt
         return RunRecord(

@@ -45,7 +45,7 @@ def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studied")
     path = folder / "small.yaml"
     path.write_text(SMALL)
-    study.main(path, families=("point-robot",), seeds=(0, 1), out=folder)
+    study.main(path, families=("point-robot",), seeds=(0, 1), out=folder, runs=folder / "runs")
     return folder
 
 
@@ -91,7 +91,9 @@ def test_runs_with_other_settings_are_not_mixed_with_new_ones(studied, small, tm
 
 
 def test_only_the_variants_that_are_named_are_trained(small, tmp_path):
-    study.main(small, families=("point-robot",), variants=("layer-norm",), seeds=(0,), out=tmp_path)
+    study.main(
+        small, families=("point-robot",), variants=("layer-norm",), seeds=(0,), out=tmp_path, runs=tmp_path / "runs"
+    )
     assert list(runs_of(tmp_path)) == ["layer-norm"]
 
 
@@ -114,6 +116,7 @@ def test_a_variant_from_the_defaults_is_compared_with_the_published_runs_in_a_pa
     small.write_text(SMALL.replace("layer-norm:", "untuned:\n    point-robot: {from: defaults}\n  layer-norm:"))
     page = tmp_path / "page.md"
     chosen = {"families": ("point-robot",), "variants": ("untuned",), "seeds": (0,), "out": tmp_path, "page": page}
+    chosen["runs"] = tmp_path / "runs"
     page.write_text("Text.\n<!-- untuned -->\nold\n<!-- / -->\n")
     study.main(small, **chosen)
     assert page.read_text().count("\n|") == 2  # No run of the preset is published here: the head alone.
