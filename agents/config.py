@@ -122,16 +122,17 @@ class ExplorationConfig(Settings):
     """Settings of how z changes within an episode. The paper's PEARL keeps z constant within an episode."""
 
     section: ClassVar[str] = "agent.exploration"
-    sweep: float = 0.0
+    sweep: float | None = None
     """Fraction of the way to the next episode's draw that z moves in each step, under the current posterior; 0 keeps
-    one draw for the episode. Above 0, z follows the posterior too."""
+    one draw for the episode. Above 0, z follows the posterior too. None stands for 1 / steps of an episode where
+    rewards are rare (training.relabelling.candidates), else for 0."""
     z_follows_posterior: bool = True
     """Whether z follows the posterior after each step, in training too, so that evidence takes effect in the same
     episode: the episode's noise stays, mean and spread follow. False keeps z constant within an episode."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.sweep <= 1:
+        if self.sweep is not None and not 0 <= self.sweep <= 1:
             raise ConfigError(f"{self.section}.sweep must lie in [0, 1], got {self.sweep}.")
 
 
@@ -151,12 +152,13 @@ class AuxiliaryConfig(Settings):
     contrastive_weight: float = 0.0
     """Weight of the contrastive loss: the encoder must match the two halves of each task's context (Fu et al. 2021);
     0 omits it. It slowed learning in every study here (docs/what-helps.md)."""
-    early_kl_weight: float = 0.0
-    """Weight of the KL from the posterior to the posterior of an earlier context; 0 omits it."""
+    early_kl_weight: float | None = None
+    """Weight of the KL from the posterior to the posterior of an earlier context; 0 omits it. None stands for 0.003
+    where rewards are rare (training.relabelling.candidates), else for 0."""
     task_inference_weight: float | None = None
     """Weight of the error with which a decoder of z predicts the parameters of the training task (Humplik et al. 2019).
-    It trains the encoder too. 0 builds no decoder. None stands for 1 in a run without agent.reward_scale whose tasks do
-    not change within an episode, else for 0. Acting and adapting read no parameters."""
+    It trains the encoder too. 0 builds no decoder. None stands for 1 in a run without agent.reward_scale and without
+    relabelling whose tasks do not change within an episode, else for 0. Acting and adapting read no parameters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,7 +39,7 @@ def information_bounds(
     if not encoder.stochastic:
         return {}
     bounds = {"kl": (config.kl_weight, kl_to_unit_gaussian(posterior))}
-    if early is not None and config.auxiliary.early_kl_weight > 0:
+    if early is not None and config.auxiliary.early_kl_weight:
         bounds["early_kl"] = config.auxiliary.early_kl_weight, kl_to_early(posterior, encoder.posterior(early))
     return bounds
 

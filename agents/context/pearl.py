@@ -57,7 +57,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         check_teachers(config.auxiliary)
         exploration = config.exploration
         self.latent_dim = encoder.latent_dim
-        self._sweep = exploration.sweep
+        self._sweep = exploration.sweep or 0.0
         self.kept = 1.0
         with initial_weights(rng):
             self.features = make_features(observation_space, config)
@@ -77,7 +77,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     @property
     def reads_early_context(self) -> bool:
         """Whether a loss compares the posterior with an early one."""
-        return self.config.auxiliary.early_kl_weight > 0
+        return bool(self.config.auxiliary.early_kl_weight)
 
     @property
     def reads_task_numbers(self) -> bool:

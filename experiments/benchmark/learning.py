@@ -322,7 +322,7 @@ def _sampler(store: TaskReplay, config: PEARLConfig, rng: torch.Generator | None
         drawn,
         config.training,
         rng,
-        early_context=auxiliary.early_kl_weight > 0,
+        early_context=bool(auxiliary.early_kl_weight),
         task_numbers=auxiliary.task_inference > 0,
     )
 

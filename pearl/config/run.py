@@ -1,9 +1,10 @@
 """Settings of a whole run, one class per algorithm, and the families' presets."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from agents import (
     AuxiliaryConfig,
@@ -34,6 +35,15 @@ from pearl.config.training import (
 from pearl.tasks.registry import preset_sharer
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+
+CANDIDATES = 512
+"""``training.relabelling.candidates`` where rewards are rare"""
+EARLY_KL_WEIGHT = 0.003
+"""``agent.auxiliary.early_kl_weight`` there"""
+
+
+def _no() -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +94,22 @@ class Config(Settings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The few-shot evaluation protocol."""
 
-    def for_tasks(self, horizon: int, *, drifting: bool = False) -> Self:
+    def for_tasks(
+        self,
+        horizon: int,
+        *,
+        drifting: bool = False,
+        continuous: bool = True,
+        rare_rewards: Callable[[], bool] = _no,
+    ) -> Self:
         """Return the settings with what follows from the tasks filled in, where it is not set.
 
         Args:
             horizon: steps of an episode.
             drifting: whether tasks change within an episode.
+            continuous: whether actions are continuous.
+            rare_rewards: returns whether the family can compute rewards that a random policy hardly meets; called only
+                if a setting depends on it.
         """
         training = dataclasses.replace(self.training, n_train_tasks=self.training.n_tasks(horizon))
         return dataclasses.replace(self, training=training)
@@ -115,17 +135,27 @@ class PEARLConfig(Config):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
 
-    def for_tasks(self, horizon: int, *, drifting: bool = False) -> Self:
-        """Return the settings with the number of tasks, discount, longest context and task inference filled in.
+    def for_tasks(
+        self,
+        horizon: int,
+        *,
+        drifting: bool = False,
+        continuous: bool = True,
+        rare_rewards: Callable[[], bool] = _no,
+    ) -> Self:
+        """Return the settings with all that follows from the tasks filled in: every None of PEARL's own settings.
 
         Args:
             horizon: steps of an episode.
             drifting: whether tasks change within an episode; no one description then fits all of it.
+            continuous: whether actions are continuous.
+            rare_rewards: as in the base class.
         """
-        filled = super().for_tasks(horizon, drifting=drifting)
+        filled = super().for_tasks(horizon)._searching(horizon, continuous, rare_rewards)
         agent, training = filled.agent, filled.training
         if agent.auxiliary.task_inference_weight is None:
-            taught = not drifting and agent.reward_scale is None and self.encoder.kind != "blind"
+            stays, relabelled = not drifting, training.relabelling.candidates
+            taught = stays and not relabelled and agent.reward_scale is None and self.encoder.kind != "blind"
             auxiliary = dataclasses.replace(agent.auxiliary, task_inference_weight=float(taught))
             agent = dataclasses.replace(agent, auxiliary=auxiliary)
         if self.encoder.kind == "blind":  # There is no posterior to follow.
@@ -138,6 +168,27 @@ class PEARLConfig(Config):
             context = dataclasses.replace(training.context, max_length=length)
             training = dataclasses.replace(training, context=context)
         return dataclasses.replace(filled, agent=agent, training=training)
+
+    def _searching(self, horizon: int, continuous: bool, rare_rewards: Callable[[], bool]) -> Self:
+        """Return the settings with those filled in that depend on whether rewards have to be searched for."""
+        exploration, auxiliary = self.agent.exploration, self.agent.auxiliary
+        relabelling, training = self.training.relabelling, self.training
+        able = self.encoder.kind != "blind" and self.agent.reward_scale is None and training.device == "cpu"
+        unset = None in (exploration.sweep, auxiliary.early_kl_weight, relabelling.candidates, training.initial_policy)
+        rare = able and unset and relabelling.candidates != 0 and rare_rewards()
+
+        def where_unset(value: Any, searching: Any, otherwise: Any) -> Any:
+            return value if value is not None else searching if rare else otherwise
+
+        exploration = dataclasses.replace(exploration, sweep=where_unset(exploration.sweep, 1.0 / horizon, 0.0))
+        weight = where_unset(auxiliary.early_kl_weight, EARLY_KL_WEIGHT, 0.0)
+        auxiliary = dataclasses.replace(auxiliary, early_kl_weight=weight)
+        candidates = where_unset(relabelling.candidates, CANDIDATES, 0)
+        relabelling = dataclasses.replace(relabelling, candidates=candidates)
+        policy = where_unset(training.initial_policy, "steady" if continuous else "random", "random")
+        agent = dataclasses.replace(self.agent, exploration=exploration, auxiliary=auxiliary)
+        training = dataclasses.replace(training, relabelling=relabelling, initial_policy=policy)
+        return dataclasses.replace(self, agent=agent, training=training)
 
 
 def _infers_nothing() -> EncoderConfig:

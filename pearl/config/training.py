@@ -74,8 +74,9 @@ class ReplayConfig(CollectionConfig):
     initial_episodes: int | None = None
     """Episodes of a random policy in each training task before the first gradient step. None lets it play a tenth of
     total_steps, at most 10 000: PEARL one episode at a time, in the tasks with the fewest transitions first."""
-    initial_policy: Literal["random", "steady"] = "random"
-    """Policy of the initial episodes: a new uniform action at each step, or one action per episode."""
+    initial_policy: Literal["random", "steady"] | None = None
+    """Policy of the initial episodes: a new uniform action at each step, or one action per episode. None stands for
+    steady where rewards are rare (training.relabelling.candidates) and actions continuous, else for random."""
     gradient_steps_per_env_step: float = 0.3
     """Gradient steps per collected environment step."""
     replay_budget_mb: int = 1_024
@@ -132,16 +133,19 @@ class RelabellingConfig(Settings):
     """
 
     section: ClassVar[str] = "training.relabelling"
-    candidates: int = 0
+    candidates: int | None = None
     """Transitions of all tasks, drawn at each gradient step. Every task searches them for one that it rewards; its
-    context ends there. 0 trains each task on its own trials, without relabelling."""
+    context ends there. 0 trains each task on its own trials, without relabelling. None stands for 512 where rewards are
+    rare and the family can compute them, on the CPU and without agent.reward_scale, else for 0. Rare means that ten
+    episodes of a random policy in training tasks hardly differ in their rewards, and do not terminate."""
     rewarded_context: int = 20
     """Transitions of a relabelled context, up to the rewarded one. The early context before it has
     training.context.max_length."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, self.section, "candidates", self.candidates)
+        if self.candidates is not None:
+            at_least(0, self.section, "candidates", self.candidates)
         at_least(1, self.section, "rewarded_context", self.rewarded_context)
 
 
@@ -170,7 +174,7 @@ class TrainingConfig(ReplayConfig):
         for name in ("meta_batch", "batch_size", "replay_capacity"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, "training", name, value)
-        if self.device == "cuda" and self.relabelling.candidates > 0:
+        if self.device == "cuda" and self.relabelling.candidates:
             raise ConfigError(
                 "training.relabelling.candidates computes rewards on the CPU in every gradient step, and a GPU "
                 "would wait for them. Set training.device to cpu, or training.relabelling.candidates to 0."
@@ -183,7 +187,7 @@ class TrainingConfig(ReplayConfig):
     @property
     def longest_context(self) -> int:
         """Transitions of the longest context in training; a relabelled context includes its early one."""
-        return self.context.longest + (self.relabelling.rewarded_context if self.relabelling.candidates > 0 else 0)
+        return self.context.longest + (self.relabelling.rewarded_context if self.relabelling.candidates else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

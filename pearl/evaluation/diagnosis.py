@@ -19,6 +19,7 @@ from pearl.collection.rollout import Trajectories, rollout
 from pearl.collection.workers import make_envs
 from pearl.config.training import CollectionConfig, TrainingConfig
 from pearl.evaluation.protocol import Evaluation
+from pearl.evaluation.rare_rewards import are_rare, share_that_differs
 from pearl.evaluation.statistics import mean_interval
 from pearl.tasks import Task, TaskDistribution
 from pearl.tasks.distribution import relabels
@@ -32,9 +33,6 @@ LEAST_ENTROPY = 0.02
 """Share of the largest entropy of a finite set of actions under which a policy counts as deterministic"""
 MOST_ENTROPY = 0.95
 """Share of it over which a policy counts as random"""
-
-RARE = 0.05
-"""Share of a random policy's rewards that differ from the commonest one, under which rewards are rare"""
 
 
 class Finding(NamedTuple):
@@ -273,12 +271,10 @@ def _inference(
 
 def _rare_rewards(random: Trajectories, remedy: str) -> list[Finding]:
     """Return a finding if random actions hardly meet a reward, and training did not use what helps then."""
-    rewards = random.training_reward[random.mask]
-    rare = float(np.mean(rewards != np.median(rewards)))
-    # Where episodes terminate, their length may tell what constant rewards do not.
-    if rare >= RARE or random.terminated[random.mask].any() or not remedy:
+    if not remedy or not are_rare(random):
         return []
-    found = f"Of a random policy's steps {rare:.2%} have another reward than the others: goals must be searched for."
+    share = share_that_differs(random)
+    found = f"Of a random policy's steps {share:.2%} have another reward than the others: goals must be searched for."
     return [Finding("rare rewards", f"{found} {remedy}")]
 
 
@@ -288,16 +284,20 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
         return ""
     own, continuous = agent.config, isinstance(agent.actions, ContinuousActions)
     missing = {
-        "training.relabelling.candidates to 512 (on the CPU)": training.relabelling.candidates == 0,
-        "agent.exploration.sweep to 1 / steps of an episode": own.exploration.sweep == 0,
-        "agent.auxiliary.early_kl_weight to 0.003": own.auxiliary.early_kl_weight == 0,
+        "training.relabelling.candidates to 512 (on the CPU)": not training.relabelling.candidates,
+        "agent.exploration.sweep to 1 / steps of an episode": not own.exploration.sweep,
+        "agent.auxiliary.early_kl_weight to 0.003": not own.auxiliary.early_kl_weight,
         "training.initial_policy to steady": continuous and training.initial_policy != "steady",
     }
     names = [name for name, lacking in missing.items() if lacking]
     if not names:
         return ""
-    unwritten = "If a task's reward follows from a transition, write TaskDistribution.relabel, and set"
-    return f"{'Set' if relabels(distribution) else unwritten} {', '.join(names)}."
+    if not relabels(distribution):
+        return (
+            "If a task's reward follows from a transition, write TaskDistribution.relabel: on the CPU, settings that "
+            "help are then chosen by themselves."
+        )
+    return f"Set {', '.join(names)}."
 
 
 def for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from agents import MetaAgent, PEARLAgent
+from agents.spaces import is_discrete
 from pearl.algorithms import find_algorithm, limit_evidence
 from pearl.config.run import Config, PEARLConfig, load_preset
 from pearl.evaluation.diagnosis import Finding, diagnose, diagnosis_lines
 from pearl.evaluation.protocol import Evaluation, References, check_disjoint, evaluate, measure_references
+from pearl.evaluation.rare_rewards import rare_and_computable
 from pearl.model import arguments
 from pearl.model.figures import posterior_figures, training_figures
 from pearl.model.saving import save
@@ -85,7 +87,23 @@ class MetaLearner(SB3Interface):
 
     def filled(self, config: Config) -> Config:
         """Return settings with what follows from the model's tasks filled in, where it is not set."""
-        return config.for_tasks(self.horizon, drifting=drifts(self.task_distribution))
+        return config.for_tasks(
+            self.horizon,
+            drifting=drifts(self.task_distribution),
+            continuous=not is_discrete(self.action_space),
+            rare_rewards=self._rewards_are_rare,
+        )
+
+    def _rewards_are_rare(self) -> bool:
+        """Return whether the family can compute rewards that random episodes of training tasks hardly meet."""
+        training = self.config.training
+        return rare_and_computable(
+            self.task_distribution,
+            self.train_tasks,
+            seed=self._acting_seed,
+            workers=training.workers,
+            worker_timeout_s=training.worker_timeout_s,
+        )
 
     @staticmethod
     def class_of(config: Config) -> "type[MetaLearner]":

@@ -25,7 +25,7 @@ class MetaSampler:
 
     Args:
         replay: the collected transitions, by task.
-        distribution: computes relabelled rewards if ``training.relabelling.candidates`` is not 0.
+        distribution: computes relabelled rewards if ``training.relabelling.candidates`` is positive.
         tasks: the training tasks.
         training: the run's settings in the section ``training``.
         rng: the source of every draw, on the replay's device.
@@ -54,7 +54,8 @@ class MetaSampler:
         self._training = training
         self._rng = rng
         self._has_early_context = early_context
-        if training.relabelling.candidates > 0 and not relabels(distribution):
+        self._n_candidates = training.relabelling.candidates or 0
+        if self._n_candidates > 0 and not relabels(distribution):
             raise ConfigError(
                 "training.relabelling.candidates needs a family that can compute its rewards "
                 "(TaskDistribution.relabel); this one cannot. Set it to 0."
@@ -68,12 +69,12 @@ class MetaSampler:
 
     def sample(self) -> MetaBatch:
         """Draw one gradient step's meta-batch."""
-        return self._own_trials() if self._training.relabelling.candidates == 0 else self._relabelled_trials()
+        return self._own_trials() if self._n_candidates == 0 else self._relabelled_trials()
 
     @property
     def has_fixed_shapes(self) -> bool:
         """Whether all further meta-batches have the same shapes and are drawn without synchronising with the host."""
-        return self._training.relabelling.candidates == 0 and self._replay.every_task_has_transitions
+        return self._n_candidates == 0 and self._replay.every_task_has_transitions
 
     def _own_trials(self) -> MetaBatch:
         training, device = self._training, self._replay.device
@@ -101,7 +102,7 @@ class MetaSampler:
         training, replay, rng = self._training, self._replay, self._rng
         filled = self._filled()
         task_ids = torch.randperm(len(self._tasks), generator=rng)[: TASKS_TRIED * training.meta_batch]
-        owners = filled[torch.randint(len(filled), (training.relabelling.candidates,), generator=rng)]
+        owners = filled[torch.randint(len(filled), (self._n_candidates,), generator=rng)]
         ends = replay.draw_rows(owners, 1, rng, recent=training.context.recent_transitions)
         drawn = replay.rows(owners, ends)
         fields = (drawn.observation, drawn.action, drawn.next_observation)

@@ -86,7 +86,7 @@ class OffPolicyTraining(MetaTraining[BatchT, ReplaySettingsT]):
         training = self.settings
         if not self._explores_at_random:
             return super()._collect(on_step)
-        policy = INITIAL_POLICIES[training.initial_policy](self.agent.action_space)
+        policy = INITIAL_POLICIES[training.initial_policy or "random"](self.agent.action_space)
         if training.initial_episodes is None:
             chosen: Sequence[int] = self._choose()
             return chosen, self._play(policy, chosen, self._initial_trial, on_step)

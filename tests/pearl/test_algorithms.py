@@ -242,8 +242,9 @@ def test_a_reference_that_infers_nothing_has_pearls_settings_apart_from_inferenc
     reference, usual = preset(kind, family), load_preset(family)
     assert reference.evaluation == usual.evaluation
     assert reference.encoder.kind == "blind"
-    assert (reference.agent.kl_weight, reference.agent.exploration.sweep) == (0, 0)
-    assert reference.training.relabelling.candidates == 0
+    assert (reference.agent.kl_weight, reference.agent.exploration.sweep) == (0, None)
+    filled = reference.for_tasks(20, rare_rewards=lambda: pytest.fail("nothing depends on it"))
+    assert (filled.agent.exploration.sweep, filled.training.relabelling.candidates) == (0, 0)
     for section, inference in (
         ("agent", {"kl_weight", "exploration", "auxiliary"}),
         ("training", {"context", "relabelling"}),

@@ -20,6 +20,7 @@ from pearl.tasks.check.episodes import (
     play,
     require,
 )
+from pearl.tasks.check.relabelling import computes_rewards
 from pearl.tasks.check.units import warn_of_units
 from pearl.tasks.distribution import Task, TaskDistribution
 from pearl.tasks.infos import COLLECTION_KEYS, EnvError, read_numbers
@@ -28,7 +29,6 @@ from pearl.tasks.vector_env import SHARING_REMEDY, prepare, sharing_rows
 
 _OTHER_SEEDS = 8
 _MANY_TASKS = 200
-_TOLERANCE = 1e-4
 
 
 def check_task_distribution(
@@ -273,20 +273,6 @@ def _check_lone_reset(envs: VectorEnv[Any, Any, Any], env: gym.Env[Any, Any], ta
 def _check_relabel(distribution: TaskDistribution, tasks: Sequence[Task], episodes: list[list[Episode]]) -> None:
     for task, row in zip(tasks, episodes, strict=True):
         for episode in row:
-            observation, action = episode.observation[None], episode.action[None]
-            rewards = distribution.relabel([task], observation[:, :-1], action, observation[:, 1:])
-            if rewards is None:
-                return
-            for name, relabelled, own in (
-                ("reward", rewards[0], episode.reward[None]),
-                ("training reward", rewards[1], episode.training_reward[None]),
-            ):
-                require(
-                    np.shape(relabelled) == own.shape,
-                    f"relabel must return each {name} as (task, step), {own.shape}, got {np.shape(relabelled)}.",
-                )
-                require(
-                    np.allclose(relabelled, own, rtol=_TOLERANCE, atol=_TOLERANCE),
-                    f"relabel must reproduce the environment's {name}; for task ({task}) they differ by up to "
-                    f"{np.abs(relabelled - own).max():.3g}. Return None if it cannot be computed.",
-                )
+            observation, next_observation = episode.observation[:-1], episode.observation[1:]
+            rewards = episode.reward, episode.training_reward
+            computes_rewards(distribution, task, observation, episode.action, next_observation, *rewards)

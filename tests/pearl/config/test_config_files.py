@@ -50,7 +50,9 @@ def all_changed(run=PEARLConfig):
             elif type(value) is float:
                 values[field.name] = value / 2
             elif value is None:
-                values[field.name] = 0.5 if "float" in str(field.type) else 1
+                values[field.name] = {"initial_policy": "steady"}.get(
+                    field.name, 0.5 if "float" in str(field.type) else 1
+                )
             elif isinstance(value, tuple):
                 values[field.name] = value[:1]
             elif dataclasses.is_dataclass(value):

@@ -107,7 +107,8 @@ def test_a_number_below_its_range_is_refused_at_construction(config, name, hint,
 @pytest.mark.parametrize(("config", "name", "hint", "dotted"), FIELDS, ids=IDS)
 def test_a_value_of_numpys_is_the_same_as_pythons(config, name, hint, dotted):
     default = getattr(config(), name)
-    value = (0.5 if float in kinds(hint) else 1) if default is None else default
+    literal = [choice for kind in kinds(hint) for choice in typing.get_args(kind) if type(choice) is str]
+    value = (0.5 if float in kinds(hint) else literal[0] if literal else 1) if default is None else default
     made, plain = config(**{name: numpy_of(value)}), config(**{name: value})
     assert made == plain
     assert type(getattr(made, name)) is type(getattr(plain, name))

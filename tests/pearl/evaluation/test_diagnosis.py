@@ -213,6 +213,12 @@ FOR_RARE = {
 }
 
 
+UNHELPED = {
+    "training": {"relabelling": {"candidates": 0}, "initial_policy": "random"},
+    "agent": {"exploration": {"sweep": 0.0}, "auxiliary": {"early_kl_weight": 0.0}},
+}
+
+
 def rare_rewards(distribution: TaskDistribution, settings: dict[str, Any] | None = None) -> list[str]:
     model = small_model(distribution, training={"total_steps": 2_000}).learn(2_000)
     if settings is not None:  # The agent as it is, as if it had been trained with these.
@@ -223,16 +229,18 @@ def rare_rewards(distribution: TaskDistribution, settings: dict[str, Any] | None
 
 def test_goals_that_random_actions_hardly_meet_are_found_with_the_settings_for_them():
     (message,) = rare_rewards(HiddenSides())
-    assert "write TaskDistribution.relabel, and set training.relabelling.candidates to 512" in message
-    (message,) = rare_rewards(KnownSides())
+    assert message.endswith("TaskDistribution.relabel: on the CPU, settings that help are then chosen by themselves.")
+    (message,) = rare_rewards(KnownSides(), UNHELPED)
     assert "searched for. Set training.relabelling.candidates to 512" in message
     assert "training.initial_policy to steady." in message
 
 
 def test_settings_that_are_set_are_not_asked_for():
-    (message,) = rare_rewards(KnownSides(), FOR_RARE | {"agent": {"exploration": {"sweep": 0.05}}})
+    without = {"exploration": {"sweep": 0.05}, "auxiliary": {"early_kl_weight": 0.0}}
+    (message,) = rare_rewards(KnownSides(), FOR_RARE | {"agent": without})
     assert message.endswith("searched for. Set agent.auxiliary.early_kl_weight to 0.003.")
     assert rare_rewards(KnownSides(), FOR_RARE) == []
+    assert rare_rewards(KnownSides()) == []  # By themselves.
 
 
 def test_rewards_are_not_rare_where_episodes_terminate(monkeypatch):
