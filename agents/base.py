@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import gymnasium as gym
 import torch
@@ -137,6 +137,10 @@ class MetaBatchAgent(LearningAgent[MetaBatch], Protocol):
         """Whether ``update`` wants numbers that describe the tasks in its ``MetaBatch``."""
         ...
 
+    def collecting(self, rng: torch.Generator) -> MetaAgent[Any]:
+        """Return the agent that plays the next iteration of training; ``rng`` is the source of every random draw."""
+        ...
+
 
 @runtime_checkable
 class MovableAgent(MetaBatchAgent, Protocol):
@@ -196,6 +200,10 @@ class NetworkAgent(nn.Module, Generic[MemoryT]):
     def reads_task_numbers(self) -> bool:
         """Whether ``update`` wants numbers that describe the tasks in its ``MetaBatch``."""
         return False
+
+    def collecting(self, rng: torch.Generator) -> MetaAgent[Any]:
+        """Return the agent that plays the next iteration of training: the agent itself."""
+        return cast(MetaAgent[Any], self)
 
     @property
     def gradient_steps_per_trial(self) -> int:

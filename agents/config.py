@@ -127,8 +127,9 @@ class ExplorationConfig(Settings):
     one draw for the episode. Above 0, z follows the posterior too. None stands for 1 / steps of an episode where
     rewards are rare (training.relabelling.candidates), else for 0."""
     z_follows_posterior: bool = True
-    """Whether z follows the posterior after each step, in training too, so that evidence takes effect in the same
-    episode: the episode's noise stays, mean and spread follow. False keeps z constant within an episode."""
+    """Whether z follows the posterior after each step, so that evidence takes effect in the same episode: the episode's
+    noise stays, mean and spread follow. In training it does in half of the iterations, and is kept in the others. False
+    keeps z constant within an episode."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,9 @@ from agents.types import TASK_NUMBERS, ActionChoice, MetaBatch, Transitions, Tri
 from encoders import Belief, Context, ContextEncoder, EncoderConfig, make_encoder
 from encoders.types import check_context
 
+KEPT_PART = 0.5
+"""Part of training's iterations in which a z that follows the posterior is kept within an episode"""
+
 
 class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
     """Probabilistic embeddings for actor-critic meta-RL (Rakelly et al. 2019, algorithms 1 and 2). A ``MetaAgent``.
@@ -125,6 +128,16 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         agent = copy(self)
         agent.z_moves, agent.kept = False, 1.0
         return agent
+
+    def collecting(self, rng: torch.Generator) -> Self:
+        """Return the agent that plays the next iteration of training. Where z follows, it is kept in half of them.
+
+        If z always followed, a task would be seen only together with what suits it, such as its own running speed. The
+        encoder would then infer the task from the agent's behaviour, and a wrong belief would confirm itself.
+        """
+        if not self.z_moves or self._sweep > 0:
+            return self
+        return self.keeping() if torch.rand((), generator=rng) < KEPT_PART else self
 
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator

@@ -184,7 +184,11 @@ class MetaTraining(ABC, Generic[BatchT, SettingsT]):
     def _collect(self, on_step: Callable[[StepEvent], bool] | None) -> tuple[Sequence[int], Trajectories]:
         """Play a trial of each task of the iteration; return the tasks' indices and trials."""
         chosen = self._choose()
-        return chosen, self._play(self.agent, chosen, self.settings.episodes_per_trial, on_step)
+        return chosen, self._play(self._player(), chosen, self.settings.episodes_per_trial, on_step)
+
+    def _player(self) -> MetaAgent[Any]:
+        """Return the agent that plays the iteration."""
+        return self.agent
 
     @property
     def _n_chosen(self) -> int:

@@ -194,6 +194,9 @@ class ReplayTraining(OffPolicyTraining[MetaBatch, TrainingConfig]):
 
         self.learner = make_learner(agent, make_sampler, self._learn_rng, device)
 
+    def _player(self) -> MetaAgent[Any]:
+        return self.agent.collecting(self._collect_rng)
+
     @property
     def _initial_trial(self) -> int:
         """One episode: random episodes of a task are alike, and more tasks are played."""

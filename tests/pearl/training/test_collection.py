@@ -1,8 +1,11 @@
 """A random policy plays first, in as many tasks as possible; iterations play as many tasks as are asked for."""
 
 import pytest
+import torch
 
 import pearl
+from agents import PEARLAgent
+from pearl.training.off_policy import ReplayTraining
 from tests.support.small import INITIAL, LENGTH, Counting, differences, everything_learnt, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,3 +65,45 @@ def test_the_initial_policy_is_the_one_that_is_asked_for(policy):
     held = (actions == actions[:, :1]).all()
     assert held == (policy == "steady")
     assert len(actions[:, 0].unique(dim=0)) == 4
+
+
+def players(monkeypatch, **agent):
+    """Whether z moves in the agent that plays, in each of 60 iterations after the random ones."""
+    found = []
+    play = ReplayTraining._play
+
+    def watched(training, player, *arguments):
+        if isinstance(player, PEARLAgent):
+            found.append(player.z_moves)
+        return play(training, player, *arguments)
+
+    monkeypatch.setattr(ReplayTraining, "_play", watched)
+    model = small_model(agent=agent, training={"tasks_per_iteration": 1, "gradient_steps_per_env_step": 0.0})
+    model.learn(INITIAL + 60 * 2 * LENGTH)
+    assert len(found) == 60
+    return found
+
+
+def test_a_z_that_follows_is_kept_in_half_of_trainings_iterations(monkeypatch):
+    found = players(monkeypatch)
+    assert 20 <= sum(found) <= 40
+    assert len({tuple(found[start : start + 4]) for start in range(0, 60, 4)}) > 4  # Drawn, not in turns.
+
+
+@pytest.mark.parametrize(
+    ("exploration", "moves"), [({"z_follows_posterior": False}, False), ({"sweep": 0.1}, True)], ids=["kept", "swept"]
+)
+def test_a_z_that_is_kept_or_swept_is_so_in_every_iteration(monkeypatch, exploration, moves):
+    assert players(monkeypatch, exploration=exploration) == [moves] * 60
+
+
+def test_only_a_z_that_follows_draws_who_plays():
+    def draws(**exploration):
+        rng = torch.Generator().manual_seed(0)
+        before = rng.get_state()
+        small_model(agent={"exploration": exploration}).agent.collecting(rng)
+        return not torch.equal(rng.get_state(), before)
+
+    assert draws()
+    assert not draws(z_follows_posterior=False)
+    assert not draws(sweep=0.1)
