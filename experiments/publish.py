@@ -16,10 +16,11 @@ from tyro.conf import Positional
 import pearl
 from pearl.adaptation.policy import infers_task
 from pearl.config.reading import non_default_settings
+from pearl.config.run import PEARLConfig
 from pearl.evaluation.statistics import CVAR_TASKS
 from pearl.files.access import write_text
 from pearl.process.output import make_console, protect_output
-from pearl.runs.run import read_json
+from pearl.runs.run import RunError, read_json
 
 CARD = """# {family}
 
@@ -64,10 +65,12 @@ def main(
     """Write a pretrained agent and its model card.
 
     Args:
-        run: folder of a finished run of reproduce.py.
+        run: folder of a finished run of PEARL by reproduce.py, study.py or compare.py.
         out: folder of the pretrained agents.
     """
     model = pearl.load(run, device="cpu")
+    if model.config.algorithm != PEARLConfig.algorithm:
+        raise RunError(f"{run} holds an agent of {model.config.algorithm}; the card describes PEARL's agents only.")
     result = read_json(run / "result.json")
     folder = out / model.family
     if infers_task(model.agent) and model.familiarity is None and len(model.train_tasks) > 1:

@@ -32,7 +32,7 @@ from pearl.runs.run import Run, RunError, read_json, read_progress, write_json
 from pearl.studies.probes import calibration, probe
 from pearl.studies.reproduction import PICTURE, STUDY, by_setting, draw, setting_name, summary
 from pearl.studies.results import PLAIN, RunRecord, Setting, read_results, settings_of, store_run
-from pearl.studies.runner import measurements
+from pearl.studies.runner import DIRTY, measurements
 from pearl.tasks import make
 
 NAMED_BY_THE_SETTING = ("family", "algorithm", "seed", "commit")
@@ -130,7 +130,7 @@ def commit() -> str:
         return done.stdout.strip()
 
     differing = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
-    return git("rev-parse", "HEAD") + ("-dirty" if differing else "")
+    return git("rev-parse", "HEAD") + (DIRTY if differing else "")
 
 
 if __name__ == "__main__":

@@ -23,16 +23,16 @@ from pearl.studies.results import PLAIN, RunRecord, Setting, read_results
 
 NAMES = (*unseen.PROBLEMS, "mirrored-cartpole", "mirrored-acrobot")
 BLIND, INFERS, TOLD = ALGORITHMS = ("multitask_sac", "pearl", "oracle_sac")
-KEPT = "kept-z"
-KEPT_Z = Setting("kept-z", KEPT, INFERS)
-"""The runs of experiments/configs/kept-z.yaml"""
+OTHERS = {name: Setting("kept-z", name, INFERS) for name in ("kept-z", "always-follows")}
+"""The runs of experiments/configs/kept-z.yaml, and those from before z was kept in half of training's iterations"""
+RULES = (*OTHERS, INFERS)
 MISSING = "–"
 
 
 def last_returns(folder: Path) -> dict[str, list[float]]:
-    """Return mean returns of the last episode, one of each seed, of each algorithm and of PEARL with a kept z."""
+    """Return mean returns of the last episode, one of each seed, of each algorithm and of PEARL's other rules for z."""
     found = read_results(folder).runs
-    wanted = {algorithm: Setting(STUDY, PLAIN, algorithm) for algorithm in ALGORITHMS} | {KEPT: KEPT_Z}
+    wanted = {algorithm: Setting(STUDY, PLAIN, algorithm) for algorithm in ALGORITHMS} | OTHERS
     return {
         name: [_last(record) for _, record in sorted(found[setting].items())]
         for name, setting in wanted.items()
@@ -47,18 +47,17 @@ def _last(record: RunRecord) -> float:
 def table(results: Path) -> str:
     """Return the table of all problems for which one policy and the agent that observes the task were run."""
     lines = [
-        "| problem (seeds) | one policy | keeps z | defaults | observes the task | a kept z is worth | z is worth |",
-        "|---|---|---|---|---|---|---|",
+        "| problem (seeds) | one policy | z kept | always follows | defaults | observes the task | worth: z kept | "
+        "always follows | defaults |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in NAMES:
         found = last_returns(results / name)
         if BLIND in found and TOLD in found:
             mean = {key: float(np.mean(returns)) for key, returns in found.items()}
-            cells = [_number(mean.get(key)) for key in (BLIND, KEPT, INFERS, TOLD)]
+            cells = [_number(mean.get(key)) for key in (BLIND, *RULES, TOLD)]
             blind, told = mean[BLIND], mean[TOLD]
-            worth = [
-                _number((mean[key] - blind) / (told - blind)) if key in mean else MISSING for key in (KEPT, INFERS)
-            ]
+            worth = [_number((mean[key] - blind) / (told - blind)) if key in mean else MISSING for key in RULES]
             lines.append(f"| {name} ({len(found[TOLD])}) | {' | '.join(cells + worth)} |")
     return "\n".join(lines)
 

@@ -27,6 +27,7 @@ from pearl.config.training import (
     CollectionConfig,
     ContextConfig,
     RelabellingConfig,
+    ReplayConfig,
     TrainingConfig,
     TrialReplayConfig,
     at_least,
@@ -112,6 +113,8 @@ class Config(Settings):
                 if a setting depends on it.
         """
         training = dataclasses.replace(self.training, n_train_tasks=self.training.n_tasks(horizon))
+        if isinstance(training, ReplayConfig) and training.initial_policy is None:
+            training = dataclasses.replace(training, initial_policy="random")
         return dataclasses.replace(self, training=training)
 
     @classmethod
@@ -151,7 +154,7 @@ class PEARLConfig(Config):
             continuous: whether actions are continuous.
             rare_rewards: as in the base class.
         """
-        filled = super().for_tasks(horizon)._searching(horizon, continuous, rare_rewards)
+        filled = super(PEARLConfig, self._searching(horizon, continuous, rare_rewards)).for_tasks(horizon)
         agent, training = filled.agent, filled.training
         if agent.auxiliary.task_inference_weight is None:
             stays, relabelled = not drifting, training.relabelling.candidates

@@ -76,7 +76,7 @@ class ReplayConfig(CollectionConfig):
     total_steps, at most 10 000: PEARL one episode at a time, in the tasks with the fewest transitions first."""
     initial_policy: Literal["random", "steady"] | None = None
     """Policy of the initial episodes: a new uniform action at each step, or one action per episode. None stands for
-    steady where rewards are rare (training.relabelling.candidates) and actions continuous, else for random."""
+    random; with PEARL, for steady where rewards are rare (training.relabelling.candidates) and actions continuous."""
     gradient_steps_per_env_step: float = 0.3
     """Gradient steps per collected environment step."""
     replay_budget_mb: int = 1_024
@@ -137,7 +137,8 @@ class RelabellingConfig(Settings):
     """Transitions of all tasks, drawn at each gradient step. Every task searches them for one that it rewards; its
     context ends there. 0 trains each task on its own trials, without relabelling. None stands for 512 where rewards are
     rare and the family can compute them, on the CPU and without agent.reward_scale, else for 0. Rare means that ten
-    episodes of a random policy in training tasks hardly differ in their rewards, and do not terminate."""
+    episodes of a random policy in training tasks hardly differ in their rewards, and do not terminate. Other settings
+    follow this one: with 0 rewards never count as rare."""
     rewarded_context: int = 20
     """Transitions of a relabelled context, up to the rewarded one. The early context before it has
     training.context.max_length."""

@@ -282,6 +282,8 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
     """Return which settings help to find rare rewards and are not set, in a sentence; nothing if all are set."""
     if not isinstance(agent, PEARLAgent) or not isinstance(training, TrainingConfig):
         return ""
+    if not agent.encoder.infers:
+        return ""
     own, continuous = agent.config, isinstance(agent.actions, ContinuousActions)
     missing = {
         "training.relabelling.candidates to 512 (on the CPU)": not training.relabelling.candidates,
@@ -292,12 +294,10 @@ def _for_rare_rewards(agent: LearningAgent[Any], distribution: TaskDistribution,
     names = [name for name, lacking in missing.items() if lacking]
     if not names:
         return ""
-    if not relabels(distribution):
-        return (
-            "If a task's reward follows from a transition, write TaskDistribution.relabel: on the CPU, settings that "
-            "help are then chosen by themselves."
-        )
-    return f"Set {', '.join(names)}."
+    unwritten = "If a task's reward follows from a transition, write TaskDistribution.relabel"
+    if not relabels(distribution) and own.reward_scale is None:
+        return f"{unwritten}: on the CPU, settings that help are then chosen by themselves."
+    return f"{'Set' if relabels(distribution) else f'{unwritten}, and set'} {', '.join(names)}."
 
 
 def for_unused_z(agent: PEARLAgent, distribution: TaskDistribution) -> str:

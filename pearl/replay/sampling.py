@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,8 +97,8 @@ class MetaSampler:
         """Give trials of any task the rewards of other tasks (hindsight relabelling, Wan et al. 2021).
 
         If rewards are rare, most contexts contain no information, and an uninformed z teaches the critics that goals do
-        not matter. Each context therefore ends at a transition that its task rewards. Tasks that reward none of the
-        candidates are used only if there are not enough others.
+        not matter. Each context therefore ends at a transition that its task rewards: its reward differs from the
+        commonest one. Tasks that reward none of the candidates are used only if there are not enough others.
         """
         training, replay, rng = self._training, self._replay, self._rng
         filled = self._filled()
@@ -107,7 +108,7 @@ class MetaSampler:
         drawn = replay.rows(owners, ends)
         fields = (drawn.observation, drawn.action, drawn.next_observation)
         reward, _ = self._relabel(task_ids, *(field.transpose(0, 1).expand(len(task_ids), -1, -1) for field in fields))
-        rewarded = reward != 0
+        rewarded = reward != reward.median()
         informed = rewarded.any(1).sort(descending=True, stable=True).indices[: training.meta_batch]
         preference = rewarded[informed] + torch.rand(len(informed), len(owners), generator=rng, dtype=torch.float32)
         chosen, task_ids = preference.argmax(1), task_ids[informed]
@@ -152,8 +153,15 @@ class MetaSampler:
     ) -> tuple[Tensor, Tensor]:
         tasks = [self._tasks[index] for index in task_ids.tolist()]
         rewards = self._distribution.relabel(tasks, observation.numpy(), action.numpy(), next_observation.numpy())
-        assert rewards is not None
-        return torch.from_numpy(rewards[0]).float(), torch.from_numpy(rewards[1]).float()
+        shape = tuple(observation.shape[:2])
+        if rewards is None or any(np.shape(part) != shape for part in rewards[:2]):
+            found = "None" if rewards is None else f"shapes {', '.join(str(np.shape(part)) for part in rewards[:2])}"
+            raise ConfigError(
+                f"TaskDistribution.relabel must return the reward and the training reward of {len(tasks)} tasks, each "
+                f"{shape}; it returned {found}. Set training.relabelling.candidates to 0 if it cannot compute them."
+            )
+        reward, training_reward = (torch.from_numpy(np.array(part, np.float32)) for part in rewards[:2])
+        return reward, training_reward
 
 
 def _described(tasks: Sequence[Task]) -> Tensor:

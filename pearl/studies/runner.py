@@ -1,6 +1,8 @@
 """Training of a study's missing runs; each is stored as soon as it is finished."""
 
 import dataclasses
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from pearl.runs.folder import RunError, read_json, read_progress, write_json
 from pearl.runs.run import Run, resume, saved_config
 from pearl.studies.results import FloatArray, RunRecord, Setting, check_settings, read_results, settings_of, store_run
 
+DIRTY = "-dirty"
+"""End of the name of a commit whose working tree differs from it"""
 DIGITS = 4
 """Decimals of a task's returns and references in the results"""
 
@@ -37,7 +41,8 @@ def train_missing(
         wanted: the config of each setting.
         seeds: seeds of the runs; each setting is trained with each seed.
         commit: the current commit.
-        runs: folder of the runs. A run that was stopped is continued there, by the same commit only.
+        runs: folder of the runs. A run that was stopped is continued there, by the same commit only; if the commit
+            ends in ``DIRTY``, not at all.
         trial_episodes: episodes of a longer trial at the end of each run, as for ``train``.
         announce: called with a line about each run before it begins.
 
@@ -50,6 +55,8 @@ def train_missing(
     """
     for setting, config in wanted.items():
         check_settings(folder, setting, config)
+    # Uncommitted code has no name of its own: its runs begin anew each time.
+    begun = f"{commit}-{time.time_ns()}" if commit.endswith(DIRTY) else commit
     for seed in seeds:
         for setting, config in wanted.items():
             if seed in read_results(folder).runs.get(setting, {}):
@@ -57,19 +64,21 @@ def train_missing(
             shown = setting.algorithm if setting.study == "comparison" else setting.name
             announce(f"{family}, {shown}, seed {seed}")
             name = "-".join((family, setting.study, setting.name, setting.algorithm, f"seed{seed}"))
-            own = runs / commit / name
-            record = train(family, config, seed, folder=own, commit=commit, trial_episodes=trial_episodes)
+            own = runs / begun / re.sub(r"[^\w.-]", "-", name)
+            record, stopped = train(family, config, seed, folder=own, commit=commit, trial_episodes=trial_episodes)
             if record is None:
                 return False
             # As asked for: settings that follow from the episodes' length stay unset.
             store_run(folder, setting, config, seed, dataclasses.replace(record, config=settings_of(config)))
+            if stopped:
+                return False
     return True
 
 
 def train(
     family: str, config: Config, seed: int, *, folder: Path, commit: str, trial_episodes: int | None = None
-) -> RunRecord | None:
-    """Train one run, or continue it, and return its results; None if it was stopped.
+) -> tuple[RunRecord | None, bool]:
+    """Train one run, or continue it.
 
     Args:
         family: the family's name.
@@ -80,20 +89,25 @@ def train(
         trial_episodes: episodes of a longer trial of the test tasks, with the protocol's exploration episodes. It has
             at least the protocol's episodes. None plays no such trial.
 
+    Returns:
+        Its results, None if it is not finished, and whether Ctrl-C or SIGTERM asked to stop.
+
     Raises:
         RunError: the folder holds a run of other settings, or is not writable.
     """
     continued = has_checkpoint(folder / CHECKPOINT)
-    if continued and (steps := saved_config(folder).training.total_steps) != config.training.total_steps:
-        raise RunError(
-            f"{folder} holds a run of {steps:,} steps, not {config.training.total_steps:,}. Remove it to train anew."
-        )
-    model = resume(folder, seed=seed, config=config) if continued else learner_of(config)(family, config, seed=seed)
-    last = Run(model, folder, wandb="disabled", resume=continued).train()
+    try:
+        if continued and (steps := saved_config(folder).training.total_steps) != config.training.total_steps:
+            raise RunError(f"It holds a run of {steps:,} steps, not {config.training.total_steps:,}.")
+        model = resume(folder, seed=seed, config=config) if continued else learner_of(config)(family, config, seed=seed)
+        run = Run(model, folder, wandb="disabled", resume=continued)
+    except RunError as error:
+        raise RunError(f"{folder} cannot be used. Remove it, or choose another place with --runs. {error}") from error
+    last = run.train()
     if last is None:
-        return None
+        return None, True
     write_json(folder / "result.json", read_json(folder / "result.json") | {"commit": commit, "threads": 1})
-    return _record(model, read_progress(folder), last, commit, trial_episodes)
+    return _record(model, read_progress(folder), last, commit, trial_episodes), run.interrupted
 
 
 def measure(folder: Path, *, trial_episodes: int) -> tuple[MetaLearner, RunRecord]:

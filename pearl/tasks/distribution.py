@@ -254,7 +254,9 @@ class TaskDistribution(ABC):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Compute the rewards of transitions under other tasks, or return None if that is not possible.
 
-        Only for families whose tasks differ in reward alone (hindsight relabelling, Wan et al. 2021).
+        Only for families whose tasks differ in reward alone (hindsight relabelling, Wan et al. 2021): if an episode
+        terminates at its task's goal, transitions of another task do not. PEARL uses it by default where a random
+        policy hardly meets rewards (``training.relabelling.candidates``).
 
         Args:
             tasks: one task per row.

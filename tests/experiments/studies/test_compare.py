@@ -211,12 +211,13 @@ def test_a_run_is_kept_as_soon_as_it_is_through(tmp_path, monkeypatch):
     def interrupted(family, config, seed, *, folder, commit, trial_episodes):
         if seed == 3:
             raise KeyboardInterrupt
-        return RunRecord(
+        record = RunRecord(
             commit=commit,
             config=settings_of(config),
             curve={"env_steps": np.array([0.0])},
             measured={"returns": [[float(seed)]], "references": {"random": [0.0], "oracle": None}},
         )
+        return record, False
 
     monkeypatch.setattr(runner, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):

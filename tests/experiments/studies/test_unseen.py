@@ -58,9 +58,12 @@ def test_z_is_worth_its_share_of_what_observing_the_task_is_worth(tmp_path: Path
     returns = {"multitask_sac": -50.0, "pearl": -20.0, "oracle_sac": -10.0}
     for algorithm, last in returns.items():
         store(tmp_path, Setting("comparison", "plain", algorithm), last)
-    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | – | −20 | −10 | – | 0.75 |"]
+    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | – | – | −20 | −10 | – | – | 0.75 |"]
     store(tmp_path, Setting("kept-z", "kept-z", "pearl"), -30.0)
-    assert worth.table(tmp_path).splitlines()[2:] == ["| inventory (1) | −50 | −30 | −20 | −10 | 0.5 | 0.75 |"]
+    store(tmp_path, Setting("kept-z", "always-follows", "pearl"), -40.0)
+    assert worth.table(tmp_path).splitlines()[2:] == [
+        "| inventory (1) | −50 | −30 | −40 | −20 | −10 | 0.5 | 0.25 | 0.75 |"
+    ]
 
 
 def store(folder: Path, setting: Setting, last: float) -> None:

@@ -7,6 +7,7 @@ import torch
 import pearl
 from agents.types import TASK_NUMBERS
 from pearl.config.reading import ConfigError
+from pearl.tasks.families.point_robot import SparsePointRobot
 from pearl.tasks.numbers import standardised_numbers
 from pearl.tasks.transforms.task_observed import TaskObserved
 from tests.support.small import LENGTH, Counting, small_model
@@ -115,3 +116,64 @@ def test_parameters_that_cannot_be_described_are_refused_with_the_setting_to_cha
     with pytest.raises(ConfigError, match=r"size has a whole number .* Or set agent\.auxiliary\.task_inference_weight"):
         small_model(OfAnySize())
     small_model(OfAnySize(), agent=UNTOLD)
+
+
+class Shifted(SparsePointRobot):
+    """Goals with a cost in each step, as many families have it: -1, and more at the goal."""
+
+    def relabel(self, tasks, observation, action, next_observation):
+        reward, training_reward = super().relabel(tasks, observation, action, next_observation)
+        return reward - 1, training_reward
+
+
+PLAIN = {"exploration": {"sweep": 0.0}, "auxiliary": {"early_kl_weight": 0.0}}
+RELABELLING = {
+    "relabelling": {"candidates": 64, "rewarded_context": 5},
+    "initial_policy": "steady",
+    "initial_episodes": 10,
+    "replay_capacity": 200,
+}
+
+
+def goals(kind):
+    return small_model(kind(), agent=PLAIN, training=RELABELLING).learn(1)
+
+
+def ends_at_a_goal(kind, common):
+    """Whether each of many relabelled contexts ends at another reward than the commonest."""
+    sampler = own_sampler(goals(kind).training, torch.Generator().manual_seed(0))
+    contexts = [sampler.sample().context for _ in range(BATCHES)]
+    ends = [context.reward[torch.arange(len(context.mask)), context.mask.sum(1) - 1] for context in contexts]
+    return torch.cat(ends) != common
+
+
+def test_relabelled_contexts_end_at_a_reward_that_differs_from_the_commonest_whatever_that_is():
+    found = ends_at_a_goal(SparsePointRobot, 0)
+    assert found.float().mean() > 0.4  # Few of the 4 tasks' goals were met at all.
+    assert torch.equal(ends_at_a_goal(Shifted, -1), found)
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (lambda reward: None, r"returned None\. Set training\.relabelling\.candidates to 0"),
+        (lambda reward: (reward[0], reward[0]), r"each \(\d+, \d+\); it returned shapes \(\d+,\), \(\d+,\)"),
+    ],
+)
+def test_rewards_that_a_family_does_not_compute_after_all_are_an_error_that_says_so(returned, found):
+    class Wrong(SparsePointRobot):
+        def relabel(self, tasks, observation, action, next_observation):
+            return returned(super().relabel(tasks, observation, action, next_observation)[0])
+
+    with pytest.raises(ConfigError, match=found):
+        goals(Wrong)
+
+
+def test_relabelled_rewards_may_be_lists_of_python_numbers():
+    class Lists(SparsePointRobot):
+        def relabel(self, tasks, observation, action, next_observation):
+            return [part.tolist() for part in super().relabel(tasks, observation, action, next_observation)]
+
+    lists, arrays = (goals(kind).agent for kind in (Lists, SparsePointRobot))
+    for name, expected in arrays.state_dict().items():
+        assert torch.equal(lists.state_dict()[name], expected)

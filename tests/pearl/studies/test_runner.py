@@ -54,6 +54,42 @@ def test_a_run_that_was_stopped_continues_and_ends_as_if_it_had_not_been(tmp_pat
         np.testing.assert_array_equal(found[0].curve[name], expected[0].curve[name], err_msg=name)
 
 
+def test_a_stop_after_the_last_step_keeps_the_run_and_ends_the_study(tmp_path, monkeypatch):
+    class Late(Run):
+        """A run that Ctrl-C reaches while its pictures are drawn."""
+
+        def draw(self, evaluation):
+            self.interrupted = True
+            return super().draw(evaluation)
+
+    monkeypatch.setattr(runner, "Run", Late)
+    results = tmp_path / "results"
+    assert not runner.train_missing(
+        results, "point-robot", {SETTING: CONFIG}, (0, 1), commit="abc", runs=tmp_path, announce=print
+    )
+    assert list(read_results(results).runs[SETTING]) == [0]
+
+
+def test_uncommitted_code_begins_anew(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "Run", Stopped)
+        trained(tmp_path, commit="abc-dirty")
+    assert trained(tmp_path, commit="abc-dirty")[0]
+    assert len(list((tmp_path / "runs").glob("abc-dirty-*"))) == 2
+
+
+def test_a_variants_name_does_not_lead_out_of_the_runs_folder(tmp_path):
+    setting = Setting("some", "../../a", "pearl")
+    runs = tmp_path / "runs"
+    config = small_config()
+    runner.train_missing(
+        tmp_path / "results", "point-robot", {setting: config}, (0,), commit="abc", runs=runs, announce=print
+    )
+    assert [path.parent for path in tmp_path.rglob("result.json")] == [
+        runs / "abc" / "point-robot-some-..-..-a-pearl-seed0"
+    ]
+
+
 def test_the_folder_of_a_run_that_is_through_holds_its_agent_and_its_commit(tmp_path):
     _, runs = trained(tmp_path)
     model = load(own_folder(tmp_path))
@@ -82,5 +118,5 @@ def test_a_run_of_other_settings_is_not_continued(tmp_path, monkeypatch, changes
     with monkeypatch.context() as patch:
         patch.setattr(runner, "Run", Stopped)
         trained(tmp_path)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=rf"cannot be used. Remove it, or choose another place with --runs. .*{message}"):
         trained(tmp_path, small_config(evaluation={"interval": 120}, **changes))
