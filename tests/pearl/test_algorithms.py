@@ -205,8 +205,9 @@ def test_what_is_learnt_from_was_acted_on_with_the_same_statistics():
 
 @pytest.mark.parametrize("name", ["rl2", "recurrent_sac"])
 def test_algorithms_that_learn_on_the_cpu_alone_refuse_another_device(name, tmp_path):
-    made(CONFIGS[name]).save(tmp_path)
-    assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == CONFIGS[name]
+    model = made(CONFIGS[name])
+    model.save(tmp_path)
+    assert pearl.load(tmp_path, distribution=Counting(), device="cpu").config == model.config
     with pytest.raises(ConfigError, match=f"{name} learns on the CPU only"):
         pearl.load(tmp_path, distribution=Counting(), device="cuda")
 
