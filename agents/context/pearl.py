@@ -137,7 +137,7 @@ class PEARLAgent(SoftActorCriticAgent[PEARLMemory]):
         """
         if not self.z_moves or self._sweep > 0:
             return self
-        return self.keeping() if torch.rand((), generator=rng) < KEPT_PART else self
+        return self.keeping() if torch.rand((), generator=rng, dtype=torch.float32) < KEPT_PART else self
 
     def act(
         self, observation: Tensor, memory: PEARLMemory, deterministic: Tensor, rng: torch.Generator
