@@ -124,8 +124,8 @@ class ExplorationConfig(Settings):
     section: ClassVar[str] = "agent.exploration"
     sweep: float | None = None
     """Fraction of the way to the next episode's draw that z moves in each step, under the current posterior; 0 keeps
-    one draw for the episode. Above 0, z follows the posterior too. None stands for 1 / steps of an episode where
-    rewards are rare (training.relabelling.candidates), else for 0."""
+    one draw for the episode. Above 0, z follows the posterior too, in all of training. None stands for 1 / steps of an
+    episode where rewards are rare (training.relabelling.candidates), else for 0."""
     z_follows_posterior: bool = True
     """Whether z follows the posterior after each step, so that evidence takes effect in the same episode: the episode's
     noise stays, mean and spread follow. In training it does in half of the iterations, and is kept in the others. False

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from agents import (
     AuxiliaryConfig,
@@ -45,6 +45,15 @@ EARLY_KL_WEIGHT = 0.003
 
 def _no() -> bool:
     return False
+
+
+class TaskTraits(NamedTuple):
+    """Traits of tasks from which settings follow: the arguments of ``Config.for_tasks``."""
+
+    horizon: int
+    drifting: bool
+    continuous: bool
+    rare_rewards: Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +121,15 @@ class Config(Settings):
             rare_rewards: returns whether the family can compute rewards that a random policy hardly meets; called only
                 if a setting depends on it.
         """
-        training = dataclasses.replace(self.training, n_train_tasks=self.training.n_tasks(horizon))
+        filled = self._filled(TaskTraits(horizon, drifting, continuous, rare_rewards))
+        training = dataclasses.replace(filled.training, n_train_tasks=self.training.n_tasks(horizon))
         if isinstance(training, ReplayConfig) and training.initial_policy is None:
             training = dataclasses.replace(training, initial_policy="random")
-        return dataclasses.replace(self, training=training)
+        return dataclasses.replace(filled, training=training)
+
+    def _filled(self, tasks: TaskTraits) -> Self:
+        """Return the settings with the algorithm's own filled in, where they are not set and follow from the tasks."""
+        return self
 
     @classmethod
     def matching(cls, pearl: "PEARLConfig") -> Self:
@@ -138,26 +152,11 @@ class PEARLConfig(Config):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Collection and gradient steps."""
 
-    def for_tasks(
-        self,
-        horizon: int,
-        *,
-        drifting: bool = False,
-        continuous: bool = True,
-        rare_rewards: Callable[[], bool] = _no,
-    ) -> Self:
-        """Return the settings with all that follows from the tasks filled in: every None of PEARL's own settings.
-
-        Args:
-            horizon: steps of an episode.
-            drifting: whether tasks change within an episode; no one description then fits all of it.
-            continuous: whether actions are continuous.
-            rare_rewards: as in the base class.
-        """
-        filled = super(PEARLConfig, self._searching(horizon, continuous, rare_rewards)).for_tasks(horizon)
+    def _filled(self, tasks: TaskTraits) -> Self:
+        filled = self._searching(tasks)
         agent, training = filled.agent, filled.training
         if agent.auxiliary.task_inference_weight is None:
-            stays, relabelled = not drifting, training.relabelling.candidates
+            stays, relabelled = not tasks.drifting, training.relabelling.candidates
             taught = stays and not relabelled and agent.reward_scale is None and self.encoder.kind != "blind"
             auxiliary = dataclasses.replace(agent.auxiliary, task_inference_weight=float(taught))
             agent = dataclasses.replace(agent, auxiliary=auxiliary)
@@ -165,30 +164,30 @@ class PEARLConfig(Config):
             exploration = dataclasses.replace(agent.exploration, z_follows_posterior=False)
             agent = dataclasses.replace(agent, exploration=exploration)
         if agent.discount is None:
-            agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / horizon)))
+            agent = dataclasses.replace(agent, discount=min(0.99, max(0.9, 1.0 - 5.0 / tasks.horizon)))
         if training.context.max_length is None:
-            length = min(LONGEST_CONTEXT, training.episodes_per_trial * horizon)
+            length = min(LONGEST_CONTEXT, training.episodes_per_trial * tasks.horizon)
             context = dataclasses.replace(training.context, max_length=length)
             training = dataclasses.replace(training, context=context)
         return dataclasses.replace(filled, agent=agent, training=training)
 
-    def _searching(self, horizon: int, continuous: bool, rare_rewards: Callable[[], bool]) -> Self:
+    def _searching(self, tasks: TaskTraits) -> Self:
         """Return the settings with those filled in that depend on whether rewards have to be searched for."""
         exploration, auxiliary = self.agent.exploration, self.agent.auxiliary
         relabelling, training = self.training.relabelling, self.training
         able = self.encoder.kind != "blind" and self.agent.reward_scale is None and training.device == "cpu"
         unset = None in (exploration.sweep, auxiliary.early_kl_weight, relabelling.candidates, training.initial_policy)
-        rare = able and unset and relabelling.candidates != 0 and rare_rewards()
+        rare = able and unset and relabelling.candidates != 0 and tasks.rare_rewards()
 
         def where_unset(value: Any, searching: Any, otherwise: Any) -> Any:
             return value if value is not None else searching if rare else otherwise
 
-        exploration = dataclasses.replace(exploration, sweep=where_unset(exploration.sweep, 1.0 / horizon, 0.0))
+        exploration = dataclasses.replace(exploration, sweep=where_unset(exploration.sweep, 1.0 / tasks.horizon, 0.0))
         weight = where_unset(auxiliary.early_kl_weight, EARLY_KL_WEIGHT, 0.0)
         auxiliary = dataclasses.replace(auxiliary, early_kl_weight=weight)
         candidates = where_unset(relabelling.candidates, CANDIDATES, 0)
         relabelling = dataclasses.replace(relabelling, candidates=candidates)
-        policy = where_unset(training.initial_policy, "steady" if continuous else "random", "random")
+        policy = where_unset(training.initial_policy, "steady" if tasks.continuous else "random", "random")
         agent = dataclasses.replace(self.agent, exploration=exploration, auxiliary=auxiliary)
         training = dataclasses.replace(training, relabelling=relabelling, initial_policy=policy)
         return dataclasses.replace(self, agent=agent, training=training)

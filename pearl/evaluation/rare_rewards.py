@@ -41,7 +41,7 @@ def rare_and_computable(
 
     Args:
         distribution: builds the tasks' environments.
-        tasks: of them the first ten are played.
+        tasks: the first ten are played.
         seed: seed of every draw.
         workers: number of processes that step the environments; 0 steps them in this process.
         worker_timeout_s: seconds after which a worker counts as hanging; None for no limit.

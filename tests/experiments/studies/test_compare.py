@@ -41,6 +41,12 @@ def untrained(monkeypatch):
     monkeypatch.setattr(runner, "train", lambda *arguments, **settings: pytest.fail("trained"))
 
 
+def compare_all(folder, **pages):
+    """Compare all agents on the point robot in the folder, and fill in a page."""
+    settings = {"seeds": (0, 1), "trial_episodes": 5, "out": folder, "runs": folder / "runs"}
+    compare.main("point-robot", algorithms=AGENTS, **settings, **pages)
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """The results of a comparison on the point robot with two seeds, and the page that it filled in."""
@@ -50,15 +56,7 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "preset", small)
         patch.setattr(evaluation, "REFERENCE_EPISODES", 2)
-        compare.main(
-            "point-robot",
-            algorithms=AGENTS,
-            seeds=(0, 1),
-            trial_episodes=5,
-            out=folder,
-            runs=folder / "runs",
-            page=page,
-        )
+        compare_all(folder, page=page)
     return folder
 
 
@@ -147,15 +145,7 @@ def test_an_overview_has_every_familys_last_episodes_from_the_best_mean_rank_dow
     give_a_budget_of_its_own(tmp_path / "with-fewer", "rl2")
     page = tmp_path / "overview.md"
     page.write_text("<!-- overview -->\n<!-- / -->\n")
-    compare.main(
-        "point-robot",
-        algorithms=AGENTS,
-        seeds=(0, 1),
-        trial_episodes=5,
-        out=tmp_path,
-        runs=tmp_path / "runs",
-        overview=page,
-    )
+    compare_all(tmp_path, overview=page)
     header, _, *lines = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if "|" in line]
     assert header == ["algorithm", "point-robot, score after 0 steps", "with-fewer, score after 0 steps"]
     cells = {name: rest for name, *rest in lines}
